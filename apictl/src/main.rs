@@ -1,0 +1,2 @@
+//! apictl.
+fn main() {}

@@ -1,0 +1,2 @@
+//! imager.
+fn main() {}
