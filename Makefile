@@ -1,0 +1,93 @@
+# Stele: build, try, test. `make` alone lists the targets.
+#
+# Caches (packages, compiled code) live in $XDG_CACHE_HOME/stele, results in _out/. Nothing here needs root but `setup`,
+# which installs packages and does nothing when all is there.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stele
+OUT   := _out
+
+# The kernel inside the image: cloud (small, virtual machines) or generic (any hardware).
+KERNEL ?= cloud
+
+ifneq ($(filter-out cloud generic,$(KERNEL)),)
+$(error KERNEL is '$(KERNEL)'; it must be 'cloud' or 'generic')
+endif
+
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export STELE_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+TRIPLE   := x86_64-unknown-linux-gnu
+BINARIES := $(CARGO_TARGET_DIR)/$(TRIPLE)/image
+IMAGER   := $(CARGO_TARGET_DIR)/release/imager
+CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+
+# What runs on a node is static, and knows nothing of the folders it was built in.
+NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo --remap-path-prefix=$(CARGO_TARGET_DIR)=/target
+
+say = @printf '\n==> %s\n' "$(1)"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean test-image
+
+help: ## list the targets
+	@printf 'Stele. Start with: make demo\n\n'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@printf '\n  KERNEL=generic     for image and demo: the kernel for any hardware instead of the small one\n'
+
+setup: ## install what building and testing need (packages, Rust); asks for sudo when not root
+	@hack/setup
+
+build: setup ## compile everything: the node's programs, apictl, imager
+	$(call say,compiling the node's programs (static))
+	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p init -p machined
+	$(call say,compiling apictl and imager)
+	@cargo build --locked --release -p apictl -p installer
+	@mkdir -p $(OUT) && cp $(CARGO_TARGET_DIR)/release/apictl $(OUT)/apictl
+
+image: build ## build the image into _out/ (KERNEL=generic: the kernel for any hardware)
+	$(call say,building the image ($(KERNEL) kernel))
+	@$(IMAGER) build --kernel $(KERNEL) --binaries $(BINARIES) --out $(OUT)
+
+demo: image ## build the image, boot it in a virtual machine, ask it over the API; leaves it running
+	$(call say,compiling the demonstration)
+	@cargo build --locked -p tests --bin demo
+	@$(CARGO_TARGET_DIR)/debug/demo start --out $(OUT) --kernel $(KERNEL)
+
+demo-stop: ## stop the machine that `make demo` left running
+	@$(CARGO_TARGET_DIR)/debug/demo stop --out $(OUT)
+
+# The product's image plus services that misbehave on purpose; for the stories only.
+test-image: image
+	$(call say,building the image for tests)
+	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p tests --bin fixture
+	@tests/image/build "$(IMAGER)" "$(BINARIES)" "$(OUT)/test"
+
+test: lint test-fast test-image ## everything but the very long: lints, unit tests, stories in virtual machines
+	$(call say,stories in virtual machines)
+	@cargo test --locked -p tests --test image --test stories
+
+test-fast: setup ## tests that need no virtual machine
+	$(call say,unit tests)
+	@cargo test --locked --workspace --lib --bins --test '*' --exclude tests
+	@cargo test --locked --doc --workspace --exclude tests
+	@cargo test --locked -p tests --lib --test workspace
+
+test-long: test-image ## what is too long for every run
+	@STELE_LONG=1 cargo test --locked -p tests --test stories
+
+bench: test-image ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
+	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p tests --bin baseline
+	@cargo run --locked -p tests --bin bench -- --out $(OUT)
+
+fmt: setup ## format the code
+	@cargo fmt --all
+
+lint: setup ## check format and lints
+	$(call say,format and lints)
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+clean: ## remove results and compiled code (downloaded packages stay)
+	rm -rf $(OUT) $(CARGO_TARGET_DIR)
