@@ -1,1 +1,1 @@
-//! (filled below)
+//! The documents people write, and the files that declare services: parsed strictly, every problem reported at once.

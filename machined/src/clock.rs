@@ -1,0 +1,1 @@
+//! The clock's floor: time never starts before the image was built.

@@ -1,0 +1,1 @@
+//! How this boot went and how the last one ended.

@@ -1,0 +1,1 @@
+//! The status page on the screen and on the serial line.

@@ -1,0 +1,1 @@
+//! Devices: modules by modalias, kernel uevents.

@@ -1,0 +1,1 @@
+//! Disks and partitions, stable names, the system disk.

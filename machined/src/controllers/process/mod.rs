@@ -1,0 +1,1 @@
+//! Processes, mounts, and the status of the machine as a whole.

@@ -1,0 +1,1 @@
+//! The generated /etc: few files, written at every start, nothing read from them by machined itself.

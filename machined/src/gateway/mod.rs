@@ -1,0 +1,1 @@
+//! The gateway: terminates TLS, says who connects, pumps bytes. Runs as its own program and uid.

@@ -1,0 +1,1 @@
+//! What image runs: `/usr/lib/stele/image.json`, written by the image builder.

@@ -1,0 +1,29 @@
+//! What runs on a node: `machined` (the brain) and `gateway` (the only listener). Two thin programs use this library:
+//! `main.rs` and `bin/gateway.rs`. Read `boot.rs` first: it is the whole start from top to bottom.
+//!
+//! Who may import whom: `controllers` never import `server` or one another, `server` never imports `controllers`; they
+//! meet in the store, by the types in `resources`.
+
+pub mod boot;
+pub mod cgroup;
+pub mod clock;
+pub mod controllers;
+pub mod entropy;
+pub mod etc;
+pub mod events;
+pub mod gateway;
+pub mod identity;
+pub mod image;
+pub mod limits;
+pub mod link;
+pub mod logs;
+pub mod meta;
+pub mod mounts;
+pub mod node;
+pub mod pki;
+pub mod resources;
+pub mod server;
+pub mod services;
+pub mod shutdown;
+pub mod stop;
+pub mod trace;

@@ -1,0 +1,1 @@
+//! Resource limits (rlimits) machined sets for itself and that services inherit.

@@ -1,0 +1,1 @@
+//! Logs of services and of the kernel: drained, bounded, readable by cursor.

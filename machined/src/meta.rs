@@ -1,0 +1,1 @@
+//! META of the system disk: machined's record, the ring with the boot log's tail. One writer: machined.

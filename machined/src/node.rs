@@ -1,0 +1,1 @@
+//! What the parts of machined are given: handles, each cheap to clone.

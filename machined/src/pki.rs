@@ -1,0 +1,1 @@
+//! The identity the API shows in maintenance: key, self-signed certificate, fingerprint.

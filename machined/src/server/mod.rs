@@ -1,0 +1,1 @@
+//! The gRPC server on a unix socket that only the gateway may connect to.

@@ -1,0 +1,1 @@
+//! Services: declarations from the image, and the supervisor that keeps them running.
