@@ -1,2 +1,119 @@
 //! The one place where a stop of the machine is asked for and watched. The API, the power button and init's
 //! Ctrl-Alt-Del ask; `boot` hears it and runs `shutdown`; the API shows the step under way.
+//!
+//! Invariant: the first request wins and a stop is never taken back.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// What the machine does once everything has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start again through the firmware.
+    Reboot,
+    /// Switch off.
+    PowerOff,
+}
+
+/// A wish to stop the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do in the end.
+    pub action: Action,
+    /// Who asked and why, for people: "reboot by 10.0.2.2: new kernel", "Ctrl-Alt-Del". Kept for the next boot.
+    pub cause: String,
+}
+
+/// Whether the machine is on its way down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nobody asked for a stop.
+    #[default]
+    Running,
+    /// Going down.
+    Stopping {
+        /// What was asked for.
+        request: Arc<Request>,
+        /// The step under way: "stopping service containerd", "unmounting".
+        step: String,
+    },
+}
+
+/// Asks for a stop, and watches one.
+#[derive(Clone, Debug, Default)]
+pub struct Handle {
+    state: Arc<watch::Sender<State>>,
+}
+
+impl Handle {
+    /// A machine that runs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for a stop and returns at once with the request that counts: an earlier one when there was one.
+    pub fn request(&self, request: Request) -> Arc<Request> {
+        let request = Arc::new(request);
+        let mut counts = request.clone();
+        self.state.send_if_modified(|state| match state {
+            State::Running => {
+                *state = State::Stopping { request: request.clone(), step: "starting to stop".into() };
+                true
+            }
+            State::Stopping { request, .. } => {
+                counts = request.clone();
+                false
+            }
+        });
+        counts
+    }
+
+    /// The state now and every later one; steps that pass quickly may be skipped.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Waits until somebody asks for a stop. Cancel-safe.
+    pub async fn requested(&self) -> Arc<Request> {
+        let mut state = self.watch();
+        loop {
+            if let State::Stopping { request, .. } = &*state.borrow_and_update() {
+                return request.clone();
+            }
+            if state.changed().await.is_err() {
+                // Cannot happen: `self` holds the sender.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Says which step of the stop is under way.
+    pub fn step(&self, now: impl Into<String>) {
+        self.state.send_if_modified(|state| match state {
+            State::Running => false,
+            State::Stopping { step, .. } => {
+                *step = now.into();
+                true
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_request_wins_and_everybody_hears_it() {
+        let stop = Handle::new();
+        assert_eq!(*stop.watch().borrow(), State::Running);
+        stop.step("ignored before a request");
+        let first = stop.request(Request { action: Action::Reboot, cause: "first".into() });
+        let second = stop.request(Request { action: Action::PowerOff, cause: "second".into() });
+        assert_eq!(first, second);
+        assert_eq!(stop.requested().await.cause, "first");
+        stop.step("unmounting");
+        assert!(matches!(&*stop.watch().borrow(), State::Stopping { step, .. } if step == "unmounting"));
+    }
+}
