@@ -1,1 +1,9 @@
-//! (filled below)
+//! The harness of the stories: a real machine in QEMU (firmware, TPM, disks, network, console) and the real `apictl`.
+//!
+//! Invariant: nothing here talks to anything but loopback and the guests it started, and whatever it starts ends with the
+//! value that owns it. Everything blocks; each wait has a deadline and says what it waited for.
+
+pub mod apictl;
+pub mod artifacts;
+pub mod vm;
+pub mod wait;

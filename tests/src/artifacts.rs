@@ -1,0 +1,79 @@
+//! Where the built things are: the results of `make image` and `make test-image`.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The folder of results, `_out/` unless `STELE_OUT` says otherwise.
+pub fn out() -> PathBuf {
+    env::var_os("STELE_OUT").map_or_else(|| root().join("_out"), PathBuf::from)
+}
+
+/// The image that the stories boot: the product's plus services that misbehave on purpose.
+pub fn test_image() -> Image {
+    Image { stem: out().join("test/stele-test") }
+}
+
+/// The test image with the kernel for any hardware.
+pub fn generic_test_image() -> Image {
+    Image { stem: out().join("test/stele-test-metal") }
+}
+
+/// The product's image for a kernel, `cloud` or `generic`.
+pub fn product_image(kernel: &str) -> Image {
+    Image { stem: out().join(if kernel == "generic" { "stele-metal-amd64" } else { "stele-amd64" }) }
+}
+
+/// The client under test.
+pub fn apictl() -> PathBuf {
+    out().join("apictl")
+}
+
+/// An image in all the forms a machine can start from.
+#[derive(Clone, Debug)]
+pub struct Image {
+    stem: PathBuf,
+}
+
+impl Image {
+    /// The UKI.
+    pub fn uki(&self) -> Result<PathBuf> {
+        self.part("efi")
+    }
+
+    /// The raw disk image.
+    pub fn raw(&self) -> Result<PathBuf> {
+        self.part("raw")
+    }
+
+    /// The kernel alone, for `-kernel`.
+    pub fn kernel(&self) -> Result<PathBuf> {
+        self.part("vmlinuz")
+    }
+
+    /// The initramfs alone, for `-initrd`.
+    pub fn initrd(&self) -> Result<PathBuf> {
+        self.part("initrd")
+    }
+
+    /// The kernel command line inside the UKI, for `-append`.
+    pub fn cmdline(&self) -> Result<String> {
+        let path = self.part("cmdline")?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(text.trim_end_matches(['\0', '\n']).to_owned())
+    }
+
+    fn part(&self, extension: &str) -> Result<PathBuf> {
+        let path = self.stem.with_extension(extension);
+        ensure!(path.exists(), "{} is not there: run `make test-image`", path.display());
+        Ok(path)
+    }
+}

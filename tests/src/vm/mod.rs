@@ -1,0 +1,155 @@
+//! A virtual machine: what it is made of ([`Spec`]), and one that runs ([`Vm`]), which ends when it is dropped.
+
+mod accel;
+mod console;
+mod hang;
+mod qmp;
+mod spec;
+mod tpm;
+
+pub use console::Console;
+pub use hang::{EmulatorHang, count as emulator_hangs};
+pub use qmp::Qmp;
+pub use spec::{Boot, Bus, Disk, Nic, Spec};
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::wait;
+
+/// How long the slowest boot may take on a machine that is busy with other things.
+pub const BOOT: Duration = Duration::from_secs(240);
+
+/// A running machine.
+pub struct Vm {
+    /// What its first serial port printed.
+    pub console: Console,
+    /// Its monitor.
+    pub qmp: Qmp,
+    /// Where the guest's API port is reached from here.
+    pub api: SocketAddr,
+    emulator: Child,
+    // Dropped after the emulator, in this order.
+    _tpm: Option<tpm::Swtpm>,
+    folder: tempfile::TempDir,
+}
+
+impl Vm {
+    /// Starts a machine and returns as soon as the emulator runs.
+    pub fn start(spec: &Spec) -> Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("stele-vm-").tempdir().context("making a folder for the machine")?;
+        let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path())).transpose()?;
+        let port = free_port()?;
+        let mut command = spec.command(folder.path(), port)?;
+        let emulator =
+            command.spawn().with_context(|| format!("starting {:?}; run `make setup`", command.get_program()))?;
+        let mut vm_child = Reaped(Some(emulator));
+        let qmp = Qmp::connect(&folder.path().join("qmp.sock"), || vm_child.ended())
+            .with_context(|| format!("the emulator did not start: {}", stderr_of(folder.path())))?;
+        let emulator = vm_child.0.take().context("the emulator is gone")?;
+        let console = Console::new(folder.path().join("serial.log"));
+        if spec.nic.as_ref().is_some_and(|nic| !nic.cable) {
+            // Started halted (Spec::command): the cable is out before the guest's first instruction.
+            qmp.set_link("net0", false)?;
+            qmp.execute("cont", serde_json::json!({}))?;
+        }
+        Ok(Self { console, qmp, api: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), emulator, _tpm: tpm, folder })
+    }
+
+    /// Starts a machine and waits until its console shows `line`; a hang of the emulator itself is told apart.
+    pub fn boot_to(spec: &Spec, line: &str) -> Result<Self> {
+        let vm = Self::start(spec)?;
+        vm.wait_line(line, BOOT)?;
+        Ok(vm)
+    }
+
+    /// Waits for a line on the console that contains `text`, and returns it.
+    pub fn wait_line(&self, text: &str, limit: Duration) -> Result<String> {
+        match self.console.wait_for(text, limit) {
+            Ok(line) => Ok(line),
+            Err(timed_out) => {
+                if hang::is_emulator(&self.console, &self.qmp) {
+                    return Err(EmulatorHang { console: self.console.tail(40) }.into());
+                }
+                bail!("{timed_out}; the console ends with:\n{}", self.console.tail(60))
+            }
+        }
+    }
+
+    /// The folder that holds the machine's sockets, logs and disks.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The wire to the `chaos` service of the test image (the second serial port).
+    pub fn chaos(&self) -> Result<UnixStream> {
+        let path = self.folder.path().join("chaos.sock");
+        UnixStream::connect(&path).with_context(|| format!("connecting to {}", path.display()))
+    }
+
+    /// The number of the emulator's process.
+    pub fn pid(&self) -> u32 {
+        self.emulator.id()
+    }
+
+    /// Waits until the machine has powered itself off.
+    pub fn wait_off(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let emulator = &mut self.emulator;
+        let status = wait::until("the machine to power off", limit, || emulator.try_wait().transpose());
+        match status {
+            Ok(status) => Ok(status.context("waiting for the emulator")?),
+            Err(timed_out) => bail!("{timed_out}; the console ends with:\n{}", self.console.tail(60)),
+        }
+    }
+
+    /// Pulls the plug, and leaves the disks behind.
+    pub fn kill(mut self) -> Result<PathBuf> {
+        self.emulator.kill().context("killing the emulator")?;
+        self.emulator.wait().context("waiting for the emulator")?;
+        Ok(self.folder.path().to_path_buf())
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // It may be gone already; then there is nothing to do.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+/// A child that is killed unless it is taken out: for the time in which starting can still fail.
+struct Reaped(Option<Child>);
+
+impl Reaped {
+    fn ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)) | Err(_)))
+    }
+}
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A loopback port nobody uses now. The emulator binds it a moment later; a lost race shows as its start-up error.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn stderr_of(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("qemu.log")).unwrap_or_default()
+}

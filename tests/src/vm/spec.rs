@@ -1,0 +1,231 @@
+//! What a machine is made of, and the emulator's command line for it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::accel;
+use crate::artifacts::Image;
+
+/// Where Debian's and Ubuntu's package `ovmf` puts the firmware.
+const FIRMWARE: &str = "/usr/share/OVMF";
+
+/// How the machine starts.
+#[derive(Clone, Debug)]
+pub enum Boot {
+    /// Firmware from the first disk.
+    Firmware,
+    /// The emulator loads kernel and initramfs of an image by itself, with this added to the command line.
+    Kernel(Image, String),
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// virtio-blk.
+    Virtio,
+    /// NVMe.
+    Nvme,
+    /// virtio-scsi.
+    Scsi,
+    /// SATA (AHCI).
+    Sata,
+    /// USB stick.
+    Usb,
+}
+
+/// One disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The image. It is not written to: changes go to an overlay in the machine's folder, unless `writable`.
+    pub image: PathBuf,
+    /// How it is attached.
+    pub bus: Bus,
+    /// Size of a logical sector, 512 or 4096.
+    pub sector: u32,
+    /// Changes go to the image itself.
+    pub writable: bool,
+}
+
+impl Disk {
+    /// A virtio disk with 512-byte sectors over an image that stays as it is.
+    pub fn of(image: impl Into<PathBuf>) -> Self {
+        Self { image: image.into(), bus: Bus::Virtio, sector: 512, writable: false }
+    }
+}
+
+/// A network card.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    /// The emulator's model: `virtio-net-pci`, `e1000e`.
+    pub model: String,
+    /// Whether the cable is in at the start.
+    pub cable: bool,
+}
+
+/// A machine to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// How it starts.
+    pub boot: Boot,
+    /// Its disks, in order.
+    pub disks: Vec<Disk>,
+    /// Its network card, named `net0` for the monitor.
+    pub nic: Option<Nic>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// Whether it has a TPM 2.0.
+    pub tpm: bool,
+    /// Whether it has serial ports (the console, and the wire to the `chaos` service).
+    pub serial: bool,
+    /// The clock it starts with, as `-rtc base=`; `utc` is now.
+    pub rtc: String,
+    /// More arguments of the emulator.
+    pub extra: Vec<String>,
+}
+
+impl Spec {
+    /// A machine that starts an image from disk by firmware: 1 GiB, one processor, virtio, TPM.
+    pub fn disk(image: &Image) -> Result<Self> {
+        Ok(Self { boot: Boot::Firmware, disks: vec![Disk::of(image.raw()?)], tpm: true, ..Self::bare() })
+    }
+
+    /// A machine whose emulator loads kernel and initramfs by itself: quicker, without firmware, disk and TPM.
+    pub fn kernel(image: &Image) -> Self {
+        Self { boot: Boot::Kernel(image.clone(), String::new()), ..Self::bare() }
+    }
+
+    fn bare() -> Self {
+        Self {
+            boot: Boot::Firmware,
+            disks: Vec::new(),
+            nic: Some(Nic { model: "virtio-net-pci".into(), cable: true }),
+            memory: 1024,
+            cpus: 1,
+            tpm: false,
+            serial: true,
+            rtc: "utc".into(),
+            extra: Vec::new(),
+        }
+    }
+
+    /// The emulator's command, with all its files in `folder` and the guest's API at `port` of loopback.
+    #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
+    pub(super) fn command(&self, folder: &Path, port: u16) -> Result<Command> {
+        let mut command = Command::new("qemu-system-x86_64");
+        let accel = accel::choose();
+        let cpu = if accel.starts_with("kvm") { "host" } else { "max" };
+        command
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off", "-accel", &accel])
+            .args(["-cpu", cpu, "-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
+            .args(["-rtc", &format!("base={}", self.rtc), "-object", "rng-random,id=rng0,filename=/dev/urandom"])
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", folder.join("qmp.sock").display()));
+        self.boot_args(&mut command, folder)?;
+        self.disk_args(&mut command, folder)?;
+        if self.serial {
+            command
+                .arg("-chardev")
+                .arg(format!("file,id=serial0,path={}", folder.join("serial.log").display()))
+                .args(["-serial", "chardev:serial0", "-chardev"])
+                .arg(format!("socket,id=chaos0,path={},server=on,wait=off", folder.join("chaos.sock").display()))
+                .args(["-serial", "chardev:chaos0"]);
+        }
+        if let Some(nic) = &self.nic {
+            // restrict=on: the guest reaches nothing but what is forwarded to it.
+            command
+                .arg("-netdev")
+                .arg(format!("user,id=user0,restrict=on,ipv6=on,hostfwd=tcp:127.0.0.1:{port}-:50000"))
+                .args(["-device", &format!("{},netdev=user0,id=net0,romfile=", nic.model)]);
+            if !nic.cable {
+                // The monitor pulls the cable before the guest's first instruction.
+                command.arg("-S");
+            }
+        }
+        if self.tpm {
+            command.arg("-chardev").arg(format!("socket,id=tpm0,path={}", folder.join("tpm.sock").display())).args([
+                "-tpmdev",
+                "emulator,id=tpm0,chardev=tpm0",
+                "-device",
+                "tpm-tis,tpmdev=tpm0",
+            ]);
+        }
+        command.args(&self.extra);
+        let log = std::fs::File::create(folder.join("qemu.log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+
+    fn boot_args(&self, command: &mut Command, folder: &Path) -> Result<()> {
+        match &self.boot {
+            Boot::Firmware => {
+                let vars = folder.join("vars.fd");
+                if !vars.exists() {
+                    std::fs::copy(Path::new(FIRMWARE).join("OVMF_VARS_4M.fd"), &vars)
+                        .context("copying the firmware's variables; run `make setup`")?;
+                }
+                command
+                    .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd")])
+                    .args(["-drive", &format!("if=pflash,format=raw,file={}", vars.display())]);
+            }
+            Boot::Kernel(image, more) => {
+                command.arg("-kernel").arg(image.kernel()?).arg("-initrd").arg(image.initrd()?);
+                command.arg("-append").arg(format!("{} {more}", image.cmdline()?));
+            }
+        }
+        Ok(())
+    }
+
+    fn disk_args(&self, command: &mut Command, folder: &Path) -> Result<()> {
+        if self.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
+            command.args(["-device", "virtio-scsi-pci,id=scsi0"]);
+        }
+        if self.disks.iter().any(|disk| disk.bus == Bus::Usb) {
+            command.args(["-device", "qemu-xhci,id=usb0"]);
+        }
+        for (number, disk) in self.disks.iter().enumerate() {
+            ensure!(disk.image.exists(), "{} is not there", disk.image.display());
+            let file = if disk.writable { disk.image.clone() } else { overlay(folder, number, &disk.image)? };
+            let format = if disk.writable { "raw" } else { "qcow2" };
+            let id = format!("disk{number}");
+            command
+                .args(["-drive", &format!("if=none,id={id},format={format},file={},discard=unmap", file.display())])
+                .args(["-device", &device(disk, number, &id)]);
+        }
+        Ok(())
+    }
+}
+
+/// The emulator's device for a disk. The serial number differs per disk, so that stable names do.
+fn device(disk: &Disk, number: usize, id: &str) -> String {
+    let sizes = format!("logical_block_size={0},physical_block_size={0}", disk.sector);
+    let boot = format!("bootindex={}", number + 1);
+    match disk.bus {
+        Bus::Virtio => format!("virtio-blk-pci,drive={id},serial=STELE{number},{sizes},{boot}"),
+        Bus::Nvme => format!("nvme,drive={id},serial=STELE{number},{sizes},{boot}"),
+        Bus::Scsi => format!("scsi-hd,bus=scsi0.0,drive={id},serial=STELE{number},{sizes},{boot}"),
+        Bus::Sata => format!("ide-hd,bus=ide.{number},drive={id},serial=STELE{number},{boot}"),
+        Bus::Usb => format!("usb-storage,bus=usb0.0,drive={id},serial=STELE{number},{boot}"),
+    }
+}
+
+/// A copy-on-write file over an image; kept over restarts of the same machine.
+#[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
+fn overlay(folder: &Path, number: usize, image: &Path) -> Result<PathBuf> {
+    let file = folder.join(format!("disk{number}.qcow2"));
+    if !file.exists() {
+        let image = image.canonicalize().with_context(|| format!("resolving {}", image.display()))?;
+        let output = Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+            .args([&image, &file])
+            .output()
+            .context("running qemu-img; run `make setup`")?;
+        ensure!(output.status.success(), "qemu-img: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(file)
+}
