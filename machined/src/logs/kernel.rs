@@ -1,0 +1,177 @@
+//! The kernel's ring, read from /dev/kmsg. The kernel keeps the lines and their sequence numbers, which are the cursors;
+//! each reader has its own descriptor and so its own place.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::unix::AsyncFd;
+
+use super::line::{Chunk, Line, Start};
+
+/// The largest record the kernel hands out (CONSOLE_EXT_LOG_MAX of printk).
+const RECORD: usize = 8192;
+/// Records of one chunk: with the usual 80 bytes well under 64 KiB.
+const RECORDS: usize = 256;
+
+/// One reader of the kernel's ring.
+#[derive(Debug)]
+pub struct KernelReader {
+    kmsg: AsyncFd<File>,
+    /// What cursors begin with.
+    epoch: String,
+    /// The sequence number expected next.
+    next: u64,
+    /// Whether `next` is known.
+    started: bool,
+    /// Read ahead to find the last lines.
+    ahead: VecDeque<Record>,
+    follow: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    seq: u64,
+    line: Line,
+}
+
+impl KernelReader {
+    pub(super) fn new(epoch: String, start: &Start, follow: bool) -> Result<Self, super::Error> {
+        let kmsg = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .open("/dev/kmsg")
+            .and_then(AsyncFd::register)
+            .map_err(super::Error::Read)?;
+        let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: VecDeque::new(), follow };
+        match start {
+            Start::Oldest => {}
+            Start::Tail(lines) => reader.skip_to_tail(*lines as usize).map_err(super::Error::Read)?,
+            Start::Cursor(cursor) => match cursor.split_once(':') {
+                Some((of, seq)) if of == reader.epoch => {
+                    reader.next = seq.parse().map_err(|_| super::Error::Cursor(cursor.clone()))?;
+                    reader.started = true;
+                }
+                Some(_) => {}
+                None => return Err(super::Error::Cursor(cursor.clone())),
+            },
+        }
+        Ok(reader)
+    }
+
+    /// The next lines; `None` at the end of a log that is not followed. Cancel-safe.
+    pub async fn next(&mut self) -> io::Result<Option<Chunk>> {
+        loop {
+            if let Some(chunk) = self.take()? {
+                return Ok(Some(chunk));
+            }
+            if !self.follow {
+                return Ok(None);
+            }
+            self.kmsg.readable().await?.clear_ready();
+        }
+    }
+
+    fn take(&mut self) -> io::Result<Option<Chunk>> {
+        let mut chunk = Chunk::default();
+        while chunk.lines.len() < RECORDS {
+            let Some(record) = self.ahead.pop_front().map_or_else(|| self.read(), |r| Ok(Some(r)))? else { break };
+            if self.started && record.seq < self.next {
+                continue; // before the cursor
+            }
+            if self.started && record.seq > self.next {
+                if !chunk.lines.is_empty() {
+                    self.ahead.push_front(record);
+                    break; // a chunk begins with a loss, it never hides one
+                }
+                chunk.dropped = record.seq - self.next;
+            }
+            (self.next, self.started) = (record.seq + 1, true);
+            chunk.lines.push(record.line);
+        }
+        chunk.cursor = format!("{}:{}", self.epoch, self.next);
+        Ok((!chunk.lines.is_empty()).then_some(chunk))
+    }
+
+    fn skip_to_tail(&mut self, lines: usize) -> io::Result<()> {
+        while let Some(record) = self.read()? {
+            (self.next, self.started) = (record.seq + 1, true);
+            self.ahead.push_back(record);
+            if self.ahead.len() > lines {
+                self.ahead.pop_front();
+            }
+        }
+        if let Some(first) = self.ahead.front() {
+            self.next = first.seq;
+        }
+        Ok(())
+    }
+
+    /// One record; `None` when there is none yet.
+    fn read(&mut self) -> io::Result<Option<Record>> {
+        let mut bytes = [0; RECORD];
+        loop {
+            match self.kmsg.get_ref().read(&mut bytes) {
+                Ok(n) => {
+                    if let Some(record) = parse(&bytes[..n], since_boot()) {
+                        return Ok(Some(record));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // EPIPE: overtaken by the ring; the next read gives the oldest there is, its number tells how many.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe || e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Unix time of the machine's start by the clock as it is set now, ns.
+fn since_boot() -> u64 {
+    let ns = |clock| {
+        let now = clock_gettime(clock);
+        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    };
+    ns(ClockId::Realtime).saturating_sub(ns(ClockId::Monotonic))
+}
+
+/// `priority,sequence,microseconds,flags;text\n`, then ` KEY=value` lines, which are left out
+/// (Documentation/ABI/testing/dev-kmsg).
+fn parse(record: &[u8], boot_unix_ns: u64) -> Option<Record> {
+    let (head, text) = record.split_at(record.iter().position(|b| *b == b';')?);
+    let mut fields = std::str::from_utf8(head).ok()?.split(',');
+    let priority: u32 = fields.next()?.parse().ok()?;
+    let seq = fields.next()?.parse().ok()?;
+    let us: u64 = fields.next()?.parse().ok()?;
+    let text = text[1..].split(|b| *b == b'\n').next()?;
+    let line = Line {
+        text: text.to_vec(),
+        time_unix_ns: boot_unix_ns + us * 1000,
+        priority: u8::try_from(priority & 7).ok()?,
+        partial: false,
+    };
+    Some(Record { seq, line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_its_first_line() {
+        let record = parse(b"30,339,5140900,-;eth0: up\n SUBSYSTEM=net\n DEVICE=n2\n", 1_000).unwrap();
+        assert_eq!(record.seq, 339);
+        assert_eq!(record.line.text, b"eth0: up");
+        assert_eq!(record.line.priority, 6);
+        assert_eq!(record.line.time_unix_ns, 5_140_901_000);
+    }
+
+    #[test]
+    fn what_is_no_record_is_left_out() {
+        for bytes in [&b""[..], b"no head\n", b"x,1,2;text", b"6,1;text", b"6,x,2,-;text"] {
+            assert_eq!(parse(bytes, 0), None);
+        }
+    }
+}

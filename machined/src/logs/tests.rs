@@ -1,0 +1,159 @@
+//! Logs against real pipes and files: order, cursors across a restart, rotation, floods.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::*;
+
+fn texts(chunk: &Chunk) -> Vec<String> {
+    chunk.lines.iter().map(|l| String::from_utf8_lossy(&l.text).into_owned()).collect()
+}
+
+fn logs(dir: &tempfile::TempDir) -> Logs {
+    Logs::new(dir.path(), "0a1b2c3d-0000")
+}
+
+#[tokio::test]
+async fn lines_come_in_order_and_a_cursor_continues_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = logs(&dir);
+    first.log("web").unwrap().append(b"one\ntwo\nthr").unwrap();
+    let mut reader = first.open("web", &Start::Oldest, true).unwrap();
+    let chunk = reader.next().await.unwrap().unwrap();
+    assert_eq!(texts(&chunk), ["one", "two"]);
+
+    let second = logs(&dir); // machined was restarted
+    second.log("web").unwrap().append(b"ee\nfour\n").unwrap();
+    let mut reader = second.open("web", &Start::Cursor(chunk.cursor), false).unwrap();
+    let chunk = reader.next().await.unwrap().unwrap();
+    assert_eq!(texts(&chunk), ["three", "four"]);
+    assert_eq!(chunk.dropped, 0);
+    assert!(chunk.lines[0].time_unix_ns > 1_700_000_000_000_000_000);
+    assert_eq!(reader.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn tail_gives_the_last_lines_and_an_unfinished_one_is_partial() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    logs.log("web").unwrap().append(b"one\ntwo\nthree\nfo").unwrap();
+    for (tail, expected) in
+        [(0, vec![]), (1, vec!["fo"]), (2, vec!["three", "fo"]), (99, vec!["one", "two", "three", "fo"])]
+    {
+        let mut reader = logs.open("web", &Start::Tail(tail), false).unwrap();
+        let chunk = reader.next().await.unwrap().unwrap_or_default();
+        assert_eq!(texts(&chunk), expected, "tail {tail}");
+        assert_eq!(chunk.lines.iter().filter(|l| l.partial).count(), expected.len().min(1));
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_is_counted_and_no_line_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(Log::open_sized(dir.path(), 1000).unwrap());
+    let mut reader = ServiceReader::new(log.clone(), "e".into(), &Start::Oldest, false).unwrap();
+    let mut written = 0;
+    for n in 0..500 {
+        let line = format!("line {n:06}\n");
+        written += line.len() as u64;
+        log.append(line.as_bytes()).unwrap();
+    }
+    let (mut read, mut dropped, mut all) = (0, 0, Vec::new());
+    while let Some(chunk) = reader.next().await.unwrap() {
+        dropped += chunk.dropped;
+        read += chunk.lines.iter().map(|l| l.text.len() as u64 + 1).sum::<u64>();
+        all.extend(texts(&chunk));
+    }
+    assert_eq!(read + dropped, written);
+    assert!(dropped > 0 && read >= 1000, "dropped {dropped}, read {read}");
+    assert_eq!(all.last().unwrap(), "line 000499");
+    assert!(all.iter().all(|l| l.len() == 11), "{all:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4, "two files and their marks");
+}
+
+#[tokio::test]
+async fn a_loss_is_said_where_it_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    let log = logs.log("web").unwrap();
+    log.append(b"one\ntw").unwrap();
+    log.lost(4711);
+    log.append(b"rest\nthree\n").unwrap();
+    let mut reader = logs.open("web", &Start::Oldest, false).unwrap();
+    let before = reader.next().await.unwrap().unwrap();
+    assert_eq!((texts(&before), before.dropped), (vec!["one".into(), "tw".into()], 0));
+    let after = reader.next().await.unwrap().unwrap();
+    assert_eq!((texts(&after), after.dropped), (vec!["rest".into(), "three".into()], 4711));
+}
+
+#[tokio::test]
+async fn a_long_line_comes_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    logs.log("web").unwrap().append(&[b'x'; 40_000]).unwrap();
+    logs.log("web").unwrap().append(b"\n").unwrap();
+    let mut reader = logs.open("web", &Start::Oldest, false).unwrap();
+    let chunk = reader.next().await.unwrap().unwrap();
+    let pieces: Vec<_> = chunk.lines.iter().map(|l| (l.text.len(), l.partial)).collect();
+    assert_eq!(pieces, [(16384, true), (16384, true), (7232, false)]);
+}
+
+#[tokio::test]
+async fn a_bad_cursor_is_refused_and_one_of_another_boot_starts_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    logs.log("web").unwrap().append(b"one\n").unwrap();
+    for bad in ["", "nonsense", "0a1b2c3d:zz", "0a1b2c3d:ffff"] {
+        assert!(matches!(logs.open("web", &Start::Cursor(bad.into()), false), Err(Error::Cursor(_))), "{bad}");
+    }
+    let mut reader = logs.open("web", &Start::Cursor("99999999:ffff".into()), false).unwrap();
+    assert_eq!(texts(&reader.next().await.unwrap().unwrap()), ["one"]);
+    assert!(matches!(logs.open("nope", &Start::Oldest, false), Err(Error::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn a_flood_does_not_starve_the_quiet_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    let mut drains = tokio::task::JoinSet::new();
+    let (flood_read, flood_write) = std::io::pipe().unwrap();
+    let (quiet_read, mut quiet_write) = std::io::pipe().unwrap();
+    drains.spawn(drain(logs.log("flood").unwrap(), flood_read.into()));
+    drains.spawn(drain(logs.log("quiet").unwrap(), quiet_read.into()));
+    let flood = std::thread::spawn(move || {
+        let mut pipe = flood_write;
+        let line = [b"y".repeat(99), vec![b'\n']].concat();
+        for _ in 0..200_000 {
+            if pipe.write_all(&line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut reader = logs.open("quiet", &Start::Oldest, true).unwrap_or_else(|e| panic!("{e}"));
+    for n in 0..10 {
+        writeln!(quiet_write, "{n}").unwrap();
+        let chunk = tokio::time::timeout(Duration::from_secs(2), reader.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(texts(&chunk), [n.to_string()]);
+    }
+    let mut reader = logs.open("flood", &Start::Oldest, true).unwrap();
+    let chunk = tokio::time::timeout(Duration::from_secs(2), reader.next()).await.unwrap().unwrap().unwrap();
+    assert!(chunk.lines.iter().all(|l| l.text.len() == 99));
+    drop(reader);
+    drains.abort_all();
+    while drains.join_next().await.is_some() {}
+    flood.join().unwrap();
+}
+
+#[test]
+fn bytes_not_yet_drained_stay_in_the_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path()).unwrap();
+    let (read, mut write) = std::io::pipe().unwrap();
+    write.write_all(b"one\ntwo\n").unwrap();
+    assert_eq!(log.splice(read.as_fd(), 4).unwrap(), 4);
+    assert_eq!(log.splice(read.as_fd(), 100).unwrap(), 4);
+    assert_eq!(log.splice(read.as_fd(), 100).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    drop(write);
+    assert_eq!(log.splice(read.as_fd(), 100).unwrap(), 0);
+}
