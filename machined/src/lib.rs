@@ -21,6 +21,7 @@ pub mod meta;
 pub mod mounts;
 pub mod node;
 pub mod pki;
+pub mod poll;
 pub mod resources;
 pub mod server;
 pub mod services;

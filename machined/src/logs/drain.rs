@@ -5,8 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
-
 use super::log::Log;
 
 /// How much one service may move before others have their turn.
@@ -19,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Drains until the pipe has no writer left. Cancel-safe: what is not moved stays in the pipe.
 pub async fn drain(log: Arc<Log>, pipe: OwnedFd) -> io::Result<()> {
     rustix::io::ioctl_fionbio(&pipe, true)?;
-    let pipe = AsyncFd::register(pipe)?;
+    let pipe = crate::poll::readable(pipe)?;
     let mut burst = 0;
     loop {
         let mut ready = pipe.readable().await?;

@@ -43,7 +43,7 @@ impl KernelReader {
             .read(true)
             .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open("/dev/kmsg")
-            .and_then(AsyncFd::register)
+            .and_then(crate::poll::readable)
             .map_err(super::Error::Read)?;
         let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: VecDeque::new(), follow };
         match start {
