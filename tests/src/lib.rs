@@ -5,5 +5,7 @@
 
 pub mod apictl;
 pub mod artifacts;
+pub mod chaos;
+pub mod runner;
 pub mod vm;
 pub mod wait;

@@ -1,0 +1,1 @@
+//! What is inside the image, looked at with stock tools.

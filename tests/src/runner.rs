@@ -1,0 +1,65 @@
+//! Runs stories: two machines at a time, each story retried once when the emulator itself hung, and only then.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::vm::{EmulatorHang, emulator_hangs};
+
+/// A story: its name is a sentence.
+pub struct Story {
+    /// What it shows.
+    pub name: &'static str,
+    /// The telling.
+    pub run: fn() -> Result<()>,
+    /// Too long for every run: only told when `STELE_LONG` is set.
+    pub long: bool,
+}
+
+impl Story {
+    /// A story for every run.
+    pub const fn new(name: &'static str, run: fn() -> Result<()>) -> Self {
+        Self { name, run, long: false }
+    }
+
+    /// A story for `make test-long`.
+    pub const fn long(name: &'static str, run: fn() -> Result<()>) -> Self {
+        Self { name, run, long: true }
+    }
+}
+
+/// Runs the stories that the command line selects, then `finish`, and prints a summary as its last lines.
+pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each story runs a machine that keeps a processor busy; more at once only makes deadlines meaningless.
+    arguments.test_threads.get_or_insert(2);
+    let long = std::env::var_os("STELE_LONG").is_some();
+    let trials = stories
+        .into_iter()
+        .map(|story| Trial::test(story.name, move || told(story.run)).with_ignored_flag(story.long && !long))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    finish();
+    println!("hangs of the emulator: {} (a story that met one was told once more)", emulator_hangs());
+    println!(
+        "test result: {}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out",
+        if conclusion.has_failed() { "FAILED" } else { "ok" },
+        conclusion.num_passed,
+        conclusion.num_failed,
+        conclusion.num_ignored,
+        conclusion.num_filtered_out
+    );
+    conclusion.exit_code()
+}
+
+fn told(story: fn() -> Result<()>) -> Result<(), Failed> {
+    match story() {
+        Err(error) if error.downcast_ref::<EmulatorHang>().is_some() => {
+            eprintln!("{error:#}\ntelling the story once more");
+            story()
+        }
+        other => other,
+    }
+    .map_err(|error| Failed::from(format!("{error:#}")))
+}
