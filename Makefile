@@ -61,7 +61,7 @@ demo-stop: ## stop the machine that `make demo` left running
 # The product's image plus services that misbehave on purpose; for the stories only.
 test-image: image
 	$(call say,building the image for tests)
-	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p tests --bin fixture
+	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p fixture
 	@tests/image/build "$(IMAGER)" "$(BINARIES)" "$(OUT)/test"
 
 test: lint test-fast test-image ## everything but the very long: lints, unit tests, stories in virtual machines
@@ -78,7 +78,6 @@ test-long: test-image ## what is too long for every run
 	@STELE_LONG=1 cargo test --locked -p tests --test stories
 
 bench: test-image ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
-	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p tests --bin baseline
 	@cargo run --locked -p tests --bin bench -- --out $(OUT)
 
 fmt: setup ## format the code

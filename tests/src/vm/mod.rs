@@ -37,8 +37,26 @@ pub struct Vm {
     pub api: SocketAddr,
     emulator: Child,
     // Dropped after the emulator, in this order.
-    _tpm: Option<tpm::Swtpm>,
-    folder: tempfile::TempDir,
+    tpm: Option<tpm::Swtpm>,
+    folder: Folder,
+    left: bool,
+}
+
+/// Where a machine's files are.
+enum Folder {
+    /// Gone with the machine.
+    Temporary(tempfile::TempDir),
+    /// Somebody else's.
+    Given(PathBuf),
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Given(path) => path,
+        }
+    }
 }
 
 impl Vm {
@@ -46,8 +64,17 @@ impl Vm {
     pub fn start(spec: &Spec) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("stele-vm-").tempdir().context("making a folder for the machine")?;
-        let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path())).transpose()?;
-        let port = free_port()?;
+        Self::launch(spec, Folder::Temporary(folder))
+    }
+
+    /// The same with all its files in a folder that stays, given as an absolute path.
+    pub fn start_in(spec: &Spec, folder: &Path) -> Result<Self> {
+        Self::launch(spec, Folder::Given(folder.to_path_buf()))
+    }
+
+    fn launch(spec: &Spec, folder: Folder) -> Result<Self> {
+        let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path(), spec.detached)).transpose()?;
+        let port = if spec.port == 0 { free_port()? } else { spec.port };
         let mut command = spec.command(folder.path(), port)?;
         let emulator =
             command.spawn().with_context(|| format!("starting {:?}; run `make setup`", command.get_program()))?;
@@ -61,7 +88,15 @@ impl Vm {
             qmp.set_link("net0", false)?;
             qmp.execute("cont", serde_json::json!({}))?;
         }
-        Ok(Self { console, qmp, api: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), emulator, _tpm: tpm, folder })
+        Ok(Self {
+            console,
+            qmp,
+            api: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            emulator,
+            tpm,
+            folder,
+            left: false,
+        })
     }
 
     /// Starts a machine and waits until its console shows `line`; a hang of the emulator itself is told apart.
@@ -110,16 +145,19 @@ impl Vm {
         }
     }
 
-    /// Pulls the plug, and leaves the disks behind.
-    pub fn kill(mut self) -> Result<PathBuf> {
-        self.emulator.kill().context("killing the emulator")?;
-        self.emulator.wait().context("waiting for the emulator")?;
-        Ok(self.folder.path().to_path_buf())
+    /// Lets the machine run on after this program, and returns the numbers of its processes.
+    pub fn leave_running(mut self) -> Vec<u32> {
+        self.left = true;
+        let tpm = self.tpm.as_mut().map(tpm::Swtpm::leave_running);
+        std::iter::once(self.emulator.id()).chain(tpm).collect()
     }
 }
 
 impl Drop for Vm {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         // It may be gone already; then there is nothing to do.
         let _ = self.emulator.kill();
         let _ = self.emulator.wait();

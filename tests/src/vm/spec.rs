@@ -1,6 +1,7 @@
 //! What a machine is made of, and the emulator's command line for it.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -85,6 +86,10 @@ pub struct Spec {
     pub serial: bool,
     /// The clock it starts with, as `-rtc base=`; `utc` is now.
     pub rtc: String,
+    /// Whether it stays when whoever started it is interrupted at the terminal.
+    pub detached: bool,
+    /// The port of loopback at which the guest's API is reached; 0: one that is free.
+    pub port: u16,
     /// More arguments of the emulator.
     pub extra: Vec<String>,
 }
@@ -110,6 +115,8 @@ impl Spec {
             tpm: false,
             serial: true,
             rtc: "utc".into(),
+            detached: false,
+            port: 0,
             extra: Vec::new(),
         }
     }
@@ -156,6 +163,9 @@ impl Spec {
             ]);
         }
         command.args(&self.extra);
+        if self.detached {
+            command.process_group(0);
+        }
         let log = std::fs::File::create(folder.join("qemu.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(command)

@@ -1,6 +1,7 @@
 //! A software TPM 2.0 for one machine.
 
 use std::{
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -11,17 +12,24 @@ use anyhow::{Context, Result};
 use crate::wait;
 
 /// The running swtpm; it ends with this value.
-pub(super) struct Swtpm(Child);
+pub(super) struct Swtpm {
+    child: Child,
+    left: bool,
+}
 
 impl Swtpm {
     /// Starts one with its state and its socket (`tpm.sock`) in `folder`, which must be absolute: with relative paths
     /// swtpm answers the emulator's first command with an error.
     #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    pub(super) fn start(folder: &Path, detached: bool) -> Result<Self> {
         let state = folder.join("tpm");
         std::fs::create_dir_all(&state)?;
         let socket = folder.join("tpm.sock");
-        let child = Command::new("swtpm")
+        let mut command = Command::new("swtpm");
+        if detached {
+            command.process_group(0);
+        }
+        let child = command
             .args(["socket", "--tpm2", "--tpmstate"])
             .arg(format!("dir={}", state.display()))
             .arg("--ctrl")
@@ -33,16 +41,25 @@ impl Swtpm {
             .stderr(Stdio::null())
             .spawn()
             .context("starting swtpm; run `make setup`")?;
-        let tpm = Self(child);
+        let tpm = Self { child, left: false };
         wait::until("swtpm's socket", Duration::from_secs(30), || socket.exists().then_some(()))?;
         Ok(tpm)
+    }
+
+    /// Lets it run on after this program, and returns its number.
+    pub(super) fn leave_running(&mut self) -> u32 {
+        self.left = true;
+        self.child.id()
     }
 }
 
 impl Drop for Swtpm {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         // swtpm ends by itself when the emulator does; it may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -1,0 +1,66 @@
+//! The demonstration's machine: started fresh, left running, stopped by the numbers of its processes.
+
+use std::{fs, net::TcpListener, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{
+    artifacts,
+    vm::{Spec, Vm},
+    wait,
+};
+
+/// The API's own port, when it is free on this workstation.
+const PORT: u16 = 50000;
+
+/// Starts a machine with a fresh disk over the built image.
+pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
+    let folder = out.join("demo");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder)?;
+    let mut spec = Spec::disk(&artifacts::product_image(kernel))?;
+    spec.detached = true;
+    spec.port = if TcpListener::bind(("127.0.0.1", PORT)).is_ok() { PORT } else { 0 };
+    Vm::start_in(&spec, &folder)
+}
+
+/// Lets the machine run on, and says how to go on with it.
+pub(crate) fn leave(vm: Vm, out: &Path, fingerprint: &str) -> Result<()> {
+    let folder = out.join("demo");
+    let endpoint = vm.api;
+    let pids: Vec<String> = vm.leave_running().iter().map(u32::to_string).collect();
+    fs::write(folder.join("pids"), pids.join("\n"))?;
+    let env = folder.join("env");
+    fs::write(
+        &env,
+        format!(
+            "export APICTL_ENDPOINT={endpoint} APICTL_FINGERPRINT={fingerprint}\nexport PATH=\"{}:$PATH\"\n",
+            out.display()
+        ),
+    )?;
+    println!("\nThe machine runs on. To ask it more:\n\n    . {}\n    apictl get", env.display());
+    println!("\nIts console: {}\nTo stop it:  make demo-stop", folder.join("serial.log").display());
+    Ok(())
+}
+
+/// Stops what `leave` left, and says whether there was anything.
+pub(crate) fn stop(out: &Path) -> Result<bool> {
+    let file = out.join("demo/pids");
+    let Ok(text) = fs::read_to_string(&file) else { return Ok(false) };
+    let mut stopped = false;
+    for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+        // Numbers are used again: only what was started for this folder is ours.
+        let ours = || {
+            let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(&*out.join("demo").to_string_lossy())
+        };
+        if ours() && kill_process(pid, Signal::TERM).is_ok() {
+            wait::until("the demo's machine to stop", Duration::from_secs(30), || (!ours()).then_some(()))?;
+            stopped = true;
+        }
+    }
+    fs::remove_file(&file)?;
+    Ok(stopped)
+}
