@@ -1,0 +1,102 @@
+//! Strict YAML: every problem of every document at once, with document, path, line and column, and never any text of the
+//! source, which may hold secrets. The only place that knows the YAML crate. Types parsed here do without serde's
+//! `deny_unknown_fields`: unknown fields are found here, all of them.
+
+mod node;
+mod strict;
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::{Location, Options, Spanned};
+
+use node::Node;
+
+/// Something wrong in a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which document of the stream, from 1.
+    pub document: usize,
+    /// Where in it: `limits.memory`, `listen[0].tcp`; empty for the document as a whole.
+    pub path: String,
+    /// From 1; 0 when unknown.
+    pub line: u64,
+    /// From 1; 0 when unknown.
+    pub column: u64,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Everything wrong in a stream of documents; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        if self.document > 1 {
+            write!(f, "document {}: ", self.document)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if i > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Parses a stream of documents of one type.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
+    let (documents, mut problems) = documents(text);
+    let mut values = Vec::new();
+    for (i, document) in documents.into_iter().enumerate() {
+        match strict::decode(&document) {
+            Ok(value) => values.push(value),
+            Err(found) => problems.extend(found.into_iter().map(|p| Problem { document: i + 1, ..p })),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(Problems(problems)) }
+}
+
+/// The documents as trees with places. What is no YAML at all ends the stream at its first problem; a duplicate key does
+/// not hide the others.
+fn documents(text: &str) -> (Vec<Spanned<Node>>, Vec<Problem>) {
+    let read = |duplicate_keys| {
+        // Aliases are for people who write by hand: a few, never a bomb; documents are small.
+        let mut budget = serde_saphyr::Budget::default();
+        (budget.max_depth, budget.max_nodes, budget.max_aliases) = (64, 50_000, 64);
+        let mut options = Options::default();
+        (options.with_snippet, options.duplicate_keys, options.budget) = (false, duplicate_keys, Some(budget));
+        (options.strict_booleans, options.reject_unsupported_tags) = (true, true);
+        serde_saphyr::from_multiple_with_options::<Spanned<Node>>(text, options)
+    };
+    match read(DuplicateKeyPolicy::Error) {
+        Ok(documents) => (documents, Vec::new()),
+        Err(error) => {
+            let duplicate = matches!(error.without_snippet(), serde_saphyr::Error::DuplicateMappingKey { .. });
+            let others = if duplicate { read(DuplicateKeyPolicy::FirstWins).ok() } else { None };
+            let at = error.location().unwrap_or(Location::UNKNOWN);
+            let message = if duplicate {
+                "this key is there before: keep one".to_owned()
+            } else {
+                strict::safe(&error.to_string())
+            };
+            let problem = Problem { document: 0, path: String::new(), line: at.line(), column: at.column(), message };
+            (others.unwrap_or_default(), vec![problem])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

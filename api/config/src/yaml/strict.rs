@@ -1,0 +1,176 @@
+//! From a tree with places to a typed value, or to all problems. A wrong value is noted, taken out, and the rest is tried
+//! again, so that one mistake does not hide the next.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_saphyr::{Location, Spanned};
+
+use super::Problem;
+use super::node::Node;
+
+/// More problems than anybody reads at once.
+const MOST: usize = 100;
+
+/// A step into a value.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+pub(super) fn decode<T: DeserializeOwned>(document: &Spanned<Node>) -> Result<T, Vec<Problem>> {
+    let mut json = document.value.to_json();
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut removed: Vec<Vec<Step>> = Vec::new();
+    loop {
+        let mut unknown = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let result = T::deserialize(serde_ignored::Deserializer::new(
+            serde_path_to_error::Deserializer::new(&json, &mut track),
+            &mut |path: serde_ignored::Path<'_>| unknown.push(ignored(&path)),
+        ));
+        let error = match result {
+            Ok(value) if problems.is_empty() && unknown.is_empty() => return Ok(value),
+            Ok(_) => {
+                problems.extend(unknown.iter().map(|path| problem(document, path, "there is no such field".into())));
+                break;
+            }
+            Err(error) => error.to_string(),
+        };
+        let path = steps(&track.path());
+        // What was taken out is missed, which is no news; and then nothing further can be tried.
+        let missing = error.strip_prefix("missing field `").and_then(|e| e.split('`').next());
+        let no_news = missing.is_some_and(|field| {
+            let whole = [&path[..], &[Step::Key(field.to_owned())]].concat();
+            removed.contains(&whole)
+        });
+        if !no_news {
+            problems.push(problem(document, &path, safe(&error)));
+        }
+        if no_news || problems.len() >= MOST || !remove(&mut json, &path) {
+            problems.extend(unknown.iter().map(|path| problem(document, path, "there is no such field".into())));
+            break;
+        }
+        removed.push(path);
+    }
+    problems.sort_by_key(|p| (p.line, p.column));
+    problems.dedup();
+    Err(problems)
+}
+
+/// Takes serde's sentence without what it quotes of the source.
+pub(super) fn safe(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    if let Some(at) = message.rfind(", expected ") {
+        let (what, expected) = message.split_at(at + 2);
+        return if what.starts_with("unknown variant") {
+            format!("not one of those known: {expected}")
+        } else {
+            expected.into()
+        };
+    }
+    match message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
+        Some(field) => format!("the field {field} is missing"),
+        None => message.to_owned(),
+    }
+}
+
+fn problem(document: &Spanned<Node>, path: &[Step], message: String) -> Problem {
+    let mut text = String::new();
+    let mut node = document;
+    let mut at = document.referenced;
+    for step in path {
+        match (step, &node.value) {
+            (Step::Key(key), Node::Map(entries)) => {
+                let Some((k, v)) = entries.iter().find(|(k, _)| k.value == *key) else { break };
+                at = if matches!(v.value, Node::Scalar(_)) && v.referenced != Location::UNKNOWN {
+                    v.referenced
+                } else {
+                    k.referenced
+                };
+                node = v;
+            }
+            (Step::Index(i), Node::List(items)) => {
+                let Some(item) = items.get(*i) else { break };
+                at = item.referenced;
+                node = item;
+            }
+            _ => break,
+        }
+    }
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => text.extend([".", key]),
+            Step::Index(i) => text.push_str(&format!("[{i}]")),
+        }
+    }
+    // A field that does not exist is shown by its name, not by its value.
+    if message.starts_with("there is no such") {
+        at = key_place(document, path).unwrap_or(at);
+    }
+    Problem { document: 0, path: text, line: at.line(), column: at.column(), message }
+}
+
+fn key_place(document: &Spanned<Node>, path: &[Step]) -> Option<Location> {
+    let mut node = document;
+    let mut at = None;
+    for step in path {
+        (at, node) = match (step, &node.value) {
+            (Step::Key(key), Node::Map(entries)) => {
+                entries.iter().find(|(k, _)| k.value == *key).map(|(k, v)| (Some(k.referenced), v))?
+            }
+            (Step::Index(i), Node::List(items)) => (at, items.get(*i)?),
+            _ => return at,
+        };
+    }
+    at
+}
+
+fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
+    use serde_path_to_error::Segment;
+    let step = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Seq { index } => Some(Step::Index(*index)),
+        Segment::Enum { variant } => Some(Step::Key(variant.clone())),
+        Segment::Unknown => None,
+    };
+    path.iter().filter_map(step).collect()
+}
+
+fn ignored(path: &serde_ignored::Path<'_>) -> Vec<Step> {
+    use serde_ignored::Path;
+    let (parent, step) = match path {
+        Path::Root => return Vec::new(),
+        Path::Seq { parent, index } => (parent, Some(Step::Index(*index))),
+        Path::Map { parent, key } => (parent, Some(Step::Key(key.clone()))),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
+    };
+    let mut steps = ignored(parent);
+    steps.extend(step);
+    steps
+}
+
+/// Removes what is at this path; false when it is the document itself.
+fn remove(json: &mut Value, path: &[Step]) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    let mut at = json;
+    for step in parents {
+        let next = match step {
+            Step::Key(key) => at.get_mut(key),
+            Step::Index(i) => at.get_mut(*i),
+        };
+        let Some(next) = next else { return false };
+        at = next;
+    }
+    match (last, at) {
+        (Step::Key(key), Value::Object(map)) => map.remove(key).is_some(),
+        // Indexes of what follows must not move: an item of a list takes the list with it.
+        (Step::Index(_), list @ Value::Array(_)) => {
+            let removed = list.as_array().is_some_and(|l| !l.is_empty());
+            *list = Value::Array(Vec::new());
+            removed
+        }
+        _ => false,
+    }
+}
