@@ -1,1 +1,80 @@
 //! The gateway: terminates TLS, says who connects, pumps bytes. Runs as its own program and uid.
+//!
+//! Invariant: it holds no secret but the node's TLS key, and that only in memory; it knows nothing of HTTP/2 or of the
+//! API. When machined is away it keeps its keys and its socket, and clients wait. Started by the supervisor as
+//! `bin/gateway.rs`.
+//!
+//! ```text
+//! clients --TLS--> listen -> session -> pump --/run/stele/api.sock--> machined
+//!                              ^ terms
+//! machined --/run/stele/gateway.sock--> follow
+//! ```
+
+use std::{io, path::Path, rc::Rc, sync::Arc};
+
+use tokio::{net::TcpListener, sync::watch, task::LocalSet};
+
+pub mod follow;
+pub mod harden;
+pub mod keys;
+pub mod listen;
+pub mod preamble;
+mod pump;
+pub mod report;
+pub mod seats;
+mod session;
+pub mod tls;
+pub mod wire;
+
+use seats::Limits;
+
+/// Where machined serves its API, for the gateway's uid alone.
+pub const API_SOCKET: &str = "/run/stele/api.sock";
+
+/// Where machined hands out the keys, for the gateway's uid alone.
+pub const KEYS_SOCKET: &str = "/run/stele/gateway.sock";
+
+/// Limits of the product; what they cost is in `seats`.
+pub const LIMITS: Limits = Limits { total: 10_000, each: 256, shaking: 32 };
+
+/// What the gateway is given.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The listening socket of the API; clients may already queue on it.
+    pub listener: std::net::TcpListener,
+    /// See `API_SOCKET`.
+    pub api: &'a Path,
+    /// See `KEYS_SOCKET`.
+    pub keys: &'a Path,
+    /// How many clients.
+    pub limits: Limits,
+}
+
+/// Serves for ever. `ready` is called once, when there are keys and clients are taken.
+pub async fn serve(start: Start<'_>, ready: impl FnOnce()) -> io::Result<()> {
+    start.listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(start.listener)?;
+    let (sender, mut keys) = watch::channel(None);
+    let local = LocalSet::new();
+    let work = async {
+        let first = match keys.wait_for(Option::is_some).await {
+            Ok(terms) => terms.clone(),
+            Err(_) => None,
+        };
+        let Some(first) = first else { return };
+        let (terms, current) = watch::channel(first);
+        ready();
+        tokio::join!(listen::listen(listener, start.limits, current, Rc::from(start.api)), pass_on(keys, terms));
+    };
+    local.run_until(async { tokio::join!(follow::follow(start.keys, sender), work) }).await;
+    Ok(())
+}
+
+/// After the first keys there always are keys.
+async fn pass_on(mut keys: watch::Receiver<Option<Arc<tls::Terms>>>, terms: watch::Sender<Arc<tls::Terms>>) {
+    while keys.changed().await.is_ok() {
+        if let Some(new) = keys.borrow_and_update().clone() {
+            terms.send_replace(new);
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod clock;
+pub mod inherit;
 pub mod kmsg;
 pub mod link;
 pub mod module;

@@ -1,0 +1,136 @@
+//! The message by which machined gives the gateway its keys, and the gateway's answer.
+//!
+//! Invariant: the private key is wiped from every buffer of ours once the TLS library has it; it is never on disk. Sent by
+//! `server::keys` after every change and every new connection, received by `gateway::follow`.
+
+use std::fmt;
+
+use tokio::io::AsyncRead;
+use zeroize::Zeroizing;
+
+use super::wire::{self, Decoder, Encoder, Error, Kind};
+
+/// 1 MiB: a chain, dozens of authorities and thousands of revocations.
+const KEYS: Kind = Kind { magic: *b"STLK", version: 1, limit: 1 << 20 };
+
+/// The gateway's answer: empty, or why it cannot use the keys.
+const ANSWER: Kind = Kind { magic: *b"STLA", version: 1, limit: 1024 };
+
+/// A certificate chain is at most this long; ours are two.
+const MAX_CHAIN: usize = 8;
+
+/// Authorities: one, two while they are changed, and the rescue authority; with room.
+const MAX_ACCEPTED: usize = 64;
+
+/// Revocations, 36 bytes each.
+const MAX_REVOKED: usize = 16 * 1024;
+
+/// What the gateway needs to speak TLS for this node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// Own certificate first, then its issuers; DER.
+    pub chain: Vec<Vec<u8>>,
+    /// The certificate's private key; PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+    /// Authorities whose client certificates are accepted; DER. Empty: maintenance, no client is asked for one.
+    pub accepted: Vec<Vec<u8>>,
+    /// SHA-256 of the DER of each client certificate that is no longer accepted.
+    pub revoked: Vec<[u8; 32]>,
+}
+
+impl Keys {
+    /// The frame to send.
+    pub fn format(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut frame = Encoder::new(KEYS);
+        let mut list = |items: &[Vec<u8>]| {
+            frame.number(items.len());
+            items.iter().for_each(|item| frame.field(item));
+        };
+        list(&self.chain);
+        list(&self.accepted);
+        frame.number(self.revoked.len());
+        self.revoked.iter().for_each(|digest| frame.field(digest));
+        frame.field(&self.key);
+        frame.finish().map(Zeroizing::new)
+    }
+
+    /// Reads one frame. Not cancel-safe.
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, Error> {
+        Self::parse(&Zeroizing::new(wire::read(KEYS, stream).await?))
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Error> {
+        let mut fields = Decoder::new(body);
+        let mut list = |name, limit| -> Result<Vec<Vec<u8>>, Error> {
+            let count = fields.number(name, limit)?;
+            (0..count).map(|_| fields.field(name).map(<[u8]>::to_vec)).collect()
+        };
+        let chain = list("chain", MAX_CHAIN)?;
+        let accepted = list("accepted", MAX_ACCEPTED)?;
+        let revoked = list("revoked", MAX_REVOKED)?
+            .into_iter()
+            .map(|digest| digest.try_into().map_err(|_| Error::Invalid("revoked")))
+            .collect::<Result<_, _>>()?;
+        let key = Zeroizing::new(fields.field("key")?.to_vec());
+        fields.finish()?;
+        Ok(Self { chain, key, accepted, revoked })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chain, accepted, revoked, key: _ } = self;
+        write!(f, "Keys({} certificates, {} accepted, {} revoked)", chain.len(), accepted.len(), revoked.len())
+    }
+}
+
+/// Formats the gateway's answer: `None` when the keys are in use, else why not.
+pub fn format_answer(refusal: Option<&str>) -> Result<Vec<u8>, Error> {
+    let mut frame = Encoder::new(ANSWER);
+    let text: String = refusal.unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
+    frame.field(text.as_bytes());
+    frame.finish()
+}
+
+/// Reads the gateway's answer.
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<String>, Error> {
+    let body = wire::read(ANSWER, stream).await?;
+    let mut fields = Decoder::new(&body);
+    let text = fields.text("answer", 1024)?.to_owned();
+    fields.finish()?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_and_answers_round_trip_and_hide_the_key() {
+        let keys = Keys {
+            chain: vec![vec![1; 400], vec![2; 300]],
+            key: Zeroizing::new(vec![9; 138]),
+            accepted: vec![vec![3; 500]],
+            revoked: vec![[4; 32], [5; 32]],
+        };
+        let frame = keys.format().unwrap();
+        assert_eq!(Keys::read(&mut frame.as_slice()).await.unwrap(), keys);
+        assert!(!format!("{keys:?}").contains('9'));
+        for answer in [None, Some("the key does not fit\nthe certificate")] {
+            let frame = format_answer(answer).unwrap();
+            let read = read_answer(&mut frame.as_slice()).await.unwrap();
+            assert_eq!(read, answer.map(|text| text.replace('\n', "")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(keys) = Keys::parse(&body) {
+                prop_assert_eq!(&keys.format().unwrap()[9..], &body[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the gateway tells machined about a client before the client's own bytes: its address and its certificate.
+//!
+//! Invariant: at most 4 KiB, strict; what `parse` accepts, `format` wrote. The gateway vouches for every word of it, and
+//! machined believes it only from the gateway's uid. Written by `gateway::session`, read by `server::accept`.
+
+use std::{fmt, net::SocketAddr};
+
+use tokio::io::AsyncRead;
+
+use super::wire::{self, Decoder, Encoder, Error, Kind};
+
+const KIND: Kind = Kind { magic: *b"STLP", version: 1, limit: 4096 - 9 };
+
+/// A distinguished name longer than this is nobody we issued to.
+const MAX_SUBJECT: usize = 1024;
+
+/// Roles are Organizations, and there are four.
+const MAX_ORGANISATIONS: usize = 16;
+
+/// Longest text of one Organization (RFC 5280 allows 64 characters, of up to four bytes).
+const MAX_ORGANISATION: usize = 256;
+
+/// Longest text of an IPv6 address with scope and port.
+const MAX_ADDRESS: usize = 80;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Preamble {
+    /// The client's address; an IPv4 client is shown as IPv4.
+    pub address: SocketAddr,
+    /// The certificate that the gateway has verified; none in maintenance.
+    pub certificate: Option<Certificate>,
+}
+
+/// What of a client's certificate matters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The distinguished name, as RFC 4514 text.
+    pub subject: String,
+    /// Its Organizations: the roles.
+    pub organisations: Vec<String>,
+    /// SHA-256 of the DER certificate.
+    pub fingerprint: [u8; 32],
+}
+
+impl Preamble {
+    /// The frame to send; fails when a name is longer than machined would take.
+    pub fn format(&self) -> Result<Vec<u8>, Error> {
+        let mut frame = Encoder::new(KIND);
+        frame.field(self.address.to_string().as_bytes());
+        match &self.certificate {
+            None => frame.number(0),
+            Some(certificate) => {
+                frame.number(1);
+                frame.field(certificate.subject.as_bytes());
+                frame.number(certificate.organisations.len());
+                for organisation in &certificate.organisations {
+                    frame.field(organisation.as_bytes());
+                }
+                frame.field(&certificate.fingerprint);
+            }
+        }
+        frame.finish()
+    }
+
+    /// Reads one from the start of a connection.
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, Error> {
+        Self::parse(&wire::read(KIND, stream).await?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Error> {
+        let mut fields = Decoder::new(body);
+        let text = fields.text("address", MAX_ADDRESS)?;
+        let address: SocketAddr = text.parse().map_err(|_| Error::Invalid("address"))?;
+        if address.to_string() != text {
+            return Err(Error::Invalid("address"));
+        }
+        let certificate = match fields.number("has certificate", 1)? {
+            0 => None,
+            _ => Some(Certificate::parse(&mut fields)?),
+        };
+        fields.finish()?;
+        Ok(Self { address, certificate })
+    }
+}
+
+impl Certificate {
+    fn parse(fields: &mut Decoder<'_>) -> Result<Self, Error> {
+        let subject = fields.text("subject", MAX_SUBJECT)?.to_owned();
+        let count = fields.number("organisations", MAX_ORGANISATIONS)?;
+        let organisations = (0..count)
+            .map(|_| fields.text("organisation", MAX_ORGANISATION).map(str::to_owned))
+            .collect::<Result<_, _>>()?;
+        let fingerprint = fields.field("fingerprint")?.try_into().map_err(|_| Error::Invalid("fingerprint"))?;
+        Ok(Self { subject, organisations, fingerprint })
+    }
+}
+
+impl fmt::Debug for Preamble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.address)?;
+        match &self.certificate {
+            None => f.write_str("without certificate"),
+            Some(certificate) => write!(f, "{certificate:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.subject, self.organisations)
+    }
+}
+
+#[cfg(test)]
+#[path = "preamble/tests.rs"]
+mod tests;

@@ -1,0 +1,182 @@
+//! How many connections there may be: in all, and from one address, while they shake hands and after.
+//!
+//! Invariant: a seat is given back when it is dropped, whatever happened to its connection; the table holds only
+//! addresses that have seats, so its size is bounded by the number of connections. Used by `listen`.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    rc::Rc,
+};
+
+/// The limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections in all. Each costs the gateway about 20 KiB, so this has to fit into its memory limit.
+    pub total: usize,
+    /// Connections from one address (of IPv6: one /64, which is what one machine is given).
+    pub each: usize,
+    /// Of those, how many may be in the handshake: less than all handshakes, so that one address cannot take every place.
+    pub shaking: usize,
+}
+
+/// Why there is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The whole gateway is full.
+    #[error("{0} connections are open, which is the limit")]
+    Total(usize),
+    /// This client is.
+    #[error("it has {0} connections, which is the limit for one address")]
+    Each(usize),
+    /// This client is shaking too many hands.
+    #[error("it has {0} unfinished handshakes, which is the limit for one address")]
+    Shaking(usize),
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    seated: usize,
+    shaking: usize,
+}
+
+/// Who sits here.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    limits: Limits,
+    taken: Rc<RefCell<(usize, HashMap<IpAddr, Guests>)>>,
+}
+
+impl Seats {
+    /// All free.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, taken: Rc::default() }
+    }
+
+    /// A seat for a connection from `address` that begins its handshake.
+    pub fn take(&self, address: IpAddr) -> Result<Seat, Full> {
+        let key = key(address);
+        let mut taken = self.taken.borrow_mut();
+        let (total, guests) = &mut *taken;
+        if *total >= self.limits.total {
+            return Err(Full::Total(*total));
+        }
+        if let Some(guest) = guests.get(&key) {
+            if guest.seated >= self.limits.each {
+                return Err(Full::Each(guest.seated));
+            }
+            if guest.shaking >= self.limits.shaking {
+                return Err(Full::Shaking(guest.shaking));
+            }
+        }
+        *total += 1;
+        let guest = guests.entry(key).or_default();
+        guest.seated += 1;
+        guest.shaking += 1;
+        Ok(Seat { seats: self.clone(), key, shaking: true })
+    }
+
+    /// Connections in all.
+    pub fn total(&self) -> usize {
+        self.taken.borrow().0
+    }
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Seats,
+    key: IpAddr,
+    shaking: bool,
+}
+
+impl Seat {
+    /// The handshake is done.
+    pub fn settle(&mut self) {
+        if std::mem::take(&mut self.shaking)
+            && let Some(guest) = self.seats.taken.borrow_mut().1.get_mut(&self.key)
+        {
+            guest.shaking -= 1;
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.settle();
+        let mut taken = self.seats.taken.borrow_mut();
+        let (total, guests) = &mut *taken;
+        *total -= 1;
+        if let Some(guest) = guests.get_mut(&self.key) {
+            guest.seated -= 1;
+            if guest.seated == 0 {
+                guests.remove(&self.key);
+                // A crowd that has left takes its memory along.
+                if guests.capacity() > 64 && guests.len() * 4 < guests.capacity() {
+                    guests.shrink_to_fit();
+                }
+            }
+        }
+    }
+}
+
+fn key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        // Link-local addresses all share one prefix: there, the whole address is the machine.
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { total: 4, each: 3, shaking: 2 };
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_address_cannot_take_all() {
+        let seats = Seats::new(LIMITS);
+        let mut first = seats.take(ip("192.0.2.1")).unwrap();
+        let _second = seats.take(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(seats.take(ip("192.0.2.1")).unwrap_err(), Full::Shaking(2));
+        first.settle();
+        let _third = seats.take(ip("192.0.2.1")).unwrap();
+        assert_eq!(seats.take(ip("192.0.2.1")).unwrap_err(), Full::Each(3));
+        let _other = seats.take(ip("192.0.2.2")).unwrap();
+        assert_eq!(seats.take(ip("192.0.2.3")).unwrap_err(), Full::Total(4));
+    }
+
+    #[test]
+    fn seats_come_back_and_nothing_is_left() {
+        let seats = Seats::new(LIMITS);
+        for n in 0..1000u16 {
+            let mut seat = seats.take(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into()).unwrap();
+            if n % 2 == 0 {
+                seat.settle();
+            }
+        }
+        assert_eq!(seats.total(), 0);
+        assert!(seats.taken.borrow().1.is_empty());
+    }
+
+    #[test]
+    fn a_whole_prefix_is_one_client_but_link_local_is_not() {
+        let cases = [
+            ("2001:db8::1", "2001:db8::2", true),
+            ("fe80::1", "fe80::2", false),
+            ("2001:db8::", "2001:db8:0:1::", false),
+        ];
+        for (a, b, same) in cases {
+            assert_eq!(key(ip(a)) == key(ip(b)), same, "{a} {b}");
+        }
+    }
+}
