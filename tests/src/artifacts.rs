@@ -27,6 +27,11 @@ pub fn generic_test_image() -> Image {
     Image { stem: out().join("test/stele-test-metal") }
 }
 
+/// The bare baseline of the figures for a kernel, `cloud` or `generic`.
+pub fn baseline_image(kernel: &str) -> Image {
+    Image { stem: out().join(if kernel == "generic" { "test/baseline-metal" } else { "test/baseline" }) }
+}
+
 /// The product's image for a kernel, `cloud` or `generic`.
 pub fn product_image(kernel: &str) -> Image {
     Image { stem: out().join(if kernel == "generic" { "stele-metal-amd64" } else { "stele-amd64" }) }

@@ -86,6 +86,8 @@ pub struct Spec {
     pub serial: bool,
     /// The clock it starts with, as `-rtc base=`; `utc` is now.
     pub rtc: String,
+    /// Time is counted in instructions (1 ns each): slow, but the same on a busy machine. Its clock starts in 2026.
+    pub counted: bool,
     /// Whether it stays when whoever started it is interrupted at the terminal.
     pub detached: bool,
     /// The port of loopback at which the guest's API is reached; 0: one that is free.
@@ -115,6 +117,7 @@ impl Spec {
             tpm: false,
             serial: true,
             rtc: "utc".into(),
+            counted: false,
             detached: false,
             port: 0,
             extra: Vec::new(),
@@ -125,12 +128,13 @@ impl Spec {
     #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
     pub(super) fn command(&self, folder: &Path, port: u16) -> Result<Command> {
         let mut command = Command::new("qemu-system-x86_64");
-        let accel = accel::choose();
+        let accel = if self.counted { "tcg,thread=single".to_owned() } else { accel::choose() };
+        let rtc = if self.counted { "2026-01-01T00:00:00,clock=vm".to_owned() } else { self.rtc.clone() };
         let cpu = if accel.starts_with("kvm") { "host" } else { "max" };
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off", "-accel", &accel])
             .args(["-cpu", cpu, "-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
-            .args(["-rtc", &format!("base={}", self.rtc), "-object", "rng-random,id=rng0,filename=/dev/urandom"])
+            .args(["-rtc", &format!("base={rtc}"), "-object", "rng-random,id=rng0,filename=/dev/urandom"])
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", folder.join("qmp.sock").display()));
         self.boot_args(&mut command, folder)?;
@@ -161,6 +165,9 @@ impl Spec {
                 "-device",
                 "tpm-tis,tpmdev=tpm0",
             ]);
+        }
+        if self.counted {
+            command.args(["-icount", "shift=0,sleep=off", "-seed", "1"]);
         }
         command.args(&self.extra);
         if self.detached {

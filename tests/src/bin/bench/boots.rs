@@ -1,0 +1,102 @@
+//! From power-on to the API's answer, in instruction-counted virtual time.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tests::{
+    apictl::Apictl,
+    artifacts::{self, Image},
+    vm::{Spec, Vm},
+};
+
+/// Counting costs two to three times the work of a plain boot, more with a TPM.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// How a machine was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// `-kernel/-initrd`.
+    Kernel,
+    /// A UKI by UEFI firmware.
+    Uki,
+    /// The same with a TPM 2.0.
+    UkiTpm,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 3] = [Self::Kernel, Self::Uki, Self::UkiTpm];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel and initramfs",
+            Self::Uki => "UKI by firmware",
+            Self::UkiTpm => "UKI by firmware, TPM",
+        }
+    }
+}
+
+/// One measured pair of boots.
+pub(crate) struct Figure {
+    pub(crate) kernel: String,
+    pub(crate) way: Way,
+    /// Virtual seconds since power-on.
+    pub(crate) stele: f64,
+    pub(crate) baseline: f64,
+    /// Name of a phase and the virtual seconds it took.
+    pub(crate) phases: Vec<(String, f64)>,
+}
+
+/// Boots the product and the baseline in every way.
+pub(crate) fn measure(kernel: &str) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for way in Way::ALL {
+        eprintln!("==> boot, {kernel} kernel, {}", way.name());
+        let (baseline, _) = boot(&artifacts::baseline_image(kernel), way, false)?;
+        let (stele, phases) = boot(&artifacts::product_image(kernel), way, true)?;
+        eprintln!("    {stele:.2} s, baseline {baseline:.2} s");
+        figures.push(Figure { kernel: kernel.into(), way, stele, baseline, phases });
+    }
+    Ok(figures)
+}
+
+fn boot(image: &Image, way: Way, ours: bool) -> Result<(f64, Vec<(String, f64)>)> {
+    let mut spec = match way {
+        Way::Kernel => Spec::kernel(image),
+        Way::Uki | Way::UkiTpm => Spec::disk(image)?,
+    };
+    spec.counted = true;
+    spec.tpm = way == Way::UkiTpm;
+    let vm = Vm::start(&spec)?;
+    let line = vm.wait_line("stele: api ready", LIMIT)?;
+    let total = seconds(field(&line, "tsc")?);
+    let phases = if ours { phases(&vm)? } else { Vec::new() };
+    Ok((total, phases))
+}
+
+/// The phases of the boot record: each ends where the next one starts.
+fn phases(vm: &Vm) -> Result<Vec<(String, f64)>> {
+    let record = Apictl::of(vm)?.get("boot-record", "this")?;
+    let phases = record["value"]["phases"].as_array().context("no phases in the boot record")?;
+    let mut found = Vec::new();
+    let mut last = 0.0;
+    for phase in phases {
+        let name = phase["name"].as_str().context("a phase without name")?;
+        if let Some(tsc) = phase["tsc"].as_u64() {
+            found.push((name.to_owned(), seconds(tsc) - last));
+            last = seconds(tsc);
+        }
+    }
+    Ok(found)
+}
+
+/// The number after `name=` in a console line.
+pub(crate) fn field(line: &str, name: &str) -> Result<u64> {
+    let value = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    Ok(value.with_context(|| format!("no {name}= in '{line}'"))?.parse()?)
+}
+
+/// The guest's counter is virtual nanoseconds.
+#[expect(clippy::cast_precision_loss, reason = "seconds with two digits are printed")]
+fn seconds(tsc: u64) -> f64 {
+    tsc as f64 / 1e9
+}
