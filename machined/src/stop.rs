@@ -14,6 +14,18 @@ pub enum Action {
     Reboot,
     /// Switch off.
     PowerOff,
+    /// Stop the processors, leave the power on.
+    Halt,
+}
+
+impl From<Action> for sys::link::Action {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Reboot => Self::Reboot,
+            Action::PowerOff => Self::PowerOff,
+            Action::Halt => Self::Halt,
+        }
+    }
 }
 
 /// A wish to stop the machine.

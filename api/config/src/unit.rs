@@ -73,7 +73,7 @@ fn digits(text: &str) -> Option<u64> {
 
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (unit, factor) = BYTES.iter().find(|(_, factor)| self.0 % factor == 0).unwrap_or(&BYTES[2]);
+        let (unit, factor) = BYTES.iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).unwrap_or(&BYTES[2]);
         write!(f, "{}{unit}", self.0.div_ceil(*factor))
     }
 }
@@ -84,7 +84,7 @@ impl std::fmt::Display for Span {
         let (unit, factor) = MILLISECONDS
             .iter()
             .rev()
-            .find(|(_, factor)| ms >= 1 && ms % u128::from(*factor) == 0)
+            .find(|(_, factor)| ms >= 1 && ms.is_multiple_of(u128::from(*factor)))
             .unwrap_or(&MILLISECONDS[0]);
         write!(f, "{}{unit}", ms / u128::from(*factor))
     }
