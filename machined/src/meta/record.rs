@@ -1,0 +1,163 @@
+//! What machined keeps in META: a small JSON document. Pure.
+//!
+//! Invariant: fields this release does not know are kept as they are, so going back to an older release loses nothing.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the document that this release writes.
+pub(super) const VERSION: u32 = 1;
+
+/// machined's facts about this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of the document.
+    pub version: u32,
+    /// 32 lower-case hex digits, made once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
+    /// Key and certificate of the API while there is no configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// A configuration was durable once: never open maintenance mode again.
+    #[serde(default)]
+    pub configured: bool,
+    /// Random seed for the next boot, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
+    /// The boot that wrote last: this one, once META is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Mark>,
+    /// The boot before that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Mark>,
+    /// Fields of other releases.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A key with its certificate.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// PKCS#8, PEM.
+    pub key: String,
+    /// X.509, PEM.
+    pub certificate: String,
+}
+
+/// The key is never printed.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// One boot of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The kernel's id of the boot.
+    pub id: String,
+    /// How it ended, if it came to an orderly end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+}
+
+/// An orderly end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// `reboot` or `power-off`.
+    pub action: String,
+    /// Who asked and why.
+    pub cause: String,
+    /// Seconds since 1970 by the machine's clock.
+    pub time_unix: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            machine_id: None,
+            identity: None,
+            configured: false,
+            seed: None,
+            boot: None,
+            previous: None,
+            other: serde_json::Map::new(),
+        }
+    }
+}
+
+impl Record {
+    /// Notes which boot this is; the mark of another one becomes the previous.
+    pub(super) fn begin(&mut self, boot_id: &str) {
+        if self.boot.as_ref().is_some_and(|mark| mark.id == boot_id) {
+            return;
+        }
+        let this = Mark { id: boot_id.into(), stop: None };
+        self.previous = self.boot.replace(this).or(self.previous.take());
+    }
+
+    /// Notes how this boot ends.
+    pub(super) fn stopping(&mut self, stop: Stop) {
+        self.boot.get_or_insert_default().stop = Some(stop);
+    }
+
+    /// This record of a disk, with what only `memory` knows filled in, begun for this boot.
+    pub(super) fn filled_from(mut self, memory: &Self, boot_id: &str) -> Self {
+        self.version = self.version.max(VERSION);
+        self.machine_id = self.machine_id.or_else(|| memory.machine_id.clone());
+        self.identity = self.identity.or_else(|| memory.identity.clone());
+        self.seed = self.seed.or_else(|| memory.seed.clone());
+        self.configured |= memory.configured;
+        self.begin(boot_id);
+        if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {
+            mark.stop = mark.stop.take().or_else(|| seen.stop.clone());
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_newer_release_are_kept() {
+        let text = r#"{"version":7,"configured":true,"later":{"x":[1]}}"#;
+        let record: Record = serde_json::from_str(text).unwrap();
+        let back = serde_json::to_value(record.filled_from(&Record::default(), "b")).unwrap();
+        assert_eq!(back["later"]["x"][0], 1);
+        assert_eq!(back["version"], 7);
+        assert_eq!(back["configured"], true);
+    }
+
+    #[test]
+    fn boots_follow_one_another_and_a_restart_of_machined_is_no_boot() {
+        let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 1 };
+        let mut record = Record::default();
+        record.begin("one");
+        record.stopping(stop.clone());
+        record.begin("two");
+        record.begin("two");
+        assert_eq!(record.previous, Some(Mark { id: "one".into(), stop: Some(stop) }));
+        record.begin("three");
+        assert_eq!(record.previous, Some(Mark { id: "two".into(), stop: None }));
+    }
+
+    #[test]
+    fn the_disk_wins_and_memory_fills_the_gaps() {
+        let disk = Record { machine_id: Some("disk".into()), ..Record::default() };
+        let mut memory = Record { machine_id: Some("memory".into()), seed: Some("00".into()), ..Record::default() };
+        memory.begin("now");
+        let merged = disk.filled_from(&memory, "now");
+        assert_eq!(merged.machine_id.as_deref(), Some("disk"));
+        assert_eq!(merged.seed.as_deref(), Some("00"));
+        assert_eq!(merged.boot.unwrap().id, "now");
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let identity = Identity { key: "SECRET".into(), certificate: "public".into() };
+        assert!(!format!("{identity:?}").contains("SECRET"));
+    }
+}

@@ -1,0 +1,126 @@
+//! META on a plain file: what survives, what is refused, what a torn write leaves.
+
+use super::*;
+use boot::meta::{BLOCK, HEADERS, Header, MACHINED, SIZE};
+use std::fs;
+
+const ONE: &str = "11111111-1111-4111-8111-111111111111";
+const TWO: &str = "22222222-2222-4222-8222-222222222222";
+
+fn fresh(dir: &Path) -> PathBuf {
+    let path = dir.join("meta");
+    let mut bytes = vec![0; usize::try_from(SIZE).unwrap()];
+    let header = Header::new(boot::Guid([7; 16])).encode();
+    for region in [HEADERS.a, HEADERS.b] {
+        let at = usize::try_from(region.offset).unwrap();
+        bytes[at..at + BLOCK].copy_from_slice(&header);
+    }
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn region(bytes: &[u8], region: boot::meta::Region) -> std::ops::Range<usize> {
+    let at = usize::try_from(region.offset).unwrap();
+    assert!(bytes.len() >= at + region.len);
+    at..at + region.len
+}
+
+#[tokio::test]
+async fn values_survive_and_boots_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let meta = Handle::new(ONE);
+    assert_eq!(meta.update(|r| r.machine_id = Some("abc".into())).await.unwrap(), Saved::Memory);
+    meta.attach(&path).await.unwrap();
+    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false });
+    let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 9 };
+    assert_eq!(meta.stopping(stop.clone()).await.unwrap(), Saved::Disk);
+
+    let next = Handle::new(TWO);
+    next.attach(&path).await.unwrap();
+    let record = next.record().await;
+    assert_eq!(record.machine_id.as_deref(), Some("abc"));
+    assert_eq!(record.previous, Some(Mark { id: ONE.into(), stop: Some(stop) }));
+    assert_eq!(record.boot, Some(Mark { id: TWO.into(), stop: None }));
+}
+
+#[tokio::test]
+async fn without_meta_it_says_why_and_keeps_values_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = Handle::new(ONE);
+    assert_eq!(meta.settled(Duration::from_millis(1)).await, State::Waiting);
+    let path = dir.path().join("nothing");
+    assert!(meta.attach(&path).await.is_err());
+    fs::write(&path, vec![0; 1 << 20]).unwrap();
+    assert!(meta.attach(&path).await.is_err());
+    let State::Absent(why) = meta.settled(Duration::from_secs(1)).await else { panic!("attached to zeros") };
+    assert!(why.contains("STELEMETA"), "{why}");
+    assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
+    assert!(meta.record().await.configured);
+    assert_eq!(fs::read(&path).unwrap(), vec![0; 1 << 20]);
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let at = region(&bytes, MACHINED.b);
+    bytes[at.start] = 1;
+    fs::write(&path, bytes).unwrap();
+    let meta = Handle::new(ONE);
+    meta.attach(&path).await.unwrap();
+    assert_eq!(meta.state(), State::Attached { device: path, damaged: true });
+}
+
+#[tokio::test]
+async fn a_torn_write_leaves_the_record_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let meta = Handle::new(ONE);
+    meta.attach(&path).await.unwrap();
+    for cut in [0, 1, 31, 512, 4096, 16383] {
+        meta.update(|r| r.seed = Some(format!("before {cut}"))).await.unwrap();
+        let before = fs::read(&path).unwrap();
+        meta.update(|r| r.seed = Some(format!("after {cut}"))).await.unwrap();
+        let after = fs::read(&path).unwrap();
+        let (a, b) = (region(&before, MACHINED.a), region(&before, MACHINED.b));
+        let slot = volume::next_slot(&before[a], &before[b]);
+        let place = region(&before, MACHINED.get(slot));
+        let mut torn = before.clone();
+        let cut_at = place.start + cut;
+        torn[place.start..cut_at].copy_from_slice(&after[place.start..cut_at]);
+        let copy = dir.path().join("torn");
+        fs::write(&copy, torn).unwrap();
+        let reader = Handle::new(ONE);
+        reader.attach(&copy).await.unwrap();
+        let seed = reader.record().await.seed.unwrap();
+        assert!(seed == format!("before {cut}") || seed == format!("after {cut}"), "{seed}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_boot_reads_the_log_of_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let meta = Handle::new(ONE);
+    assert!(Ring::open(&meta).await.unwrap().is_none());
+    meta.attach(&path).await.unwrap();
+    let (mut ring, last) = Ring::open(&meta).await.unwrap().unwrap();
+    assert_eq!(last, None);
+    ring.append(b"first ").await.unwrap();
+    ring.append(&vec![b'x'; 3 * BLOCK]).await.unwrap();
+    // machined starts again in the same boot
+    let (mut ring, last) = Ring::open(&meta).await.unwrap().unwrap();
+    assert_eq!(last, None);
+    ring.append(b" last").await.unwrap();
+
+    let next = Handle::new(TWO);
+    next.attach(&path).await.unwrap();
+    let (mut ring, last) = Ring::open(&next).await.unwrap().unwrap();
+    let last = last.unwrap();
+    assert_eq!(last.boot_id, ONE);
+    assert_eq!(last.text.len(), 6 + 3 * BLOCK + 5);
+    assert!(last.text.starts_with(b"first ") && last.text.ends_with(b"x last"));
+    ring.append(&vec![b'y'; 2 << 20]).await.unwrap();
+}
