@@ -2,15 +2,17 @@
 //! start what is their business.
 
 mod child;
+mod fork;
 mod spawn;
 #[cfg(test)]
 mod tests;
 mod wait;
 
+pub use fork::fork_alone;
 pub use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid};
 pub use rustix::thread::CapabilitySet as Capabilities;
 pub use spawn::{Child, Error, Spawn, Step, User};
-pub use wait::{Ended, alive, kill_all, open, peek_ended, reap, signal, try_wait, wait};
+pub use wait::{Children, Ended, alive, kill, kill_all, open, peek, reap, signal, try_wait, wait};
 
 /// The capability of this name, with or without `CAP_`, in any case.
 #[must_use]

@@ -10,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// A child that has ended and is not yet reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Its id, not to be used again before [`reap`].
+    /// Its id, kept from reuse until [`reap`].
     pub pid: Pid,
     /// Its end.
     pub status: ExitStatus,
@@ -37,29 +37,40 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
     wait_id(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)?.ok_or_else(|| Errno::CHILD.into())
 }
 
-/// Any child that has ended, left unreaped so that its pid is not reused before it is recorded.
-pub fn peek_ended() -> io::Result<Option<Ended>> {
+/// What [`peek`] saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Children {
+    /// There are none.
+    None,
+    /// None has ended.
+    Running,
+    /// This one has.
+    Ended(Ended),
+}
+
+/// Looks for a child that has ended, and leaves it unreaped so that its pid is not reused before it is recorded.
+pub fn peek() -> io::Result<Children> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     loop {
-        // SAFETY: plain old data, and an all-zero siginfo_t is what "no child" looks like.
+        // SAFETY: plain old data, and an all-zero siginfo_t is what "no child has ended" looks like.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: `info` is live and writable.
         if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) } < 0 {
             match io::Error::last_os_error() {
-                e if e.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+                e if e.raw_os_error() == Some(libc::ECHILD) => return Ok(Children::None),
                 e if e.kind() == io::ErrorKind::Interrupted => continue,
                 e => return Err(e),
             }
         }
         // SAFETY: waitid filled the SIGCHLD member or left zeros.
         let (pid, value) = unsafe { (info.si_pid(), info.si_status()) };
-        let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+        let Some(pid) = Pid::from_raw(pid) else { return Ok(Children::Running) };
         let status = match info.si_code {
             libc::CLD_KILLED => ExitStatus::Signaled { signal: value, core: false },
             libc::CLD_DUMPED => ExitStatus::Signaled { signal: value, core: true },
             _ => ExitStatus::Exited(value),
         };
-        return Ok(Some(Ended { pid, status }));
+        return Ok(Children::Ended(Ended { pid, status }));
     }
 }
 
@@ -73,6 +84,11 @@ pub fn reap(pid: Pid) -> io::Result<()> {
 #[must_use]
 pub fn alive(pid: Pid) -> bool {
     process::test_kill_process(pid) != Err(Errno::SRCH)
+}
+
+/// Signals our own child by pid; sound until it is reaped.
+pub fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
+    Ok(process::kill_process(pid, signal)?)
 }
 
 /// Sends a signal to every process but the caller and PID 1.

@@ -1,0 +1,180 @@
+//! The life of machined as PID 1 sees it: started, heard, gone, waited for.
+
+use crate::backoff::Backoff;
+use crate::outbox::Outbox;
+use crate::{Config, Console};
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+use sys::Pid;
+use sys::link::{self, Event, ExitStatus, Server};
+use sys::process::{Resource, Rlimit, Signal, Spawn};
+
+/// machined opens a descriptor for each service, stream and watch; the kernel's default of 1024 is too tight.
+const OPEN_FILES: u64 = 65_536;
+/// Killed late: without it nobody restarts what was killed before it. Not -1000: a leaking machined has to be killable.
+const OOM_SCORE: i16 = -900;
+
+#[derive(Debug)]
+pub(crate) struct Brain {
+    pub(crate) state: State,
+    backoff: Backoff,
+    generation: u32,
+    last: Option<ExitStatus>,
+    hung: bool,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and PID 1 does not allocate for it")]
+pub(crate) enum State {
+    /// Not running, to be started at.
+    Gone {
+        due: Instant,
+    },
+    Running(Life),
+}
+
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) pid: Pid,
+    pub(crate) link: Server,
+    pub(crate) outbox: Outbox,
+    /// machined closed its end, or broke the rules: not polled any more, the heartbeat decides.
+    pub(crate) deaf: bool,
+    born: Instant,
+    heard: Instant,
+    killed: bool,
+}
+
+impl Brain {
+    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        Self {
+            state: State::Gone { due: now },
+            backoff: Backoff::new(&config.timings),
+            generation: 0,
+            last: None,
+            hung: false,
+        }
+    }
+
+    pub(crate) fn life(&mut self) -> Option<&mut Life> {
+        match &mut self.state {
+            State::Running(life) => Some(life),
+            State::Gone { .. } => None,
+        }
+    }
+
+    /// The end of the answer to Fetch.
+    pub(crate) fn fetched(&self) -> Event {
+        Event::Fetched { generation: self.generation, last: self.last, hung: self.hung }
+    }
+
+    /// Starts machined if it is time.
+    pub(crate) fn start(&mut self, config: &Config, output: BorrowedFd<'_>, console: &mut Console, now: Instant) {
+        let State::Gone { due } = self.state else { return };
+        if now < due {
+            return;
+        }
+        self.generation = self.generation.saturating_add(1);
+        match spawn(config, output) {
+            Ok((pid, link)) => {
+                let outbox = Outbox::default();
+                self.state =
+                    State::Running(Life { pid, link, outbox, deaf: false, born: now, heard: now, killed: false });
+            }
+            Err(e) => {
+                let pause = self.backoff.after(Duration::ZERO, &config.timings);
+                console.warn(format_args!("machined does not start: {e}; next try in {} ms", pause.as_millis()));
+                self.state = State::Gone { due: now + pause };
+            }
+        }
+    }
+
+    /// Kills a machined that was silent for too long; it is reaped like any other.
+    pub(crate) fn check(&mut self, config: &Config, console: &mut Console, now: Instant) {
+        let State::Running(life) = &mut self.state else { return };
+        if life.killed || now < life.heard + config.timings.heartbeat {
+            return;
+        }
+        let silent = (now - life.heard).as_secs();
+        console.warn(format_args!("machined hangs: no heartbeat for {silent} s; it is killed and started again"));
+        // Not reaped yet, so the pid is its own.
+        let _ = sys::process::kill(life.pid, Signal::KILL);
+        life.killed = true;
+    }
+
+    /// machined has ended.
+    pub(crate) fn ended(&mut self, status: ExitStatus, config: &Config, console: &mut Console, now: Instant) {
+        let State::Running(life) = &self.state else { return };
+        let lived = now - life.born;
+        let pause = self.backoff.after(lived, &config.timings);
+        self.last = Some(status);
+        self.hung = life.killed;
+        self.state = State::Gone { due: now + pause };
+        let (secs, pause) = (lived.as_secs(), pause.as_millis());
+        console.warn(format_args!("machined ended ({status}) after {secs} s; it is started again in {pause} ms"));
+    }
+
+    /// When `start` or `check` has something to do.
+    pub(crate) fn due(&self, config: &Config) -> Option<Instant> {
+        match &self.state {
+            State::Gone { due } => Some(*due),
+            State::Running(life) if life.killed => None,
+            State::Running(life) => Some(life.heard + config.timings.heartbeat),
+        }
+    }
+}
+
+impl Life {
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard = now;
+    }
+}
+
+fn spawn(config: &Config, output: BorrowedFd<'_>) -> Result<(Pid, Server), Failure> {
+    // A pair for every life, so that nobody reads what was meant for the one before.
+    let (server, client) = link::pair().map_err(Failure::Link)?;
+    let cgroup: Option<File> = OpenOptions::new().write(true).open(&config.cgroup).ok();
+    let mut spawn = Spawn {
+        program: config.machined.clone(),
+        argv: config.argv.clone(),
+        env: config.env.clone(),
+        limits: vec![(Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) })],
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        descriptors: vec![client.as_fd()],
+        stdout: Some(output),
+        stderr: Some(output),
+        oom_score_adj: Some(OOM_SCORE),
+        session: true,
+        ..Spawn::default()
+    };
+    let child = match spawn.start() {
+        // A cgroup on its way out, or limits a container forbids: better a machined without than none.
+        Err(sys::process::Error::Child { step, .. }) if step != sys::process::Step::Exec => {
+            spawn.cgroup = None;
+            spawn.limits.clear();
+            spawn.oom_score_adj = None;
+            spawn.start()
+        }
+        other => other,
+    };
+    child.map(|child| (child.pid, server)).map_err(Failure::Spawn)
+}
+
+#[derive(Debug)]
+enum Failure {
+    Link(std::io::Error),
+    Spawn(sys::process::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link(e) => write!(f, "no socket pair: {e}"),
+            Self::Spawn(e) => match std::error::Error::source(e) {
+                Some(cause) => write!(f, "{e}: {cause}"),
+                None => write!(f, "{e}"),
+            },
+        }
+    }
+}

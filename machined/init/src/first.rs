@@ -1,0 +1,104 @@
+//! The first stage, from the initramfs to the real root: nine steps, in order. Called by `main` when the image is there.
+
+use crate::Console;
+use std::io;
+use std::path::{Path, PathBuf};
+use sys::module;
+use sys::mount::{self, Flags};
+
+/// Where the root is put together before it becomes `/`.
+const ROOT: &str = "/root";
+/// Modules the root needs, `NN-name.ko.xz`, in order of loading.
+const MODULES: &str = "/modules";
+/// What is mounted here and taken along.
+const CARRIED: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+/// Why there is no root.
+#[derive(Debug)]
+pub enum Error {
+    /// The root image does not mount.
+    Root(PathBuf, mount::Error),
+    /// The root is mounted, but cannot become `/`.
+    Enter(&'static str, io::Error),
+    /// A mount could not be taken along.
+    Carry(mount::Error),
+}
+
+/// Leaves the initramfs: on return `/` is the image, with /proc, /sys, /dev and /run mounted.
+pub fn stage(image: &Path) -> Result<(), Error> {
+    // 1. The kernel's filesystems; /dev first, so that there is a console for what fails.
+    let safe = Flags::NOSUID | Flags::NOEXEC | Flags::NODEV;
+    let mounts = [
+        ("devtmpfs", "/dev", Flags::NOSUID, "mode=0755"),
+        ("proc", "/proc", safe, ""),
+        ("sysfs", "/sys", safe, ""),
+        ("tmpfs", "/run", Flags::NOSUID | Flags::NODEV, "mode=0755"),
+    ];
+    let failed = mounts.map(|(kind, on, flags, options)| {
+        let _ = std::fs::create_dir(on);
+        mount::new(kind, Path::new(kind), Path::new(on), flags, options).err()
+    });
+    let mut console = Console::open();
+    // 2. Said only now; a machine without one of them may still get to its API.
+    for e in failed.iter().flatten() {
+        console.warn(format_args!("{e}{}; this is going to hurt", Cause(e)));
+    }
+    // 3. What the root needs and the kernel has as modules.
+    load(&mut console);
+    // 4. The root, straight from the file: needs CONFIG_EROFS_FS_BACKED_BY_FILE and an initramfs on ramfs.
+    let root = Path::new(ROOT);
+    let _ = std::fs::create_dir(root);
+    mount::new("erofs", image, root, Flags::RDONLY | Flags::NODEV, "").map_err(|e| Error::Root(image.into(), e))?;
+    // 5. The mounts move in.
+    for from in CARRIED {
+        mount::relocate(Path::new(from), &root.join(&from[1..])).map_err(Error::Carry)?;
+    }
+    // 6. An initramfs cannot be pivoted away from, so the root is moved over it, and then entered.
+    rustix::process::chdir(ROOT).map_err(|e| Error::Enter("entering the new root", e.into()))?;
+    mount::relocate(Path::new("."), Path::new("/")).map_err(Error::Carry)?;
+    rustix::process::chroot(".").map_err(|e| Error::Enter("chroot into the new root", e.into()))?;
+    rustix::process::chdir("/").map_err(|e| Error::Enter("going to the top of the new root", e.into()))
+}
+
+/// Loads the modules by name order and frees their memory; what fails is said and survived.
+fn load(console: &mut Console) {
+    let Ok(found) = std::fs::read_dir(MODULES) else { return };
+    let mut paths: Vec<PathBuf> = found.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if let Err(e) = module::load(&path, "") {
+            console.warn(format_args!("{e}{}", Cause(&e)));
+        }
+        let _ = std::fs::remove_file(&path);
+    }
+}
+
+/// `: cause`, down to the last.
+struct Cause<'e>(&'e dyn std::error::Error);
+
+impl std::fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root(image, e) => write!(
+                f,
+                "cannot mount the root image {}: {e}{}. The kernel needs erofs with file-backed mounts, and \
+                 rootfstype=ramfs on its command line; boot another image of Stele",
+                image.display(),
+                Cause(e)
+            ),
+            Self::Enter(what, e) => write!(f, "{what} failed: {e}; boot another image of Stele"),
+            Self::Carry(e) => write!(f, "{e}{}; boot another image of Stele", Cause(e)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The descriptor store: what a machined puts here, the next one takes out. A table of fixed size, made once.
+
+use std::os::fd::{AsFd, OwnedFd};
+use sys::link::{Kind, Name};
+
+/// How many descriptors fit: a pidfd, a log pipe and a socket or two for each of some hundred and fifty services. Below the
+/// default limit of 1024 open files.
+pub(crate) const CAPACITY: usize = 512;
+/// Most bytes drained from one pipe in one go, so that a service that floods cannot hold PID 1: a whole pipe of 1 MiB.
+const DRAIN_MAX: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Name,
+    pub(crate) kind: Kind,
+    pub(crate) descriptor: OwnedFd,
+    /// Bytes thrown away since machined was last told.
+    pub(crate) dropped: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    entries: Box<[Option<Entry>]>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self { entries: (0..CAPACITY).map(|_| None).collect() }
+    }
+
+    /// Keeps a descriptor; one of the same name is replaced and closed.
+    pub(crate) fn put(&mut self, name: Name, kind: Kind, descriptor: OwnedFd) -> Result<(), Full> {
+        if kind == Kind::LogPipe {
+            // Draining must never block; machined wants it so as well. What cannot be so is drained by nobody.
+            let _ = rustix::io::ioctl_fionbio(&descriptor, true);
+        }
+        let same = self.entries.iter().position(|e| e.as_ref().is_some_and(|e| e.name == name));
+        let place = same.or_else(|| self.entries.iter().position(Option::is_none)).ok_or(Full)?;
+        self.entries[place] = Some(Entry { name, kind, descriptor, dropped: 0 });
+        Ok(())
+    }
+
+    /// Closes one, if it is there.
+    pub(crate) fn remove(&mut self, name: &Name) {
+        for place in &mut self.entries {
+            if place.as_ref().is_some_and(|e| e.name == *name) {
+                *place = None;
+            }
+        }
+    }
+
+    /// The entry at a place, and whether the place exists.
+    pub(crate) fn at(&mut self, place: usize) -> Option<Option<&mut Entry>> {
+        self.entries.get_mut(place).map(Option::as_mut)
+    }
+
+    /// Closes all: what they refer to must not keep filesystems busy.
+    pub(crate) fn clear(&mut self) {
+        self.entries.iter_mut().for_each(|place| *place = None);
+    }
+
+    /// Reads every log pipe empty and counts what was thrown away.
+    pub(crate) fn drain(&mut self) {
+        let mut bytes = [0; 16 << 10];
+        for entry in self.entries.iter_mut().flatten().filter(|e| e.kind == Kind::LogPipe) {
+            let mut drained = 0;
+            while drained < DRAIN_MAX {
+                match rustix::io::read(entry.descriptor.as_fd(), &mut bytes) {
+                    // Empty, at its end, or broken: nothing to drain now.
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => drained += n,
+                }
+            }
+            entry.dropped = entry.dropped.saturating_add(drained as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn null() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn replaces_by_name_and_refuses_when_full() {
+        let mut store = Store::new();
+        for n in 0..CAPACITY {
+            store.put(name(&format!("pid:{n}")), Kind::Plain, null()).unwrap();
+        }
+        assert_eq!(store.put(name("one-more"), Kind::Plain, null()), Err(Full));
+        store.put(name("pid:7"), Kind::LogPipe, null()).unwrap();
+        store.remove(&name("pid:8"));
+        store.remove(&name("pid:8"));
+        store.put(name("one-more"), Kind::Plain, null()).unwrap();
+        assert_eq!(store.at(7).unwrap().unwrap().kind, Kind::LogPipe);
+        assert_eq!(store.at(8).unwrap().unwrap().name.as_str(), "one-more");
+        assert!(store.at(CAPACITY).is_none());
+    }
+
+    #[test]
+    fn replacing_closes_the_old_descriptor() {
+        let mut store = Store::new();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        store.put(name("a"), Kind::Plain, writer.into()).unwrap();
+        store.put(name("a"), Kind::Plain, null()).unwrap();
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn drains_log_pipes_only_and_counts() {
+        let mut store = Store::new();
+        let (log, mut log_writer) = std::io::pipe().unwrap();
+        let (plain, mut plain_writer) = std::io::pipe().unwrap();
+        store.put(name("log:a"), Kind::LogPipe, log.into()).unwrap();
+        store.put(name("other"), Kind::Plain, plain.into()).unwrap();
+        log_writer.write_all(&[7; 40_000]).unwrap();
+        plain_writer.write_all(b"kept").unwrap();
+        store.drain();
+        store.drain();
+        assert_eq!(store.at(0).unwrap().unwrap().dropped, 40_000);
+        assert_eq!(store.at(1).unwrap().unwrap().dropped, 0);
+    }
+}
