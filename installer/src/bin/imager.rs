@@ -1,2 +1,56 @@
-//! imager.
-fn main() {}
+//! `imager`: builds Stele's image. The steps are in the library of this crate; here are only the words for them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use installer::commands::{build, extract, fetch, image, lock, ls, sizes};
+
+/// Builds the Stele image out of pinned Debian packages and this workspace's programs.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    /// The checkout's installer folder, with image.yaml and packages.lock
+    #[arg(long, global = true, default_value = env!("CARGO_MANIFEST_DIR"), hide_default_value = true)]
+    source: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the UKI, the raw disk, the SBOM and their checksums
+    Build(build::Args),
+    /// Make a disk image out of a UKI: raw, qcow2 or raw.zst
+    Image(image::Args),
+    /// Pin the current Debian versions in packages.lock
+    Lock,
+    /// Download the pinned packages into the cache
+    Fetch(fetch::Args),
+    /// Write one part of a UKI into a file: kernel, initrd, command line
+    Extract(extract::Args),
+    /// List the files inside a UKI
+    Ls(ls::Args),
+    /// Show how large a UKI is, and each part of it
+    Sizes(sizes::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Build(args) => build::run(&cli.source, args),
+        Command::Image(args) => image::run(args),
+        Command::Lock => lock::run(&cli.source),
+        Command::Fetch(args) => fetch::run(&cli.source, args),
+        Command::Extract(args) => extract::run(args),
+        Command::Ls(args) => ls::run(args),
+        Command::Sizes(args) => sizes::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("imager: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `imager build`: everything for one kernel into one folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::lock::Lock;
+use crate::progress::{Progress, size};
+use crate::sign::{self, Key};
+use crate::spec::{self, Kernel};
+use crate::{base, cache, disk, erofs, fetch, initramfs, release, rootfs, uki};
+
+/// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
+/// kernel that panics restarts at once, so that the next try can start.
+const CMDLINE: &str = "rootfstype=ramfs panic=-1 console=tty0 console=ttyS0,115200 quiet loglevel=4 printk.devkmsg=on";
+
+/// Options of `imager build`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "cloud")]
+    kernel: Kernel,
+    /// Folder with the static programs init, machined and gateway
+    #[arg(long)]
+    binaries: PathBuf,
+    /// Folder whose files are laid over the root filesystem (for test images)
+    #[arg(long, requires = "name")]
+    overlay: Option<PathBuf>,
+    /// More words for the kernel's command line
+    #[arg(long, default_value = "")]
+    cmdline: String,
+    /// Where the results go
+    #[arg(long, default_value = "_out")]
+    out: PathBuf,
+    /// First part of the results' names [default: stele-amd64, or stele-metal-amd64 with the generic kernel]
+    #[arg(long)]
+    name: Option<String>,
+    /// Key to sign with instead of the development key (PEM)
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
+    /// Certificate of --key (PEM)
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The step that failed, and what to do.
+pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
+    let name = args.name.as_deref().unwrap_or(args.kernel.product());
+    if args.overlay.is_some() && [Kernel::Cloud, Kernel::Generic].iter().any(|kernel| kernel.product() == name) {
+        anyhow::bail!("an image with an overlay is not the product: give it a name other than {name}");
+    }
+    let mut progress = Progress::new(7);
+    let image = spec::load(source)?;
+    let lock = Lock::load(source)?;
+    let fetched = fetch::ensure(lock.needed(args.kernel))?;
+    progress.step("packages", &format!("{} pinned, {fetched} fetched", lock.needed(args.kernel).count()));
+
+    let base = base::build(&image, &lock, args.kernel)?;
+    let release = release::find(&base.parts.release);
+    progress.step("base", &format!("kernel {}", base.parts.release));
+
+    let inputs =
+        rootfs::Inputs { source, binaries: &args.binaries, overlay: args.overlay.as_deref(), release: &release };
+    let stub = rootfs::boot_file(&base, base::STUB);
+    let linux = rootfs::boot_file(&base, base::VMLINUZ);
+    let modules: Vec<_> = base
+        .parts
+        .root_modules
+        .iter()
+        .zip(&base.parts.root_module_files)
+        .map(|(name, path)| (name.clone(), rootfs::boot_file(&base, path)))
+        .collect();
+    let tree = rootfs::build(base, &inputs)?;
+    let bytes: usize = tree.files().map(|(_, bytes, ..)| bytes.len()).sum();
+    progress.step("files", &format!("{} files, {}", tree.files().count(), size(bytes)));
+
+    let rootfs = erofs::build(&tree, &lock, release.built_unix)?;
+    progress.step("rootfs.erofs", &size(rootfs.len()));
+
+    let init = rootfs::program(&args.binaries, "init")?;
+    let initrd = initramfs::build(&initramfs::Content { init: &init, modules: &modules, rootfs: &rootfs })?;
+    progress.step("initramfs", &size(initrd.len()));
+
+    let cmdline = format!("{CMDLINE} {}", args.cmdline);
+    let key = match (&args.key, &args.cert) {
+        (Some(key), Some(cert)) => Key { key: key.clone(), cert: cert.clone() },
+        _ => sign::development()?,
+    };
+    // the kernel last: older stubs decompress it in place and need the room behind it
+    let unsigned = uki::assemble(
+        &stub,
+        &[
+            (uki::OSREL, rootfs::os_release(&release).as_bytes()),
+            (uki::CMDLINE, cmdline.trim_end().as_bytes()),
+            (uki::UNAME, release.kernel.as_bytes()),
+            (uki::INITRD, &initrd),
+            (uki::LINUX, &linux),
+        ],
+    )?;
+    let signed = sign::sign(&unsigned, &key)?;
+    let file = args.out.join(format!("{name}.efi"));
+    cache::save(&file, &signed).with_context(|| format!("cannot write {}", file.display()))?;
+    progress.step(&format!("{name}.efi"), &size(signed.len()));
+
+    let raw = args.out.join(format!("{name}.raw"));
+    disk::write(&raw, &signed, 512)?;
+    progress.step(&format!("{name}.raw"), &size(usize::try_from(std::fs::metadata(&raw)?.len())?));
+    progress.end(&format!("built {name} ({}, commit {}) in {}", release.version, release.commit, args.out.display()));
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `imager image`: a disk image out of a UKI, in the format a platform wants.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::{disk, host};
+
+/// Options of `imager image`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The UKI that the disk starts
+    #[arg(long, default_value = "_out/stele-amd64.efi")]
+    uki: PathBuf,
+    /// raw (sparse), qcow2 (needs qemu-img), or raw compressed with zstd
+    #[arg(long, value_enum, default_value = "raw")]
+    format: Format,
+    /// Logical sector of the disk it is for: 512 or 4096
+    #[arg(long, default_value = "512", value_parser = sector)]
+    sector_size: u16,
+    /// Where to write it [default: beside the UKI, with the format as its extension]
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Raw,
+    Qcow2,
+    #[value(name = "raw.zst")]
+    RawZst,
+}
+
+fn sector(text: &str) -> Result<u16, String> {
+    match text {
+        "512" => Ok(512),
+        "4096" => Ok(4096),
+        _ => Err("disks have sectors of 512 or 4096 bytes".to_owned()),
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the UKI cannot be read or the image not written.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let uki = std::fs::read(&args.uki)
+        .with_context(|| format!("cannot read {}; `make image` builds it", args.uki.display()))?;
+    crate::uki::section(&uki, crate::uki::LINUX).with_context(|| format!("{} is not a UKI", args.uki.display()))?;
+    let extension = match args.format {
+        Format::Raw => "raw",
+        Format::Qcow2 => "qcow2",
+        Format::RawZst => "raw.zst",
+    };
+    let output = args.output.clone().unwrap_or_else(|| args.uki.with_extension(extension));
+    if args.format == Format::Raw {
+        disk::write(&output, &uki, args.sector_size)?;
+    } else {
+        let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let raw = tempfile::NamedTempFile::new_in(folder)?;
+        disk::write(raw.path(), &uki, args.sector_size)?;
+        if args.format == Format::Qcow2 {
+            host::program("qemu-img", "qemu-utils")
+                .args(["convert", "-f", "raw", "-O", "qcow2"])
+                .args([raw.path(), &output])
+                .run()?;
+        } else {
+            let to = std::fs::File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
+            zstd::stream::copy_encode(std::fs::File::open(raw.path())?, to, 3)?;
+        }
+    }
+    println!("{}", output.display());
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The subcommands of `imager`, one file each.
+
+pub mod build;
+pub mod extract;
+pub mod fetch;
+pub mod image;
+pub mod lock;
+pub mod ls;
+pub mod sizes;

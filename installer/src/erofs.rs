@@ -1,0 +1,101 @@
+//! The root filesystem's image, made by Debian 13's own `mkfs.erofs` under Debian 13's own dynamic loader, out of the pinned
+//! packages: so every build machine writes the same bytes, whatever it runs itself.
+
+use std::path::PathBuf;
+
+use crate::lock::{Lock, Use};
+use crate::tree::{Node, Tree};
+use crate::{cache, deb, host};
+
+/// zstd at its highest level that still pays; 64 KiB clusters: a page fault then decompresses at most that much.
+const OPTIONS: [&str; 4] = ["-zzstd,level=19", "-C65536", "-Eall-fragments,ztailpacking", "-x-1"];
+
+/// The image cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tool's package.
+    #[error(transparent)]
+    Deb(#[from] deb::Error),
+    /// mkfs.erofs.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// Files.
+    #[error("cannot write under {path}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+/// Makes the image. Kept in the cache by its input, which is everything it depends on.
+///
+/// # Errors
+/// See [`Error`].
+pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
+    let at = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |cause| Error::Io { path, cause }
+    };
+    let mut tar = Vec::new();
+    tree.write_tar(&mut tar, time).map_err(at("a tar archive".as_ref()))?;
+    let tools = tools(lock)?;
+    let key = cache::key(&[&tar, tools.as_os_str().as_encoded_bytes(), OPTIONS.concat().as_bytes()]);
+    let kept = cache::dir().join("erofs").join(&key);
+    if let Ok(bytes) = std::fs::read(&kept) {
+        return Ok(bytes);
+    }
+    let work = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
+    let (input, output) = (work.path().join("root.tar"), work.path().join("root.erofs"));
+    std::fs::write(&input, &tar).map_err(at(&input))?;
+    let libraries = tools.join("usr/lib/x86_64-linux-gnu");
+    host::program(tools.join("usr/lib64/ld-linux-x86-64.so.2"), "libc6")
+        .args(["--library-path".as_ref(), libraries.as_os_str(), tools.join("usr/bin/mkfs.erofs").as_os_str()])
+        .args(OPTIONS)
+        .args(["--quiet", "--all-root", "--tar=f", &format!("-T{time}"), &format!("-U{}", uuid(&key))])
+        .args([&output, &input])
+        .run()?;
+    let bytes = std::fs::read(&output).map_err(at(&output))?;
+    cache::save(&kept, &bytes).map_err(at(&kept))?;
+    Ok(bytes)
+}
+
+/// The tools' packages, unpacked into the cache once.
+fn tools(lock: &Lock) -> Result<PathBuf, Error> {
+    let pins: String = lock.uses(Use::Tool).map(|package| package.sha256.as_str()).collect();
+    let folder = cache::dir().join("tools").join(&cache::key(&[pins.as_bytes()])[..16]);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let failed = |cause| Error::Io { path: folder.clone(), cause };
+    let parent = cache::dir().join("tools");
+    std::fs::create_dir_all(&parent).map_err(failed)?;
+    let part = tempfile::tempdir_in(&parent).map_err(failed)?;
+    for package in lock.uses(Use::Tool) {
+        for (path, node) in deb::read(package, |path| path.starts_with("/usr/lib") || path.starts_with("/usr/bin"))? {
+            let to = part.path().join(path.trim_start_matches('/'));
+            match node {
+                Node::Dir => std::fs::create_dir_all(&to),
+                Node::Link(target) => std::os::unix::fs::symlink(target, &to),
+                Node::File { bytes, executable } => std::fs::write(&to, bytes).and_then(|()| {
+                    let mode = if executable { 0o755 } else { 0o644 };
+                    std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(mode))
+                }),
+            }
+            .map_err(failed)?;
+        }
+    }
+    std::fs::rename(part.keep(), &folder).map_err(failed)?;
+    Ok(folder)
+}
+
+/// A UUID out of a content key.
+fn uuid(key: &str) -> String {
+    let mut bytes = [0; 16];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(key.get(2 * at..2 * at + 2).unwrap_or_default(), 16).unwrap_or_default();
+    }
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}

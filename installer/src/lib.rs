@@ -1,0 +1,31 @@
+//! `imager`: builds the image from pinned Debian packages and this workspace's programs.
+//!
+//! ```text
+//! packages.lock --fetch--> .debs --base--> the files named in image.yaml, and what they need
+//!   + our programs, services, generated files --rootfs--> tree --erofs--> rootfs.erofs
+//!   + init, the root's modules --initramfs--> initrd --uki--> one EFI program, signed
+//!   + partition table, EFI file system, META --disk--> a raw disk
+//! ```
+//! Invariant: the same lock file, programs and commit give the same bytes, wherever and by whomever they are built.
+
+pub mod base;
+pub mod cache;
+pub mod commands;
+pub mod deb;
+pub mod disk;
+pub mod elf;
+pub mod erofs;
+pub mod fat;
+pub mod fetch;
+pub mod host;
+pub mod initramfs;
+pub mod lock;
+pub mod mirror;
+pub mod modules;
+pub mod progress;
+pub mod release;
+pub mod rootfs;
+pub mod sign;
+pub mod spec;
+pub mod tree;
+pub mod uki;

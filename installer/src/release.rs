@@ -1,0 +1,71 @@
+//! Which build this is: version, commit and time. The time is the commit's, never the clock's.
+
+use crate::host;
+
+/// Names one build; everything that differs between two commits comes from here.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Release {
+    /// The workspace's version.
+    pub version: String,
+    /// Commit, 12 digits, or `unknown`.
+    pub commit: String,
+    /// Commit time, RFC 3339.
+    pub built: String,
+    /// Commit time, seconds since 1970.
+    pub built_unix: u64,
+    /// Architecture as Debian names it.
+    pub arch: String,
+    /// The kernel's `uname -r`.
+    pub kernel: String,
+}
+
+/// `$STELE_COMMIT` and `$SOURCE_DATE_EPOCH` when they are set, else what git says about the checkout, else `unknown` and 0.
+#[must_use]
+pub fn find(kernel: &str) -> Release {
+    let commit = variable("STELE_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    let time = variable("SOURCE_DATE_EPOCH").or_else(|| git(&["log", "-1", "--format=%ct"]));
+    let built_unix = time.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Release {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: commit.unwrap_or_else(|| "unknown".to_owned()),
+        built: rfc3339(built_unix),
+        built_unix,
+        arch: "amd64".to_owned(),
+        kernel: kernel.to_owned(),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = host::program("git", "git").args(args).run().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Seconds since 1970 as `2026-01-31T12:00:00Z`.
+#[must_use]
+pub fn rfc3339(unix: u64) -> String {
+    let (days, rest) = (unix / 86_400, unix % 86_400);
+    // civil_from_days of Howard Hinnant's date algorithms, for days after 1970
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times() {
+        assert_eq!(super::rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(super::rfc3339(1_709_210_096), "2024-02-29T12:34:56Z");
+        assert_eq!(super::rfc3339(4_102_444_799), "2099-12-31T23:59:59Z");
+    }
+}

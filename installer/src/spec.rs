@@ -1,0 +1,112 @@
+//! `image.yaml`: what the image is made of. Read once at the start of every command.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// Which of Debian's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernel {
+    /// Small, for virtual machines.
+    Cloud,
+    /// For any hardware.
+    Generic,
+}
+
+impl Kernel {
+    /// As it is written in files and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// The first part of the names of what is built with it.
+    #[must_use]
+    pub const fn product(self) -> &'static str {
+        match self {
+            Self::Cloud => "stele-amd64",
+            Self::Generic => "stele-metal-amd64",
+        }
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Packages that programs are taken from.
+    pub packages: Vec<String>,
+    /// Packages that are run at build time.
+    pub tools: Vec<String>,
+    /// The package with the EFI stub.
+    pub stub: String,
+    /// The package of each kernel.
+    pub kernels: BTreeMap<Kernel, String>,
+    /// Programs by absolute path.
+    pub programs: Vec<String>,
+    /// Kernel modules by name.
+    pub modules: Modules,
+}
+
+/// Kernel modules by name; lists of lists only to keep the file's lines short.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Modules {
+    /// What init loads to mount the root.
+    pub root: Vec<String>,
+    /// Wanted with both kernels.
+    pub needed: Vec<Vec<String>>,
+    /// Besides, with the cloud kernel.
+    pub cloud: Vec<Vec<String>>,
+    /// Besides, with the generic kernel.
+    pub generic: Vec<Vec<String>>,
+}
+
+impl Modules {
+    /// All names for one kernel.
+    pub fn all(&self, kernel: Kernel) -> impl Iterator<Item = &str> {
+        let besides = match kernel {
+            Kernel::Cloud => &self.cloud,
+            Kernel::Generic => &self.generic,
+        };
+        let lists = self.needed.iter().chain(besides).flatten();
+        self.root.iter().chain(lists).map(String::as_str)
+    }
+}
+
+/// `image.yaml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not there.
+    #[error("cannot read {path}: run imager inside the checkout, or name its installer folder with --source")]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Wrong.
+    #[error("{path}: {cause}")]
+    Parse {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, with line and column.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Reads `image.yaml` in the installer folder.
+///
+/// # Errors
+/// When it is missing or wrong.
+pub fn load(source: &Path) -> Result<Image, Error> {
+    let path = source.join("image.yaml");
+    let text = std::fs::read_to_string(&path).map_err(|cause| Error::Read { path: path.clone(), cause })?;
+    serde_saphyr::from_str(&text).map_err(|cause| Error::Parse { path, cause: cause.to_string().into() })
+}
