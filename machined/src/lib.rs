@@ -28,3 +28,4 @@ pub mod services;
 pub mod shutdown;
 pub mod stop;
 pub mod trace;
+pub mod uptime;

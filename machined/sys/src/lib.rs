@@ -11,6 +11,7 @@ pub mod kmsg;
 pub mod link;
 pub mod module;
 pub mod mount;
+pub mod packet;
 pub mod process;
 pub mod reboot;
 pub mod rng;

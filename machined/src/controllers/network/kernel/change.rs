@@ -1,0 +1,106 @@
+//! From one change to the message that makes it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol};
+use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
+use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
+
+use crate::controllers::network::netlink::{Change, Error, OURS, RouteState};
+
+/// "No such device": it went away between looking and acting.
+const ENODEV: i32 = 19;
+
+pub(super) async fn apply(handle: Handle, change: &Change) -> Result<(), Error> {
+    let done = match change {
+        Change::SetAcceptRa { link, value } => return sysctl(link, "accept_ra", *value),
+        Change::SetUp { link, up } => {
+            let message = LinkUnspec::new_with_index(index(&handle, link).await?);
+            let message = if *up { message.up() } else { message.down() };
+            handle.link().change(message.build()).execute().await
+        }
+        Change::SetMtu { link, mtu } => {
+            let message = LinkUnspec::new_with_index(index(&handle, link).await?).mtu(*mtu);
+            handle.link().change(message.build()).execute().await
+        }
+        Change::AddAddress { link, address } => {
+            let index = index(&handle, link).await?;
+            let mut request = handle.address().add(index, address.addr(), address.prefix_len());
+            *request.message_mut() = address_message(index, *address);
+            request.execute().await
+        }
+        Change::RemoveAddress { link, address } => {
+            let index = index(&handle, link).await?;
+            handle.address().del(address_message(index, *address)).execute().await
+        }
+        Change::AddRoute { route, replace } => {
+            let request = handle.route().add(route_message(route, index(&handle, &route.link).await?));
+            if *replace { request.replace().execute().await } else { request.execute().await }
+        }
+        Change::RemoveRoute(route) => {
+            handle.route().del(route_message(route, index(&handle, &route.link).await?)).execute().await
+        }
+    };
+    done.map_err(|source| Error::Refused { change: Box::new(change.clone()), source })
+}
+
+async fn index(handle: &Handle, link: &str) -> Result<u32, Error> {
+    let found = handle.link().get().match_name(link.to_owned()).execute().try_collect::<Vec<_>>().await;
+    match found {
+        Ok(links) => links.first().map(|link| link.header.index).ok_or_else(|| Error::Gone(link.to_owned())),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code().abs() == ENODEV => {
+            Err(Error::Gone(link.to_owned()))
+        }
+        Err(source) => Err(Error::List { what: "a link", source }),
+    }
+}
+
+fn sysctl(link: &str, setting: &str, value: u8) -> Result<(), Error> {
+    let path = format!("/proc/sys/net/ipv6/conf/{link}/{setting}");
+    std::fs::write(&path, value.to_string()).map_err(|source| Error::Sysctl { path, source })
+}
+
+fn address_message(index: u32, address: IpNet) -> AddressMessage {
+    let len = address.prefix_len();
+    let mut message = match address.addr() {
+        IpAddr::V4(address) => AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, len).build(),
+        IpAddr::V6(address) => AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(address, len).build(),
+    };
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::from(OURS)));
+    message
+}
+
+fn route_message(route: &RouteState, index: u32) -> RouteMessage {
+    let len = route.destination.prefix_len();
+    let mut message = match route.destination.addr() {
+        IpAddr::V4(to) => {
+            let mut builder = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, len);
+            if let Some(IpAddr::V4(gateway)) = route.gateway {
+                builder = builder.gateway(gateway);
+            }
+            if let Some(IpAddr::V4(source)) = route.preferred_source {
+                builder = builder.pref_source(source);
+            }
+            builder.output_interface(index).priority(route.metric).build()
+        }
+        IpAddr::V6(to) => {
+            let mut builder = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, len);
+            if let Some(IpAddr::V6(gateway)) = route.gateway {
+                builder = builder.gateway(gateway);
+            }
+            if let Some(IpAddr::V6(source)) = route.preferred_source {
+                builder = builder.pref_source(source);
+            }
+            builder.output_interface(index).priority(route.metric).build()
+        }
+    };
+    message.header.protocol = RouteProtocol::from(OURS);
+    // The kernel refuses an IPv4 route without a gateway of a wider scope than "on this link".
+    if route.gateway.is_none() && message.header.address_family == AddressFamily::Inet {
+        message.header.scope = RouteScope::Link;
+    }
+    message
+}

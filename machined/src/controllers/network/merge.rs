@@ -1,0 +1,192 @@
+//! From what each source says about each link to what shall be. Owns the specs; `apply`, `dhcp4` and `resolver` act on
+//! them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use reconcile::{Controller, Cycle, Next, Ports};
+
+use crate::resources::address::AddressSpec;
+use crate::resources::link_config::{LinkConfig, LinkSpec};
+use crate::resources::resolver::{ResolverSpec, TimeServer};
+use crate::resources::route::RouteSpec;
+
+use super::plan::Desired;
+
+/// glibc and most resolvers read no more than three.
+const SERVERS: usize = 3;
+/// The limit of resolv.conf(5) in older C libraries, still common in containers.
+const SEARCH: usize = 6;
+/// For routes of a link no source gave a metric: what Linux uses for routes without one in IPv6.
+const METRIC: u32 = 1024;
+
+/// What comes out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    /// Links, addresses, routes.
+    pub desired: Desired,
+    /// Name servers.
+    pub resolver: ResolverSpec,
+    /// Time servers by address.
+    pub time_servers: BTreeMap<IpAddr, TimeServer>,
+}
+
+/// For one setting the strongest source wins; lists add up, the strongest source first, without repetitions.
+pub fn merge(configs: &[LinkConfig]) -> Merged {
+    let mut configs: Vec<&LinkConfig> = configs.iter().collect();
+    configs.sort_by(|a, b| b.source.cmp(&a.source).then_with(|| a.link.cmp(&b.link)));
+    let mut merged = Merged::default();
+    let links: BTreeSet<&str> = configs.iter().map(|config| config.link.as_str()).collect();
+    for link in links {
+        let of_link: Vec<&LinkConfig> = configs.iter().copied().filter(|config| config.link == link).collect();
+        merge_link(link, &of_link, &mut merged.desired);
+    }
+    for config in configs {
+        for server in &config.servers {
+            push_new(&mut merged.resolver.servers, server_name(*server, &config.link));
+        }
+        for domain in &config.search {
+            push_new(&mut merged.resolver.search, domain.clone());
+        }
+        for server in &config.time_servers {
+            merged.time_servers.entry(*server).or_insert_with(|| TimeServer {
+                address: *server,
+                link: config.link.clone(),
+                source: config.source.name().to_owned(),
+            });
+        }
+    }
+    merged.resolver.servers.truncate(SERVERS);
+    merged.resolver.search.truncate(SEARCH);
+    merged
+}
+
+fn push_new(list: &mut Vec<String>, item: String) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+fn server_name(server: IpAddr, link: &str) -> String {
+    match server {
+        IpAddr::V6(address) if address.is_unicast_link_local() => format!("{address}%{link}"),
+        _ => server.to_string(),
+    }
+}
+
+fn merge_link(link: &str, configs: &[&LinkConfig], desired: &mut Desired) {
+    // A link that no source wants switched on or off is not ours to touch.
+    let Some(up) = configs.iter().find_map(|config| config.up) else { return };
+    let metric = configs.iter().find_map(|config| config.metric).unwrap_or(METRIC);
+    desired.links.insert(
+        link.to_owned(),
+        LinkSpec {
+            up,
+            mtu: configs.iter().find_map(|config| config.mtu),
+            dhcp4: configs.iter().find_map(|config| config.dhcp4).unwrap_or(false),
+            accept_ra: configs.iter().find_map(|config| config.accept_ra).unwrap_or(false),
+            metric,
+        },
+    );
+    for config in configs {
+        let source = config.source.name().to_owned();
+        for address in &config.addresses {
+            if !desired.addresses.iter().any(|have| have.link == link && have.address == *address) {
+                let source = source.clone();
+                desired.addresses.push(AddressSpec { link: link.to_owned(), address: *address, source });
+            }
+        }
+        for route in &config.routes {
+            let route = RouteSpec {
+                link: link.to_owned(),
+                destination: route.destination.trunc(),
+                gateway: route.gateway,
+                preferred_source: None,
+                metric: route.metric.unwrap_or(metric),
+                source: source.clone(),
+            };
+            if !desired.routes.iter().any(|have| have.id() == route.id()) {
+                desired.routes.push(route);
+            }
+        }
+    }
+}
+
+/// `network/merge`.
+pub struct Merge;
+
+impl Controller for Merge {
+    const NAME: &'static str = "network/merge";
+    type Error = reconcile::CycleError;
+
+    fn declare(ports: &mut Ports) {
+        ports.watch::<LinkConfig>();
+        ports.own::<LinkSpec>();
+        ports.own::<AddressSpec>();
+        ports.own::<RouteSpec>();
+        ports.own::<ResolverSpec>();
+        ports.own::<TimeServer>();
+    }
+
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Self::Error> {
+        let configs: Vec<LinkConfig> =
+            cx.list::<LinkConfig>()?.into_iter().map(|object| (*object.value).clone()).collect();
+        let merged = merge(&configs);
+        for (link, spec) in merged.desired.links {
+            cx.put(&link, spec)?;
+        }
+        for address in merged.desired.addresses {
+            cx.put(format!("{}/{}", address.link, address.address), address)?;
+        }
+        for route in merged.desired.routes {
+            cx.put(route.id(), route)?;
+        }
+        cx.put(ResolverSpec::ID, merged.resolver)?;
+        for (address, server) in merged.time_servers {
+            cx.put(address.to_string(), server)?;
+        }
+        Ok(Next::OnChange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::link_config::{RouteConfig, Source};
+
+    fn config(source: Source, link: &str) -> LinkConfig {
+        LinkConfig::new(source, link)
+    }
+
+    #[test]
+    fn the_strongest_source_wins_and_lists_add_up() {
+        let mut default = config(Source::Default, "eth0");
+        default.up = Some(true);
+        default.dhcp4 = Some(true);
+        default.metric = Some(1026);
+        let mut lease = config(Source::Dhcp4, "eth0");
+        lease.mtu = Some(1400);
+        lease.addresses = vec!["10.0.2.15/24".parse().unwrap()];
+        lease.routes = vec![RouteConfig {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            gateway: Some("10.0.2.2".parse().unwrap()),
+            metric: None,
+        }];
+        lease.servers = vec!["10.0.2.3".parse().unwrap()];
+        let mut router = config(Source::Router, "eth0");
+        router.servers = vec!["fe80::3".parse().unwrap(), "10.0.2.3".parse().unwrap()];
+        router.mtu = Some(1300);
+        let merged = merge(&[default, router, lease]);
+        let spec = &merged.desired.links["eth0"];
+        assert_eq!((spec.up, spec.mtu, spec.dhcp4, spec.accept_ra), (true, Some(1400), true, false));
+        assert_eq!(merged.desired.routes[0].metric, 1026);
+        assert_eq!(merged.resolver.servers, ["10.0.2.3", "fe80::3%eth0"]);
+    }
+
+    #[test]
+    fn a_link_nobody_switches_is_left_alone() {
+        let mut router = config(Source::Router, "veth1");
+        router.mtu = Some(1400);
+        assert!(merge(&[router]).desired.links.is_empty());
+    }
+}

@@ -1,0 +1,186 @@
+//! What the network controllers need of the kernel, as one small trait: the whole state, and one change at a time. The
+//! real one is `kernel`, tests use a model. Links are named, never numbered: an index is looked up when a change is made.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::resources::address::AddressScope;
+use crate::resources::link::{LinkKind, OperState};
+
+/// The protocol number on the addresses (IFA_PROTO) and routes (rtm_protocol) that machined makes: how a new machined
+/// knows them again. 0x53; numbers from 4 on are free for programs and no routing daemon has this one.
+pub const OURS: u8 = 0x53;
+
+/// A link as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// The kernel's number.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// What it is.
+    pub kind: LinkKind,
+    /// "bridge", "vlan"; empty for devices.
+    pub virtual_kind: String,
+    /// Hardware address.
+    pub mac: Vec<u8>,
+    /// Largest packet.
+    pub mtu: u32,
+    /// Switched on.
+    pub up: bool,
+    /// A cable with something at its other end.
+    pub carrier: bool,
+    /// RFC 2863.
+    pub oper_state: OperState,
+    /// The number of the bond or bridge it is a port of.
+    pub controller: Option<u32>,
+    /// /proc/sys/net/ipv6/conf/<link>/accept_ra; absent without IPv6.
+    pub accept_ra: Option<u8>,
+}
+
+/// An address as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressState {
+    /// The link.
+    pub link: String,
+    /// Address and prefix length.
+    pub address: IpNet,
+    /// How far it reaches.
+    pub scope: AddressScope,
+    /// Who made it; 0 when the kernel does not say.
+    pub protocol: u8,
+    /// Duplicate detection runs or failed.
+    pub tentative: bool,
+    /// Not for new connections.
+    pub deprecated: bool,
+}
+
+/// A route of the main table, one next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteState {
+    /// The link; empty when there is none.
+    pub link: String,
+    /// Where to.
+    pub destination: IpNet,
+    /// Next machine.
+    pub gateway: Option<IpAddr>,
+    /// Address packets leave with.
+    pub preferred_source: Option<IpAddr>,
+    /// The lower wins.
+    pub metric: u32,
+    /// Who made it.
+    pub protocol: u8,
+}
+
+/// Everything the controllers look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// All links.
+    pub links: Vec<LinkState>,
+    /// All addresses.
+    pub addresses: Vec<AddressState>,
+    /// The main table.
+    pub routes: Vec<RouteState>,
+}
+
+/// One change of the kernel's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Switches a link on or off.
+    SetUp {
+        /// The link.
+        link: String,
+        /// On.
+        up: bool,
+    },
+    /// Sets the largest packet.
+    SetMtu {
+        /// The link.
+        link: String,
+        /// Bytes.
+        mtu: u32,
+    },
+    /// Sets accept_ra.
+    SetAcceptRa {
+        /// The link.
+        link: String,
+        /// 0: never; 2: also while the machine forwards packets.
+        value: u8,
+    },
+    /// Takes away a route of ours.
+    RemoveRoute(RouteState),
+    /// Takes away an address of ours.
+    RemoveAddress {
+        /// The link.
+        link: String,
+        /// The address.
+        address: IpNet,
+    },
+    /// Adds an address and marks it as ours.
+    AddAddress {
+        /// The link.
+        link: String,
+        /// The address.
+        address: IpNet,
+    },
+    /// Adds a route and marks it as ours.
+    AddRoute {
+        /// The route; its protocol is `OURS`.
+        route: RouteState,
+        /// One of ours with the same destination and metric is there and is replaced without a gap.
+        replace: bool,
+    },
+}
+
+/// The kernel refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No socket.
+    #[error("cannot open a netlink socket")]
+    Socket(#[source] std::io::Error),
+    /// A dump failed.
+    #[error("cannot list {what} by netlink")]
+    List {
+        /// "links", "addresses", "routes".
+        what: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: rtnetlink::Error,
+    },
+    /// A change failed.
+    #[error("the kernel refused {change:?}")]
+    Refused {
+        /// What was asked.
+        change: Box<Change>,
+        /// What the kernel said.
+        #[source]
+        source: rtnetlink::Error,
+    },
+    /// A setting under /proc/sys could not be written.
+    #[error("cannot write {path}")]
+    Sysctl {
+        /// Its path.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The link went away between looking and acting; the next cycle sees it.
+    #[error("link {0} is gone")]
+    Gone(String),
+}
+
+/// The kernel's network state.
+pub trait Netlink: Send + Sync + 'static {
+    /// Reads everything.
+    fn observe(&self) -> impl Future<Output = Result<Observed, Error>> + Send;
+    /// Makes one change.
+    fn apply(&self, change: &Change) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Tells that something changed; what, is read again.
+pub trait Changes: Send + 'static {
+    /// Returns after at least one change since the last call. Cancel-safe.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,1 @@
+//! The plan against a model of the kernel.
