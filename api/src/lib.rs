@@ -11,5 +11,14 @@ pub mod v1 {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub mod connect;
+pub mod endpoint;
+pub mod error;
+pub mod fingerprint;
+pub mod follow;
+pub mod log;
+mod pin;
+pub mod watch;
+
 /// TCP port on which a node serves its API.
 pub const PORT: u16 = 50000;

@@ -1,0 +1,169 @@
+//! Connections to a node: TCP, TLS 1.3 with a pinned certificate, and a gRPC channel on top.
+//!
+//! Invariant: no byte of a call is sent before the certificate was compared with the pin. A channel reconnects by
+//! itself through the same checks; who must know about breaks uses `follow`.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, crypto::aws_lc_rs, version::TLS13};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::Channel;
+use tower::service_fn;
+
+use crate::{endpoint::Endpoint, fingerprint::Fingerprint, pin::Verifier};
+pub use crate::{error::Connect as Error, pin::Pin};
+
+/// How long TCP and TLS may take together: a busy emulated node answers a handshake within a few seconds.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An idle connection is asked for a sign of life this often; the answer must come within as long again, so a node
+/// that lost its power is noticed after 20 s.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// Connects to one node. Cheap to clone; clones agree on the certificate of the first use.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    endpoint: Endpoint,
+    pin: Pin,
+    timeout: Duration,
+    first_use: Arc<OnceLock<Fingerprint>>,
+}
+
+impl Connector {
+    /// For a node and what makes it the right one.
+    pub fn new(endpoint: Endpoint, pin: Pin) -> Self {
+        Self { endpoint, pin, timeout: CONNECT_TIMEOUT, first_use: Arc::default() }
+    }
+
+    /// Another limit than `CONNECT_TIMEOUT` for TCP and TLS together.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Where it connects to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The fingerprint of the node, once connected.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.first_use.get().copied()
+    }
+
+    /// Connects now, and gives a channel that connects again when it must.
+    pub async fn connect(&self) -> Result<Channel, Error> {
+        // Dialled here and not by tonic, so that the error keeps its type.
+        let first = Arc::new(Mutex::new(Some(TokioIo::new(self.dial().await?))));
+        let connector = self.clone();
+        let dial = service_fn(move |_| {
+            let (first, connector) = (first.clone(), connector.clone());
+            async move {
+                if let Some(ready) = first.lock().await.take() {
+                    return Ok::<_, Error>(ready);
+                }
+                connector.dial().await.map(TokioIo::new)
+            }
+        });
+        // The authority is no more than a label: TLS is ours, and a zone such as %eth0 is not valid in a URI.
+        Ok(Channel::from_static("https://node")
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(dial))
+    }
+
+    /// One verified connection.
+    async fn dial(&self) -> Result<TlsStream<TcpStream>, Error> {
+        let deadline = Instant::now() + self.timeout;
+        let tcp = self.dial_tcp(deadline).await?;
+        // Without Nagle's delay; the calls are small.
+        tcp.set_nodelay(true).map_err(|source| self.io(source))?;
+        let pin = match (&self.pin, self.first_use.get()) {
+            (Pin::FirstUse, Some(seen)) => Pin::Exact(vec![*seen]),
+            (pin, _) => pin.clone(),
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = Arc::new(Verifier::new(pin.clone(), provider.clone()));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|source| Error::Tls { endpoint: self.endpoint.clone(), source })?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let handshake = TlsConnector::from(Arc::new(config)).connect(self.endpoint.server_name(), tcp);
+        let stream = match timeout_at(deadline, handshake).await {
+            Err(_) => return Err(self.late("the TLS handshake")),
+            Ok(Err(source)) => return Err(self.refused_by_tls(source, pin, verifier.seen())),
+            Ok(Ok(stream)) => stream,
+        };
+        if let Some(seen) = verifier.seen() {
+            let first = *self.first_use.get_or_init(|| seen);
+            // Two first uses at the same time, and they saw different nodes.
+            if self.pin == Pin::FirstUse && first != seen {
+                return Err(Error::Fingerprint { endpoint: self.endpoint.clone(), pinned: vec![first], seen });
+            }
+        }
+        Ok(stream)
+    }
+
+    /// Tries every address of the host; each gets an equal share of the time that is left.
+    async fn dial_tcp(&self, deadline: Instant) -> Result<TcpStream, Error> {
+        let lookup = timeout_at(deadline, lookup_host((self.endpoint.host(), self.endpoint.port()))).await;
+        let found = lookup.map_err(|_| self.late("the name lookup"))?;
+        let dns = |source| Error::Dns { endpoint: self.endpoint.clone(), source: Arc::new(source) };
+        let addresses: Vec<SocketAddr> = found.map_err(dns)?.collect();
+        let mut last = dns(io::Error::other("no address"));
+        for (at, address) in addresses.iter().enumerate() {
+            let left = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            last = match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(source)) if source.kind() == io::ErrorKind::ConnectionRefused => {
+                    Error::Refused { endpoint: self.endpoint.clone() }
+                }
+                Ok(Err(source)) => self.io(source),
+                Err(_) => self.late("the connection"),
+            };
+        }
+        Err(last)
+    }
+
+    fn refused_by_tls(&self, source: io::Error, pin: Pin, seen: Option<Fingerprint>) -> Error {
+        let endpoint = self.endpoint.clone();
+        if let (Pin::Exact(pinned), Some(seen)) = (pin, seen)
+            && !pinned.contains(&seen)
+        {
+            return Error::Fingerprint { endpoint, pinned, seen };
+        }
+        if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
+            return Error::Closed { endpoint };
+        }
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidMessage(_)) => Error::NotTls { endpoint },
+            Some(source) => Error::Tls { endpoint, source: source.clone() },
+            None => self.io(source),
+        }
+    }
+
+    fn io(&self, source: io::Error) -> Error {
+        Error::Io { endpoint: self.endpoint.clone(), source: Arc::new(source) }
+    }
+
+    fn late(&self, step: &'static str) -> Error {
+        Error::Timeout { endpoint: self.endpoint.clone(), step, within: self.timeout }
+    }
+}

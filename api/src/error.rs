@@ -1,0 +1,206 @@
+//! What goes wrong between a client and a node, in words an operator can act on.
+//!
+//! Invariant: every message says what failed, where and why; `remedy` says what to do, where something can be done.
+
+use std::{error::Error as StdError, io, sync::Arc, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::{endpoint::Endpoint, fingerprint::Fingerprint};
+
+/// Why there is no connection to a node. Cheap to clone, because tonic keeps it too.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Connect {
+    /// The host name has no address.
+    #[error("{endpoint}: cannot find the address of {:?}: {source}", endpoint.host())]
+    Dns {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// What the resolver said.
+        source: Arc<io::Error>,
+    },
+    /// Nobody listens there.
+    #[error("{endpoint}: connection refused: nothing listens on port {}", endpoint.port())]
+    Refused {
+        /// What was dialled.
+        endpoint: Endpoint,
+    },
+    /// No answer in time.
+    #[error("{endpoint}: no answer to {step} within {within:?}")]
+    Timeout {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// "the connection" or "the TLS handshake".
+        step: &'static str,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The network says no: no route, reset, and so on.
+    #[error("{endpoint}: {source}")]
+    Io {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// What the kernel said.
+        source: Arc<io::Error>,
+    },
+    /// The connection was closed before the handshake was done.
+    #[error("{endpoint}: the connection was closed during the TLS handshake")]
+    Closed {
+        /// What was dialled.
+        endpoint: Endpoint,
+    },
+    /// What answers does not speak TLS.
+    #[error("{endpoint}: what answers there does not speak TLS")]
+    NotTls {
+        /// What was dialled.
+        endpoint: Endpoint,
+    },
+    /// The handshake failed otherwise.
+    #[error("{endpoint}: TLS handshake: {source}")]
+    Tls {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// It is not the node that was pinned.
+    #[error("{endpoint}: the certificate is not the pinned one\n  pinned: {}\n  seen:   {seen}", list(pinned))]
+    Fingerprint {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// The fingerprints that would have been right.
+        pinned: Vec<Fingerprint>,
+        /// The one that the peer showed.
+        seen: Fingerprint,
+    },
+}
+
+fn list(all: &[Fingerprint]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n          ")
+}
+
+impl Connect {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Dns { .. } => "check the name, or give the IP address from the node's console",
+            Self::Refused { .. } => {
+                "check address and port (the console shows `stele: address`); a node that is still booting does not \
+                 listen yet"
+            }
+            Self::Timeout { .. } | Self::Io { .. } => {
+                "check the address, the cable and firewalls; the node's console shows its addresses"
+            }
+            Self::Closed { .. } => "the node may be stopping, starting or at its limit of connections: try again",
+            Self::NotTls { .. } | Self::Tls { .. } => "check address and port: it does not look like a node's API",
+            Self::Fingerprint { .. } => {
+                "either the node was installed anew or lost its identity (compare `stele: fingerprint` on its console, \
+                 then pin that one), or the address belongs to another machine, or somebody is in between: do not go \
+                 on before you know which"
+            }
+        }
+    }
+
+    /// Whether trying again may help without anybody doing something.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Fingerprint { .. } | Self::NotTls { .. } | Self::Tls { .. })
+    }
+}
+
+/// The connection error behind a failed call, when there is one.
+pub fn connect_cause(status: &Status) -> Option<&Connect> {
+    let mut next: Option<&(dyn StdError + 'static)> = status.source();
+    while let Some(error) = next {
+        if let Some(connect) = error.downcast_ref::<Connect>() {
+            return Some(connect);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A refusal or failure of a call as the node explains it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The gRPC code.
+    pub code: Code,
+    /// One sentence.
+    pub message: String,
+    /// A word for programs, from ErrorInfo; "" when the node gave none.
+    pub reason: String,
+    /// What to do, from ErrorInfo's metadata; "" when the node gave none.
+    pub remedy: String,
+}
+
+impl From<&Status> for Explained {
+    fn from(status: &Status) -> Self {
+        let info = status.get_details_error_info();
+        let message = match connect_cause(status) {
+            Some(connect) => connect.to_string(),
+            None if status.message().is_empty() => status.code().description().to_owned(),
+            None => status.message().to_owned(),
+        };
+        let remedy = info.as_ref().and_then(|info| info.metadata.get("remedy")).cloned();
+        let remedy = remedy.or_else(|| connect_cause(status).map(|connect| connect.remedy().to_owned()));
+        Self {
+            code: status.code(),
+            message,
+            reason: info.map(|info| info.reason).unwrap_or_default(),
+            remedy: remedy.unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether the same call may succeed later without anybody doing something: the connection broke, or the node restarts.
+pub fn is_transient(status: &Status) -> bool {
+    if let Some(connect) = connect_cause(status) {
+        return connect.is_transient();
+    }
+    match status.code() {
+        // What hyper makes of a broken connection: Unknown or Internal ("h2 protocol error"), Cancelled, Unavailable.
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted => true,
+        Code::ResourceExhausted | Code::DeadlineExceeded => true,
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn reason_and_remedy_come_from_error_info() {
+        let details =
+            ErrorDetails::with_error_info("UNKNOWN_TYPE", "stele", [("remedy".into(), "ask for links".into())]);
+        let status = Status::with_error_details(Code::NotFound, "no type \"lnik\"", details);
+        assert_eq!(
+            Explained::from(&status),
+            Explained {
+                code: Code::NotFound,
+                message: "no type \"lnik\"".into(),
+                reason: "UNKNOWN_TYPE".into(),
+                remedy: "ask for links".into()
+            }
+        );
+    }
+
+    #[test]
+    fn a_connection_error_is_found_behind_a_status() {
+        let endpoint: Endpoint = "a:1".parse().unwrap();
+        let status = Status::from_error(Box::new(Connect::Refused { endpoint }));
+        assert!(connect_cause(&status).is_some() && is_transient(&status));
+        assert!(Explained::from(&status).message.contains("refused"));
+    }
+}

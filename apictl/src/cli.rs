@@ -1,0 +1,116 @@
+//! The command line as clap sees it.
+
+use std::time::Duration;
+
+use api::fingerprint::Fingerprint;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{commands, exit};
+
+/// The remote control of Stele machines.
+#[derive(Parser)]
+#[command(name = "apictl", version, after_help = exit::HELP, max_term_width = 100, propagate_version = false)]
+#[command(long_about = "The remote control of Stele machines.\n\n\
+    A node is given by --endpoint, by APICTL_ENDPOINT or by a context (`apictl context add`), and recognised by the \
+    fingerprint that its console shows.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// Nodes to ask, side by side: addresses, or nodes of the context
+    #[arg(short, long, global = true, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) nodes: Vec<String>,
+    /// Where the API is: host, host:port, [IPv6]:port, fe80::1%eth0 [env: APICTL_ENDPOINT]
+    #[arg(short, long = "endpoint", global = true, value_delimiter = ',', value_name = "HOST[:PORT]")]
+    pub(crate) endpoints: Vec<String>,
+    /// Context to use instead of the current one [env: APICTL_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// SHA-256 of the node's certificate, from its console; several accept each [env: APICTL_FINGERPRINT]
+    #[arg(long = "fingerprint", global = true, value_delimiter = ',', value_name = "SHA256")]
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    /// Trust whatever answers first, and print its fingerprint
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+    /// How to print
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help = "How to print: table, wide, yaml, json; raw for logs, dot for inspect"
+    )]
+    pub(crate) output: Option<Format>,
+    /// How long to wait, as 30s or 5m
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Output formats; not every command knows each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Wide,
+    Yaml,
+    Json,
+    Raw,
+    Dot,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Version(commands::version::Args),
+    Get(commands::get::Args),
+    Logs(commands::logs::Args),
+    Dmesg(commands::dmesg::Args),
+    Events(commands::events::Args),
+    Services(commands::services::Args),
+    Health(commands::health::Args),
+    Reboot(commands::reboot::Args),
+    Shutdown(commands::shutdown::Args),
+    Inspect(commands::inspect::Args),
+    Context(commands::context::Args),
+    Completion(commands::completion::Args),
+}
+
+/// "30s", "5m", "1h 30m".
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|_| "write it as 30s, 5m or 1h30m".to_owned())?;
+    Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("apictl "), "{} has no example", command.get_name());
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("5").is_err() && duration("-1s").is_err());
+    }
+}

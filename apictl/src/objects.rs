@@ -1,0 +1,174 @@
+//! Resources as they are printed: as a table by the columns the node gives, as JSON, as YAML.
+//!
+//! Invariant: each object is `{"type","id","version","owner","phase","value"}`, with "node" when several nodes are
+//! asked and "event" in a watch; the shape does not depend on the type.
+
+use std::io::{self, Write};
+
+use api::v1::{Column, Object, Type};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    cli::Format,
+    exit::{Code, Failure, Result},
+    text,
+};
+
+/// An object with where it is from.
+pub(crate) struct Shown<'a> {
+    pub(crate) node: Option<&'a str>,
+    /// "put" or "deleted", in a watch.
+    pub(crate) event: Option<&'static str>,
+    pub(crate) object: &'a Object,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'static str>,
+    r#type: &'a str,
+    id: &'a str,
+    version: u64,
+    owner: &'a str,
+    phase: &'a str,
+    value: Value,
+}
+
+impl Shown<'_> {
+    fn document(&self) -> Result<Document<'_>> {
+        let object = self.object;
+        let value = serde_json::from_str(&object.value).map_err(|error| {
+            Failure::new(
+                Code::Failed,
+                format!("{} {}: the node's value is no JSON: {error}", object.r#type, object.id),
+                "",
+            )
+        })?;
+        let Self { node, event, .. } = *self;
+        let Object { r#type, id, version, owner, phase, .. } = object;
+        Ok(Document { node, event, r#type, id, version: *version, owner, phase, value })
+    }
+
+    /// Its cells under the type's columns.
+    pub(crate) fn cells(&self, columns: &[Column]) -> Result<Vec<String>> {
+        let document = self.document()?;
+        let cells = columns.iter().map(|column| match column.pointer.as_str() {
+            "" => document.id.to_owned(),
+            pointer => document.value.pointer(pointer).map(cell).unwrap_or_default(),
+        });
+        let extra = self.node.into_iter().chain(self.event).map(str::to_owned);
+        Ok(extra.chain(cells).collect())
+    }
+}
+
+/// A JSON value in one cell; lists with commas, what is nested as JSON.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(all) if all.iter().all(|one| !one.is_array() && !one.is_object()) => {
+            all.iter().map(cell).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The columns that a format shows; the id comes first.
+pub(crate) fn columns(of: &Type, format: Format) -> Vec<Column> {
+    let id = Column { header: "ID".into(), pointer: String::new(), wide: false };
+    let has_id = of.columns.iter().any(|column| column.pointer.is_empty());
+    let shown = of.columns.iter().filter(|column| format == Format::Wide || !column.wide).cloned();
+    (!has_id).then_some(id).into_iter().chain(shown).collect()
+}
+
+/// Prints one value as JSON.
+pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> Result {
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
+    Ok(writeln!(out, "{}", text::json(&text))?)
+}
+
+/// Prints one value as one line of JSON.
+pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result {
+    let text = serde_json::to_string(value).map_err(io::Error::other)?;
+    writeln!(out, "{}", text::json(&text))?;
+    Ok(out.flush()?)
+}
+
+/// Prints one value as YAML.
+pub(crate) fn yaml(out: &mut impl Write, value: &impl Serialize) -> Result {
+    let text = serde_saphyr::to_string(value).map_err(io::Error::other)?;
+    Ok(write!(out, "{}", text::lines(&text))?)
+}
+
+/// Prints values as a list, or the one that was asked for alone.
+pub(crate) fn documents(out: &mut impl Write, all: &[Shown<'_>], alone: bool, format: Format) -> Result {
+    let all = all.iter().map(Shown::document).collect::<Result<Vec<_>>>()?;
+    match (format, &all[..]) {
+        (Format::Yaml, [one]) if alone => yaml(out, one),
+        (Format::Yaml, all) => yaml(out, &all),
+        (_, [one]) if alone => json(out, one),
+        (_, all) => json(out, &all),
+    }
+}
+
+/// Prints one change of a watch.
+pub(crate) fn change(out: &mut impl Write, shown: &Shown<'_>, format: Format) -> Result {
+    let document = shown.document()?;
+    if format == Format::Json {
+        return json_line(out, &document);
+    }
+    writeln!(out, "---")?;
+    yaml(out, &document)?;
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Object {
+        let value =
+            r#"{"mac":"02:00","up":true,"flags":["a","b"],"deep":{"x":1},"none":null,"odd":"\u001b\u009b[2J\n# x: y"}"#;
+        let (r#type, id, owner) = ("link".into(), "eth0".into(), "network/link".into());
+        Object { r#type, id, version: 3, owner, phase: "running".into(), value: value.into() }
+    }
+
+    fn column(header: &str, pointer: &str, wide: bool) -> Column {
+        Column { header: header.into(), pointer: pointer.into(), wide }
+    }
+
+    #[test]
+    fn cells_follow_the_columns() {
+        let of = Type {
+            columns: vec![column("MAC", "/mac", false), column("UP", "/up", false), column("FLAGS", "/flags", true)],
+            ..Type::default()
+        };
+        let object = link();
+        let shown = Shown { node: Some("a"), event: None, object: &object };
+        assert_eq!(shown.cells(&columns(&of, Format::Table)).unwrap(), ["a", "eth0", "02:00", "true"]);
+        assert_eq!(shown.cells(&columns(&of, Format::Wide)).unwrap(), ["a", "eth0", "02:00", "true", "a,b"]);
+        let rest = [column("", "/deep", false), column("", "/none", false), column("", "/gone", false)];
+        assert_eq!(shown.cells(&rest).unwrap(), ["a", r#"{"x":1}"#, "", ""]);
+    }
+
+    #[test]
+    fn documents_are_safe_and_say_the_same() {
+        let object = link();
+        let shown = [Shown { node: None, event: None, object: &object }];
+        for format in [Format::Json, Format::Yaml] {
+            let mut out = Vec::new();
+            documents(&mut out, &shown, true, format).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(!text.contains(|char: char| char != '\n' && char.is_control()), "{text:?}");
+            let back: Value = serde_saphyr::from_str(&text).unwrap();
+            assert_eq!(back["value"]["odd"], "\u{1b}\u{9b}[2J\n# x: y", "{text}");
+            assert_eq!((&back["id"], &back["version"]), (&"eth0".into(), &3.into()));
+        }
+        let mut out = Vec::new();
+        change(&mut out, &shown[0], Format::Json).unwrap();
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+    }
+}

@@ -1,0 +1,164 @@
+//! Which nodes a command is for, and what makes each the right one.
+//!
+//! Nodes: `-n`, else `-e`, else the context that is named, else `APICTL_ENDPOINT`, else the current context.
+//! Fingerprint of each: `--fingerprint`, else the context's for that node, else `APICTL_FINGERPRINT`.
+//! Invariant: without a fingerprint nothing is dialled unless `--insecure` was given.
+
+use std::env;
+
+use api::{connect::Pin, endpoint::Endpoint, fingerprint::Fingerprint};
+
+use crate::{
+    cli::Global,
+    exit::{Code, Failure, Result},
+    settings::{self, Context, Settings},
+};
+
+/// A node to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// As shown.
+    pub(crate) name: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) pin: Pin,
+    /// With `--insecure`: what the context would have expected.
+    pub(crate) known: Option<Fingerprint>,
+}
+
+/// What the environment says.
+#[derive(Default)]
+struct Environment {
+    endpoint: Option<String>,
+    context: Option<String>,
+    fingerprint: Option<String>,
+}
+
+/// The nodes a command is for; at least one.
+pub(crate) fn resolve(global: &Global) -> Result<Vec<Target>> {
+    let read = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let environment = Environment {
+        endpoint: read("APICTL_ENDPOINT"),
+        context: read("APICTL_CONTEXT"),
+        fingerprint: read("APICTL_FINGERPRINT"),
+    };
+    pick(global, &environment, &settings::load()?)
+}
+
+/// Whether any node is given.
+pub(crate) fn is_given(global: &Global) -> bool {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    !global.nodes.is_empty()
+        || !global.endpoints.is_empty()
+        || global.context.is_some()
+        || set("APICTL_ENDPOINT")
+        || set("APICTL_CONTEXT")
+        || settings::load().map_or(true, |settings| settings.current.is_some())
+}
+
+fn pick(global: &Global, environment: &Environment, settings: &Settings) -> Result<Vec<Target>> {
+    if !global.nodes.is_empty() && !global.endpoints.is_empty() {
+        return Err(Failure::usage("--nodes and --endpoint were both given", "each says which nodes to ask: give one"));
+    }
+    if global.insecure && !global.fingerprints.is_empty() {
+        return Err(Failure::usage(
+            "--insecure and --fingerprint contradict each other",
+            "with a fingerprint, drop --insecure",
+        ));
+    }
+    let named = global.context.as_ref().or(environment.context.as_ref());
+    let name = named.or(settings.current.as_ref());
+    let context = match name {
+        None => None,
+        Some(name) => match settings.contexts.get(name) {
+            Some(context) => Some(context),
+            None if named.is_some() => return Err(no_context(name, settings)),
+            None => None,
+        },
+    };
+    let split = |text: &String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let from_context = |context: &Context| context.nodes.iter().map(|node| node.endpoint.clone()).collect();
+    let given: Vec<String> = match (&global.nodes[..], &global.endpoints[..], named, &environment.endpoint, context) {
+        (nodes @ [_, ..], ..) => nodes.to_vec(),
+        (_, endpoints @ [_, ..], ..) => endpoints.to_vec(),
+        (_, _, None, Some(endpoint), _) => split(endpoint),
+        (.., Some(context)) => from_context(context),
+        _ => Vec::new(),
+    };
+    let mut targets: Vec<Target> = Vec::new();
+    for text in given.iter().filter(|text| !text.trim().is_empty()) {
+        let target = target(text, global, environment, context)?;
+        if !targets.iter().any(|other| other.endpoint == target.endpoint) {
+            targets.push(target);
+        }
+    }
+    if targets.is_empty() {
+        return Err(Failure::usage(
+            "no node to ask",
+            "give one by\n    --endpoint HOST\n    APICTL_ENDPOINT=HOST in the environment\n    \
+             apictl context add NAME --endpoint HOST --fingerprint SHA256   (kept for later commands)",
+        ));
+    }
+    Ok(targets)
+}
+
+fn target(text: &str, global: &Global, environment: &Environment, context: Option<&Context>) -> Result<Target> {
+    let endpoint = parse_endpoint(text)?;
+    // `-n 10.0.0.1` means the context's 10.0.0.1:50001 when that is the only one with this host.
+    let nodes = context.map(|context| &context.nodes[..]).unwrap_or_default();
+    let parsed: Vec<(Endpoint, &str)> = nodes
+        .iter()
+        .map(|node| Ok((parse_endpoint(&node.endpoint)?, node.fingerprint.as_str())))
+        .collect::<Result<_>>()?;
+    let mut same_host = parsed.iter().filter(|(other, _)| !global.nodes.is_empty() && other.host() == endpoint.host());
+    let known =
+        parsed.iter().find(|(other, _)| *other == endpoint).or_else(|| match (same_host.next(), same_host.next()) {
+            (Some(one), None) if text.trim() == endpoint.host() => Some(one),
+            _ => None,
+        });
+    let endpoint = known.map_or(endpoint, |(endpoint, _)| endpoint.clone());
+    let known = known.map(|(_, fingerprint)| parse_fingerprint(fingerprint, "in the context")).transpose()?;
+    let pin = if global.insecure {
+        Pin::FirstUse
+    } else if !global.fingerprints.is_empty() {
+        Pin::Exact(global.fingerprints.clone())
+    } else if let Some(known) = known {
+        Pin::Exact(vec![known])
+    } else if let Some(text) = &environment.fingerprint {
+        let one = |text| parse_fingerprint(text, "in APICTL_FINGERPRINT");
+        Pin::Exact(text.split(',').map(one).collect::<Result<_>>()?)
+    } else {
+        return Err(no_fingerprint(&endpoint));
+    };
+    Ok(Target { name: endpoint.to_string(), endpoint, pin, known: known.filter(|_| global.insecure) })
+}
+
+/// An endpoint as the user wrote it.
+pub(crate) fn parse_endpoint(text: &str) -> Result<Endpoint> {
+    text.parse().map_err(|error| Failure::usage(format!("endpoint {text:?}: {error}"), ""))
+}
+
+fn parse_fingerprint(text: &str, place: &str) -> Result<Fingerprint> {
+    text.parse().map_err(|error| Failure::usage(format!("fingerprint {place}: {error}"), ""))
+}
+
+fn no_fingerprint(endpoint: &Endpoint) -> Failure {
+    Failure::usage(
+        format!("{endpoint}: no fingerprint to recognise the node by"),
+        "read it on the node's console, in the line `stele: fingerprint`, and give it by\n    --fingerprint SHA256 (or \
+         APICTL_FINGERPRINT)\nor see it first, without any protection against somebody in between, by\n    --insecure",
+    )
+}
+
+/// An error for a context that does not exist.
+pub(crate) fn no_context(name: &str, settings: &Settings) -> Failure {
+    let names: Vec<&str> = settings.contexts.keys().map(String::as_str).collect();
+    let remedy = if names.is_empty() {
+        "there is none; add one by `apictl context add NAME --endpoint HOST --fingerprint SHA256`".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    Failure::new(Code::NotFound, format!("no context {name:?}"), remedy)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! What is said to the person at the terminal: notes, progress, colours.
+//!
+//! Invariant: stdout carries results only; everything here goes to stderr, but for colours, which are used only where
+//! the stream is a terminal and NO_COLOR is not set.
+
+use std::{
+    env,
+    io::{IsTerminal, stderr, stdout},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use owo_colors::{OwoColorize, Style};
+
+use crate::{exit::Failure, text};
+
+/// What takes longer gets a sign of life.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+
+/// Where and how to speak.
+pub(crate) struct Ui {
+    colour_out: bool,
+    colour_err: bool,
+    terminal: bool,
+}
+
+impl Ui {
+    pub(crate) fn new() -> Self {
+        let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = stderr().is_terminal();
+        Self { colour_out: wanted && stdout().is_terminal(), colour_err: wanted && terminal, terminal }
+    }
+
+    /// A line for the person; node text in it is made safe.
+    pub(crate) fn note(&self, message: &str) {
+        eprintln!("{}", text::lines(message));
+    }
+
+    /// Text in a style, on stdout.
+    pub(crate) fn paint(&self, text: &str, style: Style) -> String {
+        if self.colour_out { text.style(style).to_string() } else { text.to_owned() }
+    }
+
+    /// Says what failed, and what to do.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        let label = if self.colour_err { "error:".red().bold().to_string() } else { "error:".into() };
+        // Connection errors start with the endpoint, which mostly is the node's name.
+        let node = failure.node.as_deref().filter(|node| !failure.message.starts_with(*node));
+        let node = node.map(|node| format!("{node}: ")).unwrap_or_default();
+        eprintln!("{label} {}", text::lines(&format!("{node}{}", failure.message)));
+        if !failure.remedy.is_empty() {
+            eprintln!("  {}", text::lines(&failure.remedy));
+        }
+    }
+
+    /// Runs something; after a second it is shown that it is under way.
+    pub(crate) async fn slow<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = tokio::time::sleep(SLOW) => {}
+        }
+        let progress = self.progress(what);
+        let done = future.await;
+        progress.done();
+        done
+    }
+
+    /// Shows something that is under way: a spinner on a terminal, a line elsewhere.
+    pub(crate) fn progress(&self, what: &str) -> Progress {
+        let what = text::plain(what).into_owned();
+        if !self.terminal {
+            eprintln!("{what} ...");
+            return Progress { bar: None };
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        bar.enable_steady_tick(TICK);
+        Progress { bar: Some(bar) }
+    }
+}
+
+/// Something under way.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// A line that stays, above the spinner.
+    pub(crate) fn line(&self, text: &str) {
+        let text = text::plain(text);
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Takes the spinner away.
+    pub(crate) fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.done();
+    }
+}
