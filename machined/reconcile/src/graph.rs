@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::controller::Controller;
 use crate::ports::{Access, Ports};
+use crate::store::Claim;
 
 /// What one controller declared; types by singular name, ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +31,8 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Graph {
     controllers: BTreeMap<&'static str, Node>,
-    /// Types to writers.
-    writers: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// By type: its writers.
+    writers: BTreeMap<&'static str, BTreeMap<&'static str, Claim>>,
 }
 
 impl Graph {
@@ -62,9 +63,9 @@ impl Graph {
     }
 
     /// Adds a producer that is no controller.
-    pub fn add_writer(&mut self, type_name: &'static str, writer: &'static str) -> &mut Self {
+    pub fn add_writer(&mut self, type_name: &'static str, writer: &'static str, claim: Claim) -> &mut Self {
         if !self.controllers.contains_key(writer) {
-            self.writers.entry(type_name).or_default().insert(writer);
+            self.writers.entry(type_name).or_default().insert(writer, claim);
         }
         self
     }
@@ -99,14 +100,17 @@ impl Graph {
         for name in self.actors() {
             let _ = writeln!(text, "  \"{name}\" [shape=box];");
         }
-        for edge in self.edges() {
-            let (from, to) = edge.ends();
-            let style = match edge.access {
-                Access::Watch | Access::Own => "",
-                Access::Hold => " [style=bold]",
-                Access::Share => " [style=dashed]",
+        for name in self.types() {
+            // A writer may be named as a type is: "event".
+            let _ = writeln!(text, "  \"type {name}\" [label=\"{name}\"];");
+        }
+        for Edge { actor, type_name, access } in self.edges() {
+            let _ = match access {
+                Access::Watch => writeln!(text, "  \"type {type_name}\" -> \"{actor}\";"),
+                Access::Hold => writeln!(text, "  \"type {type_name}\" -> \"{actor}\" [style=bold];"),
+                Access::Own => writeln!(text, "  \"{actor}\" -> \"type {type_name}\";"),
+                Access::Share => writeln!(text, "  \"{actor}\" -> \"type {type_name}\" [style=dashed];"),
             };
-            let _ = writeln!(text, "  \"{from}\" -> \"{to}\"{style};");
         }
         text.push_str("}\n");
         text
@@ -119,8 +123,7 @@ impl Graph {
         for name in self.actors() {
             let _ = writeln!(text, "  {}[\"{name}\"]", mermaid_id(name));
         }
-        let types: BTreeSet<_> = self.edges().map(|edge| edge.type_name).collect();
-        for name in types {
+        for name in self.types() {
             let _ = writeln!(text, "  type_{}([\"{name}\"])", mermaid_id(name));
         }
         for edge in self.edges() {
@@ -140,7 +143,7 @@ impl Graph {
         if !self.writers.is_empty() {
             text.push_str("\n| type | written by, outside of the controllers |\n|---|---|\n");
             for (type_name, writers) in &self.writers {
-                let writers: Vec<_> = writers.iter().copied().collect();
+                let writers: Vec<_> = writers.keys().copied().collect();
                 let _ = writeln!(text, "| {type_name} | {} |", writers.join(", "));
             }
         }
@@ -148,7 +151,11 @@ impl Graph {
     }
 
     fn actors(&self) -> BTreeSet<&'static str> {
-        self.controllers.keys().copied().chain(self.writers.values().flatten().copied()).collect()
+        self.controllers.keys().copied().chain(self.writers.values().flat_map(BTreeMap::keys).copied()).collect()
+    }
+
+    fn types(&self) -> BTreeSet<&'static str> {
+        self.edges().map(|edge| edge.type_name).collect()
     }
 
     fn edges(&self) -> impl Iterator<Item = Edge> {
@@ -164,7 +171,13 @@ impl Graph {
             })
         });
         let writers = self.writers.iter().flat_map(|(type_name, writers)| {
-            writers.iter().map(|actor| Edge { actor, type_name, access: Access::Share })
+            writers.iter().map(|(actor, claim)| {
+                let access = match claim {
+                    Claim::Own => Access::Own,
+                    Claim::Share => Access::Share,
+                };
+                Edge { actor, type_name, access }
+            })
         });
         nodes.chain(writers)
     }
@@ -176,17 +189,10 @@ struct Edge {
     access: Access,
 }
 
-impl Edge {
-    /// Data flow from a type into who reads it, and from who writes it into the type.
-    fn ends(&self) -> (&'static str, &'static str) {
-        match self.access {
-            Access::Watch | Access::Hold => (self.type_name, self.actor),
-            Access::Own | Access::Share => (self.actor, self.type_name),
-        }
-    }
-}
-
 /// Names of ours as Mermaid takes them.
 fn mermaid_id(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ mod backoff;
 mod log;
 mod run;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -112,8 +114,8 @@ impl Runtime {
     #[must_use]
     pub fn graph(&self) -> Graph {
         let mut graph = self.graph.clone();
-        for (type_name, writer) in self.store.claimants() {
-            graph.add_writer(type_name, writer);
+        for (type_name, writer, claim) in self.store.claimants() {
+            graph.add_writer(type_name, writer, claim);
         }
         graph
     }

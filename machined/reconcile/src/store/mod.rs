@@ -7,6 +7,8 @@
 mod history;
 mod registry;
 mod shelf;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 
@@ -47,7 +49,12 @@ impl Store {
     /// An empty store with an epoch of its own.
     #[must_use]
     pub fn new() -> Self {
-        let shared = Shared { epoch: fastrand::u64(..), registry: Mutex::default() };
+        Self::remembering(history::KEPT)
+    }
+
+    /// A store that remembers so many changes of each type.
+    fn remembering(changes: usize) -> Self {
+        let shared = Shared { epoch: fastrand::u64(..), registry: Mutex::new(Registry::new(changes)) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -141,11 +148,11 @@ impl Store {
         })
     }
 
-    /// Every claim: type and owner.
-    pub(crate) fn claimants(&self) -> Vec<(&'static str, &'static str)> {
+    /// Every claim: type, owner, and how.
+    pub(crate) fn claimants(&self) -> Vec<(&'static str, &'static str, Claim)> {
         self.with(|registry| {
             let claims = registry.claims().iter();
-            claims.flat_map(|(name, (_, owners))| owners.iter().map(|owner| (*name, *owner))).collect()
+            claims.flat_map(|(name, (claim, owners))| owners.iter().map(|owner| (*name, *owner, *claim))).collect()
         })
     }
 

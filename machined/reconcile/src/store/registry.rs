@@ -21,8 +21,9 @@ pub struct NameClash {
     pub second: &'static str,
 }
 
-#[derive(Default)]
 pub(crate) struct Registry {
+    /// Changes remembered for each type.
+    remembered: usize,
     /// The revision of the newest change of any type.
     pub(crate) revision: u64,
     shelves: HashMap<TypeId, Shelf>,
@@ -32,13 +33,24 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
+    pub(crate) fn new(remembered: usize) -> Self {
+        Self {
+            remembered,
+            revision: 0,
+            shelves: HashMap::new(),
+            names: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            clashes: Vec::new(),
+        }
+    }
+
     /// The shelf of `R`, made if there is none, and the revision counter beside it.
     pub(crate) fn of<R: Resource>(&mut self) -> (&mut Shelf, &mut u64) {
         let id = TypeId::of::<R>();
         if !self.shelves.contains_key(&id) {
             self.name::<R>();
         }
-        let shelf = self.shelves.entry(id).or_insert_with(Shelf::new::<R>);
+        let shelf = self.shelves.entry(id).or_insert_with(|| Shelf::new::<R>(self.remembered));
         (shelf, &mut self.revision)
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::history::{Change, History, KEPT, Kind};
+use super::history::{Change, History, Kind};
 use super::writer::WriteError;
 use crate::resource::{Object, ObjectPhase, RawObject, Resource, TypeInfo};
 
@@ -77,11 +77,11 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    pub(crate) fn new<R: Resource>() -> Self {
+    pub(crate) fn new<R: Resource>(remembered: usize) -> Self {
         Self {
             info: TypeInfo::of::<R>(),
             objects: BTreeMap::new(),
-            history: History::new(KEPT),
+            history: History::new(remembered),
             changed: watch::Sender::new(0),
         }
     }

@@ -111,7 +111,7 @@ impl RawWatch {
     }
 
     /// The next event if there is one now.
-    fn step(&mut self) -> Option<RawEvent> {
+    pub(super) fn step(&mut self) -> Option<RawEvent> {
         match &mut self.state {
             State::Lost => {
                 self.state = self.store.with(|registry| {

@@ -6,6 +6,8 @@
 
 use std::marker::PhantomData;
 
+use serde::Serialize;
+
 use super::Store;
 use crate::resource::Resource;
 
@@ -42,7 +44,8 @@ pub struct ClaimError {
 }
 
 /// How somebody writes a type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Claim {
     /// Alone.
     Own,
