@@ -1,8 +1,12 @@
 //! The EFI system partition: a FAT32 file system with one file tree, written without root or loop devices.
 //!
-//! Times are FAT's zero and the volume id is given, so the bytes depend on the content alone.
+//! Times are FAT's first day (1980) and the volume id is given, so the bytes depend on the content alone.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use hadris_fat::format::{FatFormatOptions, FatTypeSelection, FatVolumeFormatter, SectorSize};
+use hadris_fat::time::EpochTimeProvider;
+use hadris_fat::{FatVolume, FatVolumeWriteExt};
 
 /// A window into a file: the file system sees it as a whole device.
 struct Window<'a, T> {
@@ -60,34 +64,52 @@ pub struct Volume {
     pub id: u32,
 }
 
+/// Files of one cluster waste at most 4 KiB, and FAT32 has enough clusters from 260 MiB up.
+const CLUSTER: u16 = 4096;
+
 /// Formats the volume and writes files into it; folders of a path are made.
 ///
 /// # Errors
 /// When writing fails or the files do not fit.
 pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: &[(&str, &[u8])]) -> io::Result<()> {
     let mut window = Window { device, start: volume.start, len: volume.len, at: 0 };
-    let options = fatfs::FormatVolumeOptions::new()
-        .fat_type(fatfs::FatType::Fat32)
-        .bytes_per_sector(volume.sector)
-        // 4 KiB: one block of the kernel's page cache, and enough clusters for FAT32 from 260 MiB up
-        .bytes_per_cluster(4096)
-        .volume_id(volume.id)
-        .volume_label(*b"STELE-ESP  ");
-    fatfs::format_volume(&mut window, options)?;
+    let sector = SectorSize::try_from(usize::from(volume.sector)).map_err(|()| io::ErrorKind::InvalidInput)?;
+    // no volume label: its entry would carry the time of the build
+    let options = FatFormatOptions::new(volume.len)
+        .fat_type(FatTypeSelection::Fat32)
+        .sector_size(sector)
+        .sectors_per_cluster(u8::try_from(CLUSTER / volume.sector).unwrap_or(1))
+        .hidden_sectors(u32::try_from(volume.start / u64::from(volume.sector)).unwrap_or(0))
+        .volume_id(volume.id);
+    FatVolumeFormatter::format(&mut window, options).map_err(io::Error::other)?;
     window.at = 0;
-    let system = fatfs::FileSystem::new(&mut window, fatfs::FsOptions::new().update_accessed_date(false))?;
+    let system = FatVolume::builder(&mut window).time_provider(&EpochTimeProvider).open().map_err(io::Error::other)?;
     for (path, content) in files {
-        let mut folder = system.root_dir();
-        let mut parts: Vec<&str> = path.split('/').collect();
-        let name = parts.pop().unwrap_or_default();
-        for part in parts {
-            folder = folder.create_dir(part)?;
-        }
-        let mut file = folder.create_file(name)?;
-        file.write_all(content)?;
-        file.flush()?;
+        put(&system, path, content).map_err(io::Error::other)?;
     }
-    system.unmount()
+    system.into_inner().flush()
+}
+
+fn put<T: Read + Write + Seek>(
+    system: &FatVolume<&mut Window<'_, T>>,
+    path: &str,
+    mut content: &[u8],
+) -> hadris_fat::Result<()> {
+    let mut folder = system.root_dir();
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let name = parts.pop().unwrap_or_default();
+    for part in parts {
+        folder = match folder.open_dir(part) {
+            Ok(found) => found,
+            Err(_) => system.create_dir(&folder, part)?,
+        };
+    }
+    let mut writer = system.write_file(&system.create_file(&folder, name)?)?;
+    while !content.is_empty() {
+        let written = writer.write(content)?;
+        content = &content[written..];
+    }
+    writer.finish()
 }
 
 #[cfg(test)]
@@ -105,10 +127,17 @@ mod tests {
         };
         let first = make();
         assert!(first == make());
-        let mut device = io::Cursor::new(first[1 << 20..].to_vec());
-        let system = fatfs::FileSystem::new(&mut device, fatfs::FsOptions::new()).unwrap();
-        let mut read = Vec::new();
-        system.root_dir().open_file("EFI/BOOT/BOOTX64.EFI").unwrap().read_to_end(&mut read).unwrap();
+        let mut device = io::Cursor::new(&first[1 << 20..]);
+        let system = FatVolume::open(&mut device).unwrap();
+        let mut file = system.open_file_path("EFI/BOOT/BOOTX64.EFI").unwrap();
+        let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            let count = file.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            read.extend_from_slice(&buffer[..count]);
+        }
         assert!(read == content);
     }
 }
