@@ -28,4 +28,5 @@ pub mod services;
 pub mod shutdown;
 pub mod stop;
 pub mod trace;
+pub mod uevent;
 pub mod uptime;

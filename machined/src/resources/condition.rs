@@ -15,6 +15,9 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// The id of the condition that the API answers: what is not needed for that is loaded after it.
+    pub const API: &'static str = "api";
+
     /// A condition that holds.
     pub fn met(reason: impl Into<String>) -> Self {
         Self { met: true, reason: reason.into() }

@@ -1,15 +1,21 @@
 //! The types of the store: one file each, shared by the controllers that write them and the server that shows them.
 
 pub mod address;
+pub mod boot_record;
+pub mod coldplug;
 pub mod condition;
+pub mod disk;
 pub mod event;
+pub mod kernel_module;
 pub mod link;
 pub mod link_config;
 pub mod machine;
 pub mod mount;
+pub mod partition;
 pub mod process;
 pub mod resolver;
 pub mod route;
+pub mod system_disk;
 pub mod wait;
 
 pub use condition::Condition;

@@ -1,1 +1,34 @@
-//! Devices: modules by modalias, kernel uevents.
+//! Devices without udev: drivers by modalias, the kernel's device events, the power button.
+
+mod alias;
+mod catalog;
+mod class;
+mod host;
+mod module;
+mod power;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use reconcile::Runtime;
+
+use crate::events::Events;
+use crate::stop;
+use crate::uevent::Listener;
+
+/// Adds this area's controllers. Must be called within a tokio runtime.
+///
+/// # Errors
+/// The kernel gives no socket for device events.
+pub fn register(runtime: &mut Runtime, events: &Events, stop: &stop::Handle) -> io::Result<()> {
+    let listener = Listener::open(module::Module::wants)?;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let modules = PathBuf::from("/usr/lib/modules").join(release);
+    runtime.register(module::Module::new(host::Host::real(), modules, listener, events.clone()));
+    let listener = Listener::open(power::Power::wants)?;
+    runtime.register(power::Power::new("/sys".into(), "/dev".into(), listener, stop.clone(), events.clone()));
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What is still to be loaded, by class, and what became of the rest. Pure: the controller loads.
+//!
+//! ```text
+//! modalias seen --> wanted (by class) --next()--> loading --> loaded
+//!                      ^                             |
+//!                      +--- seen again --- failed <--+
+//! ```
+//! Invariant: a module is offered once, and again only when a device that wants it is seen again after a failure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::catalog::Catalog;
+use super::class::Class;
+use crate::resources::coldplug::Stage;
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    seen: BTreeSet<String>,
+    /// Class and module, with the reason.
+    wanted: BTreeMap<(Class, String), String>,
+    failed: BTreeMap<String, String>,
+}
+
+impl Queue {
+    /// A device was seen; `again`: an event of its own, so what failed before is tried again.
+    pub(super) fn device(&mut self, modalias: &str, again: bool, catalog: &Catalog) {
+        let new = self.seen.insert(modalias.to_owned());
+        if !new && !again {
+            return;
+        }
+        for name in catalog.drivers(modalias) {
+            if new || self.failed.remove(name).is_some() {
+                self.want(name, modalias, catalog);
+            }
+        }
+    }
+
+    /// A module that no device asks for.
+    pub(super) fn want(&mut self, name: &str, reason: &str, catalog: &Catalog) {
+        self.wanted.entry((catalog.class(name), name.into())).or_insert_with(|| reason.into());
+    }
+
+    /// The next module to load, of a class up to `open`, with its reason.
+    pub(super) fn next(&mut self, open: Class) -> Option<(String, String)> {
+        let entry = self.wanted.first_entry().filter(|entry| entry.key().0 <= open)?;
+        let ((_, name), reason) = entry.remove_entry();
+        Some((name, reason))
+    }
+
+    /// It could not be loaded; true when that is news.
+    pub(super) fn fail(&mut self, name: &str, why: String) -> bool {
+        self.failed.insert(name.into(), why.clone()) != Some(why)
+    }
+
+    /// Which stage is done when everything up to `open` has been taken.
+    pub(super) fn stage(&self, open: Class) -> Stage {
+        match self.wanted.first_key_value().map(|((class, _), _)| *class).unwrap_or(Class::Rest) {
+            Class::Bus | Class::Network => Stage::Started,
+            Class::Storage => Stage::Network,
+            _ if open < Class::Removable => Stage::Storage,
+            Class::Removable => Stage::Storage,
+            Class::Rest if open < Class::Rest || !self.wanted.is_empty() => Stage::Removable,
+            Class::Rest => Stage::All,
+        }
+    }
+
+    /// Failures, as `name: reason`.
+    pub(super) fn failures(&self) -> Vec<String> {
+        self.failed.iter().map(|(name, why)| format!("{name}: {why}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn catalog() -> Catalog {
+        let dep = "kernel/drivers/net/nic.ko:\nkernel/drivers/block/disk.ko:\nkernel/misc/rest.ko:\nkernel/drivers/usb/host/usb.ko:\n";
+        let alias = "alias a:* nic\nalias b:* disk\nalias c:* rest\nalias d:* usb\nalias b:* rest\n";
+        Catalog::parse(Path::new("/"), dep, alias.into(), "", "")
+    }
+
+    fn take(queue: &mut Queue, open: Class) -> Vec<String> {
+        std::iter::from_fn(|| queue.next(open)).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn network_then_disks_then_the_rest_when_it_is_open() {
+        let (catalog, mut queue) = (catalog(), Queue::default());
+        for device in ["c:1", "d:1", "b:1", "a:1", "a:2"] {
+            queue.device(device, false, &catalog);
+        }
+        assert_eq!(queue.stage(Class::Storage), Stage::Started);
+        assert_eq!(take(&mut queue, Class::Storage), ["nic", "disk"]);
+        assert_eq!(queue.stage(Class::Storage), Stage::Storage);
+        assert_eq!(queue.stage(Class::Rest), Stage::Storage);
+        assert_eq!(take(&mut queue, Class::Removable), ["usb"]);
+        assert_eq!(queue.stage(Class::Removable), Stage::Removable);
+        assert_eq!(take(&mut queue, Class::Rest), ["rest"]);
+        assert_eq!(queue.stage(Class::Rest), Stage::All);
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_when_its_device_comes_again_and_told_once() {
+        let (catalog, mut queue) = (catalog(), Queue::default());
+        queue.device("a:1", false, &catalog);
+        assert_eq!(take(&mut queue, Class::Rest), ["nic"]);
+        assert!(queue.fail("nic", "no".into()));
+        assert!(!queue.fail("nic", "no".into()));
+        queue.device("a:1", false, &catalog);
+        assert!(take(&mut queue, Class::Rest).is_empty());
+        queue.device("a:1", true, &catalog);
+        assert_eq!(take(&mut queue, Class::Rest), ["nic"]);
+        assert!(queue.failures().is_empty());
+        queue.device("a:1", true, &catalog);
+        assert!(take(&mut queue, Class::Rest).is_empty());
+    }
+}

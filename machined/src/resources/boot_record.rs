@@ -1,0 +1,120 @@
+//! How this boot went and how the one before it ended. Written by `controllers::boot`.
+
+use reconcile::{Column, Resource};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One object, id "boot".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BootRecord {
+    /// UUID of this boot.
+    pub boot_id: String,
+    /// firmware, kernel, init, machined, api: in order, as far as the boot has come.
+    pub phases: Vec<Phase>,
+    /// What was booted.
+    pub image: Image,
+    /// How it was started.
+    pub source: Source,
+    /// Whether the firmware checked signatures; absent: the firmware has no such thing, or could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<bool>,
+    /// The machine has a TPM.
+    pub tpm: bool,
+    /// How the boot before this one ended.
+    pub last: Last,
+}
+
+/// One phase of the boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// When it began, in milliseconds since the kernel started; negative before that; absent when unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<f64>,
+    /// How long it took; absent when unknown or not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<f64>,
+    /// The processor's time stamp counter when it began; absent when unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tsc: Option<u64>,
+    /// Where the time comes from, or why it is unknown.
+    pub note: String,
+}
+
+/// What was booted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Version of Stele.
+    pub version: String,
+    /// Commit it was built from.
+    pub commit: String,
+    /// When it was built, as the image says.
+    pub built: String,
+    /// Release of the running kernel.
+    pub kernel: String,
+}
+
+/// How it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// `uki`, `efi` (kernel started by a firmware, but by no stub of ours) or `kernel` (kernel and initrd, no firmware
+    /// variables).
+    pub via: String,
+    /// What the stub calls itself; empty without one.
+    pub stub: String,
+    /// What the loader calls itself; empty without one.
+    pub loader: String,
+    /// Path of the UKI on its partition; empty when unknown.
+    pub path: String,
+    /// GUID of the partition the UKI was read from; empty when unknown.
+    pub partition: String,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+/// How the boot before this one ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Last {
+    /// `reboot`, `power-off`, `panic`, `unclean` (power cut, reset or hang), `none` (first boot of this disk) or
+    /// `unknown`.
+    pub ended: String,
+    /// Who asked for it, or what is known.
+    pub reason: String,
+    /// UUID of that boot; empty when unknown.
+    pub boot_id: String,
+    /// Seconds since 1970 of the orderly end, by the machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_unix: Option<u64>,
+    /// Bytes of its log that META kept: read them with `apictl logs last-boot`.
+    pub log_bytes: u64,
+    /// Crash records found in pstore, kept under /run/stele/pstore.
+    pub crash_records: Vec<String>,
+}
+
+impl BootRecord {
+    /// The one id of this type.
+    pub const ID: &'static str = "boot";
+}
+
+impl Resource for BootRecord {
+    const TYPE: &'static str = "boot-record";
+    const PLURAL: &'static str = "boot-records";
+    const ALIASES: &'static [&'static str] = &["boot"];
+    const DOC: &'static str = "How this boot went, what was booted, and how the last boot ended.";
+    const COLUMNS: &'static [Column] = &[
+        Column::new("VIA", "/source/via"),
+        Column::new("VERSION", "/image/version"),
+        Column::new("KERNEL", "/image/kernel"),
+        Column::new("LAST-ENDED", "/last/ended"),
+        Column::new("LAST-REASON", "/last/reason"),
+        Column::wide("SECURE-BOOT", "/secureBoot"),
+        Column::wide("TPM", "/tpm"),
+        Column::wide("PARTITION", "/source/partition"),
+    ];
+}
