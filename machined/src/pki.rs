@@ -1,17 +1,18 @@
 //! The identity the API shows in maintenance: a key, a self-signed certificate, its fingerprint.
 //!
-//! Invariant: made once and then the same as long as a place keeps it: META across boots, /run across restarts of machined;
-//! people compare the fingerprint with the console. Used by `server` and the console page.
+//! Invariant: made once, then the same for as long as `keep` finds it again; people compare the fingerprint with the
+//! console. Used by `server` and the console page.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
+use api::fingerprint::Fingerprint;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SerialNumber};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 pub mod file;
-pub use file::File;
+pub mod keep;
 
 /// The subject's common name.
 pub const COMMON_NAME: &str = "stele-maintenance";
@@ -58,16 +59,6 @@ pub enum Error {
     },
 }
 
-/// Where an identity is kept.
-pub trait Keep: Send {
-    /// For people: "META", "/run/stele/identity".
-    fn place(&self) -> String;
-    /// What is kept; `None` when nothing is.
-    fn load(&self) -> Result<Option<Identity>, Error>;
-    /// Keeps it durably, in place of what was.
-    fn save(&mut self, identity: &Identity) -> Result<(), Error>;
-}
-
 impl Identity {
     /// Makes a new one.
     pub fn make() -> Result<Self, Error> {
@@ -85,33 +76,6 @@ impl Identity {
         Ok(Self { certificate, key: Zeroizing::new(key.serialize_der()) })
     }
 
-    /// The first that a place keeps, or a new one; kept in every place from then on. What went wrong with a place is
-    /// handed to `complain`: without any the machine still gets an identity, for this run of machined.
-    pub fn ensure(places: &mut [&mut dyn Keep], mut complain: impl FnMut(Error)) -> Result<Self, Error> {
-        let kept: Vec<_> = places
-            .iter()
-            .map(|place| {
-                let kept = place.load().and_then(|kept| kept.map(|it| it.check(&place.place())).transpose());
-                kept.unwrap_or_else(|error| {
-                    complain(error);
-                    None
-                })
-            })
-            .collect();
-        let identity = match kept.iter().flatten().next() {
-            Some(first) => first.clone(),
-            None => Self::make()?,
-        };
-        for (place, kept) in places.iter_mut().zip(kept) {
-            if kept.as_ref() != Some(&identity)
-                && let Err(error) = place.save(&identity)
-            {
-                complain(error);
-            }
-        }
-        Ok(identity)
-    }
-
     /// SHA-256 of the certificate.
     pub fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.certificate)
@@ -119,11 +83,11 @@ impl Identity {
 
     /// The fingerprint as 64 lower-case hexadecimal digits.
     pub fn fingerprint_hex(&self) -> String {
-        self.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
+        Fingerprint::of_der(&self.certificate).to_string()
     }
 
     /// Refuses what a torn write or another program left.
-    fn check(self, place: &str) -> Result<Self, Error> {
+    pub fn check(self, place: &str) -> Result<Self, Error> {
         let damaged = |why| Error::Damaged { place: place.to_owned(), why };
         let (rest, certificate) =
             X509Certificate::from_der(&self.certificate).map_err(|_| damaged("the certificate does not parse"))?;
@@ -142,11 +106,6 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.fingerprint_hex())
     }
-}
-
-/// Where it is kept while the machine runs.
-pub fn run_file() -> File {
-    File::new(PathBuf::from("/run/stele/identity"))
 }
 
 #[cfg(test)]

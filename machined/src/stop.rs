@@ -18,6 +18,17 @@ pub enum Action {
     Halt,
 }
 
+impl Action {
+    /// As people say it: "reboot".
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot",
+            Self::PowerOff => "power off",
+            Self::Halt => "halt",
+        }
+    }
+}
+
 impl From<Action> for sys::link::Action {
     fn from(action: Action) -> Self {
         match action {

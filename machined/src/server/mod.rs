@@ -1,1 +1,193 @@
-//! The gRPC server on a unix socket that only the gateway may connect to.
+//! The gRPC server, on a unix socket that only the gateway may connect to.
+//!
+//! Invariant: every request has a peer the gateway vouched for and a line in the table of `access`; services only read the
+//! store and the handles they were given, and never wait for a controller. Built and run by `boot`.
+//!
+//! ```text
+//! gateway --api.sock--> accept -> serve -> access -> Machine, Resource, Log, Diagnostics, health, reflection
+//! gateway <-gateway.sock-- keys <- identity
+//! ```
+
+use std::{os::unix::net::UnixListener as StdListener, sync::Arc};
+
+use reconcile::{Graph, Store, runtime};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tonic::service::Routes;
+
+mod about;
+pub mod accept;
+pub mod access;
+mod diagnostics;
+pub mod error;
+pub mod flights;
+pub mod health;
+pub mod keys;
+mod log;
+mod machine;
+pub mod peer;
+pub mod ready;
+mod resource;
+mod serve;
+pub mod sockets;
+
+pub use about::About;
+
+use crate::{gateway::keys::Keys, logs::Logs, pki::Identity, stop};
+use api::v1::{
+    diagnostics_server::DiagnosticsServer, log_server::LogServer, machine_server::MachineServer,
+    resource_server::ResourceServer,
+};
+
+/// Largest request. All of ours are a few names; what takes documents will have a limit of its own.
+const REQUEST: usize = 64 * 1024;
+
+/// What the server shows and does.
+#[derive(Debug)]
+pub struct Parts {
+    /// What `Machine.Version` answers.
+    pub about: About,
+    /// What Resource serves.
+    pub store: Store,
+    /// Reboot and shutdown.
+    pub stop: stop::Handle,
+    /// What Log serves.
+    pub logs: Logs,
+    /// What Diagnostics serves.
+    pub graph: Graph,
+    /// How the controllers are doing.
+    pub controllers: runtime::Status,
+    /// What the API shows itself as.
+    pub identity: watch::Receiver<Arc<Identity>>,
+}
+
+/// Where the gateway connects.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For its clients.
+    pub api: StdListener,
+    /// For its keys.
+    pub keys: StdListener,
+    /// The only uid that is served.
+    pub gateway: u32,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A socket cannot be used.
+    #[error("a listening socket cannot be used")]
+    Socket(#[from] std::io::Error),
+    /// The descriptors of our own API are damaged: a wrong build.
+    #[error("the API's descriptors cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A server that is ready to run.
+#[derive(Debug)]
+pub struct Server {
+    routes: Routes,
+    health: tonic_health::server::HealthReporter,
+    stop: stop::Handle,
+    wished: mpsc::Receiver<stop::Request>,
+    identity: watch::Receiver<Arc<Identity>>,
+    api: UnixListener,
+    keys: UnixListener,
+    gateway: u32,
+    delivered: Arc<watch::Sender<keys::Delivered>>,
+}
+
+/// Puts the parts together.
+pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
+    let Parts { about, store, stop, logs, graph, controllers, identity } = parts;
+    let (machine, wished) = machine::Machines::new(Arc::new(about), store.clone(), stop.clone());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+    let mut routes = Routes::builder();
+    routes
+        .add_service(MachineServer::new(machine).max_decoding_message_size(REQUEST))
+        .add_service(ResourceServer::new(resource::Resources::new(store)).max_decoding_message_size(REQUEST))
+        .add_service(LogServer::new(log::Journal::new(logs)).max_decoding_message_size(REQUEST))
+        .add_service(
+            DiagnosticsServer::new(diagnostics::Controllers::new(graph, controllers))
+                .max_decoding_message_size(REQUEST),
+        )
+        .add_service(health_service.max_decoding_message_size(REQUEST))
+        .add_service(v1.max_decoding_message_size(REQUEST))
+        .add_service(v1alpha.max_decoding_message_size(REQUEST));
+    Ok(Server {
+        routes: routes.routes().prepare(),
+        health,
+        stop,
+        wished,
+        identity,
+        api: UnixListener::from_std(sockets.api)?,
+        keys: UnixListener::from_std(sockets.keys)?,
+        gateway: sockets.gateway,
+        delivered: Arc::default(),
+    })
+}
+
+impl Server {
+    /// Whether a gateway has keys: for `ready::Probe`.
+    pub fn delivered(&self) -> watch::Receiver<keys::Delivered> {
+        self.delivered.subscribe()
+    }
+
+    /// Serves for ever; the caller ends it by dropping the future.
+    pub async fn run(self) {
+        let Self { routes, health, stop, wished, identity, api, keys, gateway, delivered } = self;
+        let (to, connections) = mpsc::channel(16);
+        let (offer, offered) = watch::channel(maintenance(&identity.borrow()));
+        tokio::join!(
+            accept::accept(api, gateway, to),
+            serve_all(connections, routes),
+            keys::serve(keys, gateway, offered, delivered),
+            offer_keys(identity, offer),
+            machine::stopper(wished, stop.clone()),
+            health::follow(health, stop),
+        );
+    }
+}
+
+async fn serve_all(mut connections: mpsc::Receiver<accept::Connection>, routes: Routes) {
+    let flights = flights::Flights::default();
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(connection) = connections.recv() => {
+                clients.spawn(serve::serve(connection, routes.clone(), flights.clone()));
+            }
+            Some(_) = clients.join_next() => {}
+            else => return,
+        }
+    }
+}
+
+/// Gives the gateway every identity there will be.
+async fn offer_keys(mut identity: watch::Receiver<Arc<Identity>>, offer: watch::Sender<Arc<Keys>>) {
+    while identity.changed().await.is_ok() {
+        let keys = maintenance(&identity.borrow_and_update());
+        offer.send_replace(keys);
+    }
+    // The identity stays as it is; the gateway may still come for it again.
+    offer.closed().await;
+}
+
+/// In maintenance no client is asked for a certificate.
+fn maintenance(identity: &Identity) -> Arc<Keys> {
+    let chain = vec![identity.certificate.clone()];
+    Arc::new(Keys { chain, key: identity.key.clone(), accepted: Vec::new(), revoked: Vec::new() })
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(api::v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+#[cfg(test)]
+mod tests;

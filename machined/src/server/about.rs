@@ -1,0 +1,37 @@
+//! What runs on this machine, as the API says it: fixed for as long as machined runs. Filled in by `boot`.
+
+use api::v1;
+
+/// What `Machine.Version` answers; see the proto file for each field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Of Stele.
+    pub version: String,
+    /// Git commit, or empty.
+    pub commit: String,
+    /// RFC 3339.
+    pub built: String,
+    /// Digest of the running UKI, or empty.
+    pub image_digest: String,
+    /// 32 hex digits.
+    pub machine_id: String,
+    /// UUID of this boot.
+    pub boot_id: String,
+    /// The host name.
+    pub hostname: String,
+}
+
+impl About {
+    /// The answer; kernel and architecture are asked of the kernel.
+    pub(super) fn message(&self) -> v1::VersionResponse {
+        let Self { version, commit, built, image_digest, machine_id, boot_id, hostname } = self.clone();
+        let kernel = rustix::system::uname();
+        let arch = match kernel.machine().to_string_lossy().as_ref() {
+            "x86_64" => "amd64".into(),
+            "aarch64" => "arm64".into(),
+            other => other.to_owned(),
+        };
+        let kernel = kernel.release().to_string_lossy().into_owned();
+        v1::VersionResponse { version, commit, built, kernel, arch, image_digest, machine_id, boot_id, hostname }
+    }
+}

@@ -1,0 +1,154 @@
+//! The one table that says who may call what.
+//!
+//! Invariant: every method of every service has a line here (a test compares with the descriptors); what has none is not
+//! implemented. Enforced by `authorise`, for every request.
+
+use std::fmt;
+
+use super::peer::Peer;
+
+/// What a client is, as far as access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody we know; only in maintenance, where the gateway asks for no certificate.
+    Stranger,
+    /// Organization `stele:reader`.
+    Reader,
+    /// Organization `stele:operator`.
+    Operator,
+    /// Organization `stele:admin`.
+    Admin,
+}
+
+use Who::{Admin, Operator, Reader, Stranger};
+
+/// Reads nothing secret.
+const READ: &[Who] = &[Stranger, Reader, Operator, Admin];
+
+/// Stops the machine: in maintenance it runs nothing yet that a stranger could harm.
+const STOP: &[Who] = &[Stranger, Operator, Admin];
+
+/// Every method there is, in the order of its service.
+pub const TABLE: &[(&str, &[Who])] = &[
+    ("/grpc.health.v1.Health/Check", READ),
+    ("/grpc.health.v1.Health/Watch", READ),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", READ),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", READ),
+    ("/stele.v1.Diagnostics/Controllers", READ),
+    ("/stele.v1.Log/Kernel", READ),
+    ("/stele.v1.Log/Service", READ),
+    ("/stele.v1.Machine/Reboot", STOP),
+    ("/stele.v1.Machine/Shutdown", STOP),
+    ("/stele.v1.Machine/Version", READ),
+    ("/stele.v1.Machine/WatchPhase", READ),
+    ("/stele.v1.Resource/Get", READ),
+    ("/stele.v1.Resource/List", READ),
+    ("/stele.v1.Resource/Types", READ),
+    ("/stele.v1.Resource/Watch", READ),
+];
+
+/// Why a call is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such method.
+    Unknown,
+    /// None of these is what the client is.
+    Needs(&'static [Who]),
+}
+
+/// Whether `peer` may call the method at `path`.
+pub fn check(path: &str, peer: &Peer) -> Result<(), Refusal> {
+    let (_, allowed) = TABLE.iter().find(|(method, _)| *method == path).ok_or(Refusal::Unknown)?;
+    if allowed.iter().any(|who| who.is(peer)) { Ok(()) } else { Err(Refusal::Needs(allowed)) }
+}
+
+impl Who {
+    fn is(self, peer: &Peer) -> bool {
+        match (&peer.certificate, self.organisation()) {
+            (None, None) => true,
+            (Some(certificate), Some(role)) => certificate.organisations.iter().any(|o| o == role),
+            _ => false,
+        }
+    }
+
+    /// What the certificate must say; `None` for a stranger, who has none.
+    fn organisation(self) -> Option<&'static str> {
+        match self {
+            Stranger => None,
+            Reader => Some("stele:reader"),
+            Operator => Some("stele:operator"),
+            Admin => Some("stele:admin"),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.organisation().unwrap_or("no certificate (in maintenance)"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use prost::Message;
+
+    use super::*;
+    use crate::gateway::preamble::Certificate;
+
+    fn methods() -> BTreeSet<String> {
+        let sets = [
+            api::v1::DESCRIPTORS,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let mut methods = BTreeSet::new();
+        for set in sets {
+            for file in prost_types::FileDescriptorSet::decode(set).unwrap().file {
+                for service in &file.service {
+                    for method in &service.method {
+                        methods.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                    }
+                }
+            }
+        }
+        methods
+    }
+
+    #[test]
+    fn every_method_has_exactly_one_line() {
+        let listed: Vec<_> = TABLE.iter().map(|(method, _)| (*method).to_owned()).collect();
+        let described: Vec<_> = methods().into_iter().collect();
+        assert_eq!(listed, described, "left: the table (keep it sorted); right: the descriptors");
+    }
+
+    fn peer(organisations: Option<&[&str]>) -> Peer {
+        let certificate = organisations.map(|o| Certificate {
+            subject: "CN=someone".into(),
+            organisations: o.iter().map(|o| (*o).to_owned()).collect(),
+            fingerprint: [0; 32],
+        });
+        Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: certificate.map(Arc::new) }
+    }
+
+    #[test]
+    fn who_may_what() {
+        let (version, reboot) = ("/stele.v1.Machine/Version", "/stele.v1.Machine/Reboot");
+        type Case<'a> = (Option<&'a [&'a str]>, &'a str, Result<(), Refusal>);
+        let cases: [Case<'_>; 8] = [
+            (None, version, Ok(())),
+            (None, reboot, Ok(())),
+            (Some(&["stele:reader"]), version, Ok(())),
+            (Some(&["stele:reader"]), reboot, Err(Refusal::Needs(STOP))),
+            (Some(&["someone", "stele:operator"]), reboot, Ok(())),
+            (Some(&["Stele:Admin", "stele:admins"]), version, Err(Refusal::Needs(READ))),
+            (Some(&[]), version, Err(Refusal::Needs(READ))),
+            (Some(&["stele:admin"]), "/stele.v1.Machine/version", Err(Refusal::Unknown)),
+        ];
+        for (organisations, path, expected) in cases {
+            assert_eq!(check(path, &peer(organisations)), expected, "{organisations:?} {path}");
+        }
+    }
+}

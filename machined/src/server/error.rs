@@ -1,0 +1,176 @@
+//! What an API call may fail with, and the one place where that becomes a gRPC status.
+//!
+//! Invariant: every status carries a `google.rpc.ErrorInfo` (domain `stele`) with a reason that programs may compare and,
+//! in its metadata, the remedy that people are shown.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::{access::Who, flights::Full};
+use crate::{logs, stop};
+
+/// The domain of our reasons.
+pub const DOMAIN: &str = "stele";
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not in the table of methods.
+    #[error("there is no method {method}")]
+    UnknownMethod {
+        /// Its path.
+        method: String,
+    },
+    /// The client is not one of those who may.
+    #[error("{method} needs {}", names(needs))]
+    Denied {
+        /// Its path.
+        method: String,
+        /// Any of these.
+        needs: &'static [Who],
+    },
+    /// A request that did not come through `serve`: cannot happen.
+    #[error("the request's origin is not known")]
+    NoPeer,
+    /// Calls under way.
+    #[error("too many calls are under way: {0}")]
+    Busy(#[from] Full),
+    /// A call that answers once took too long.
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(Duration),
+    /// No such resource type.
+    #[error("there is no resource type {asked:?}{}", did_you_mean(near))]
+    UnknownType {
+        /// What was asked for.
+        asked: String,
+        /// Names like it.
+        near: Vec<String>,
+    },
+    /// No such resource.
+    #[error("there is no {type_name} {id:?}; there {}", known_ids(known, *more))]
+    UnknownResource {
+        /// The type's singular name.
+        type_name: &'static str,
+        /// What was asked for.
+        id: String,
+        /// Some that there are.
+        known: Vec<String>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// A field of the request.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The machine is on its way to something else.
+    #[error("the machine is already stopping: {} ({})", request.cause, request.action.verb())]
+    Stopping {
+        /// What counts.
+        request: std::sync::Arc<stop::Request>,
+    },
+    /// A log.
+    #[error(transparent)]
+    Log(#[from] logs::Error),
+}
+
+impl Error {
+    /// Code, reason and remedy: the whole mapping.
+    fn meaning(&self) -> (Code, &'static str, &'static str) {
+        match self {
+            Self::UnknownMethod { .. } => {
+                (Code::Unimplemented, "UNKNOWN_METHOD", "compare the versions of client and node: apictl version")
+            }
+            Self::Denied { .. } => {
+                (Code::PermissionDenied, "ROLE_MISSING", "use a client certificate with one of these Organizations")
+            }
+            Self::NoPeer => (Code::Unauthenticated, "NO_PEER", "connect through the gateway"),
+            Self::Busy(_) => (Code::ResourceExhausted, "TOO_MANY_CALLS", "end some of the calls, or try again later"),
+            Self::Slow(_) => {
+                (Code::DeadlineExceeded, "SLOW", "try again; see machined's own log: apictl logs machined")
+            }
+            Self::UnknownType { .. } => (Code::NotFound, "UNKNOWN_TYPE", "list the types: apictl get"),
+            Self::UnknownResource { .. } => (Code::NotFound, "UNKNOWN_RESOURCE", "list what there is: apictl get TYPE"),
+            Self::Invalid { .. } => {
+                (Code::InvalidArgument, "INVALID_ARGUMENT", "correct the named field of the request")
+            }
+            Self::Stopping { .. } => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
+            Self::Log(logs::Error::Unknown { .. }) => {
+                (Code::NotFound, "UNKNOWN_LOG", "list the services: apictl services")
+            }
+            Self::Log(logs::Error::Cursor(_)) => (Code::InvalidArgument, "BAD_CURSOR", "start again without a cursor"),
+            Self::Log(_) => (Code::Internal, "LOG_UNREADABLE", "see machined's own log: apictl logs machined"),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let (code, reason, remedy) = error.meaning();
+        let metadata = HashMap::from([("remedy".to_owned(), remedy.to_owned())]);
+        let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            message.push_str(": ");
+            message.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        Self::with_error_details(code, message, details)
+    }
+}
+
+fn names(needs: &[Who]) -> String {
+    let names: Vec<_> = needs.iter().map(Who::to_string).collect();
+    names.join(" or ")
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
+}
+
+fn known_ids(known: &[String], more: usize) -> String {
+    match (known, more) {
+        ([], _) => "are none".into(),
+        ([one], 0) => format!("is {one}"),
+        (some, 0) => format!("are {}", some.join(", ")),
+        (some, more) => format!("are {} and {more} more", some.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_why_and_what_to_do() {
+        let error = Error::UnknownType { asked: "linsk".into(), near: vec!["links".into()] };
+        let status = Status::from(error);
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.message(), "there is no resource type \"linsk\"; did you mean links?");
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("UNKNOWN_TYPE", "stele"));
+        assert!(info.metadata["remedy"].contains("apictl get"));
+    }
+
+    #[test]
+    fn a_denial_says_what_is_needed() {
+        let error = Error::Denied { method: "/a/B".into(), needs: &[Who::Stranger, Who::Admin] };
+        assert_eq!(error.to_string(), "/a/B needs no certificate (in maintenance) or stele:admin");
+    }
+
+    #[test]
+    fn known_ids_read_well() {
+        let some = |n: usize| (0..n).map(|n| format!("eth{n}")).collect::<Vec<_>>();
+        let cases =
+            [(0, 0, "are none"), (1, 0, "is eth0"), (2, 0, "are eth0, eth1"), (2, 5, "are eth0, eth1 and 5 more")];
+        for (known, more, text) in cases {
+            assert_eq!(known_ids(&some(known), more), text);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The service Log: what services and the kernel said.
+//!
+//! Invariant: one chunk at a time is in memory for each reader; who reads slowly skips, and is told how much.
+
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use tonic::{Request, Response, Status};
+
+use super::error::Error;
+use crate::logs::{self, Logs, Reader, Start};
+use api::v1::{self, log_server::Log};
+
+/// Serves the logs.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    logs: Logs,
+}
+
+impl Journal {
+    /// Over these logs.
+    pub(super) fn new(logs: Logs) -> Self {
+        Self { logs }
+    }
+}
+
+type Chunks = BoxStream<'static, Result<v1::LogChunk, Status>>;
+
+#[tonic::async_trait]
+impl Log for Journal {
+    type ServiceStream = Chunks;
+
+    async fn service(&self, request: Request<v1::ServiceLogRequest>) -> Result<Response<Chunks>, Status> {
+        let v1::ServiceLogRequest { service, follow, tail, cursor } = request.into_inner();
+        let reader = self.logs.open(&service, &start(tail, cursor), follow).map_err(Error::from)?;
+        Ok(Response::new(chunks(reader)))
+    }
+
+    type KernelStream = Chunks;
+
+    async fn kernel(&self, request: Request<v1::KernelLogRequest>) -> Result<Response<Chunks>, Status> {
+        let v1::KernelLogRequest { follow, tail, cursor } = request.into_inner();
+        let reader = self.logs.kernel(&start(tail, cursor), follow).map_err(Error::from)?;
+        Ok(Response::new(chunks(reader)))
+    }
+}
+
+fn start(tail: Option<u32>, cursor: String) -> Start {
+    match tail {
+        _ if !cursor.is_empty() => Start::Cursor(cursor),
+        Some(lines) => Start::Tail(lines),
+        None => Start::Oldest,
+    }
+}
+
+/// Ends with the log, or after its first error.
+fn chunks(reader: Reader) -> Chunks {
+    stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Ok(chunk) => chunk.map(|chunk| (Ok(message(chunk)), Some(reader))),
+            Err(error) => Some((Err(Error::from(error).into()), None)),
+        }
+    })
+    .boxed()
+}
+
+fn message(chunk: logs::Chunk) -> v1::LogChunk {
+    let line = |line: logs::Line| v1::LogLine {
+        text: line.text,
+        time_unix_ns: line.time_unix_ns,
+        priority: line.priority.into(),
+        partial: line.partial,
+    };
+    v1::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), cursor: chunk.cursor, dropped: chunk.dropped }
+}

@@ -1,0 +1,171 @@
+//! The service Machine: what this machine is, how far it has come, and stopping it.
+//!
+//! Invariant: a stop is answered before anything is stopped: the wish goes to `stopper`, which lets the answer leave first.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use reconcile::{Changes, Store};
+use tokio::sync::{mpsc, watch};
+use tonic::{Request, Response, Status};
+
+use super::{About, error::Error, peer::Peer};
+use crate::{
+    resources::machine::{Machine as Overall, Phase},
+    stop,
+};
+use api::v1::{self, machine_server::Machine};
+
+/// How long an answer has to leave the machine before the stop begins.
+const HEAD_START: Duration = Duration::from_millis(100);
+
+/// Longest reason that is kept for the next boot.
+const REASON: usize = 200;
+
+/// Serves what `about` says and what the store and the stop handle show.
+#[derive(Clone, Debug)]
+pub(super) struct Machines {
+    about: Arc<About>,
+    store: Store,
+    stop: stop::Handle,
+    wishes: mpsc::Sender<stop::Request>,
+}
+
+impl Machines {
+    /// The service, and the wishes for `stopper`.
+    pub(super) fn new(about: Arc<About>, store: Store, stop: stop::Handle) -> (Self, mpsc::Receiver<stop::Request>) {
+        // One counts; the rest wait or are told.
+        let (wishes, wished) = mpsc::channel(1);
+        (Self { about, store, stop, wishes }, wished)
+    }
+
+    async fn wish(&self, action: stop::Action, peer: &Peer, reason: &str) -> Result<v1::StopResponse, Error> {
+        let verb = action.verb();
+        let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let cause = format!("{verb} by {peer}{colon}{reason}");
+        let under_way = match &*self.stop.watch().borrow() {
+            stop::State::Stopping { request, .. } => Some(request.clone()),
+            stop::State::Running => None,
+        };
+        match under_way {
+            // Asked again for what happens anyway: yes.
+            Some(request) if request.action == action => {}
+            Some(request) => return Err(Error::Stopping { request }),
+            // It fails only when the server is ending, which is what is wanted.
+            None => drop(self.wishes.send(stop::Request { action, cause }).await),
+        }
+        Ok(v1::StopResponse { boot_id: self.about.boot_id.clone() })
+    }
+}
+
+/// Passes wishes on once their answers have left. Run by `server::run`.
+pub(super) async fn stopper(mut wished: mpsc::Receiver<stop::Request>, stop: stop::Handle) {
+    while let Some(request) = wished.recv().await {
+        tracing::warn!(cause = request.cause, "stop asked for by the API");
+        tokio::time::sleep(HEAD_START).await;
+        stop.request(request);
+    }
+}
+
+#[tonic::async_trait]
+impl Machine for Machines {
+    async fn version(&self, _: Request<v1::VersionRequest>) -> Result<Response<v1::VersionResponse>, Status> {
+        Ok(Response::new(self.about.message()))
+    }
+
+    type WatchPhaseStream = BoxStream<'static, Result<v1::PhaseStatus, Status>>;
+
+    async fn watch_phase(
+        &self,
+        request: Request<v1::WatchPhaseRequest>,
+    ) -> Result<Response<Self::WatchPhaseStream>, Status> {
+        let until = request.into_inner().until;
+        let until = v1::Phase::try_from(until).map_err(|_| Error::Invalid {
+            field: "until",
+            why: format!("{until} is not a phase this version knows"),
+        })?;
+        let watch = PhaseWatch {
+            boot_id: self.about.boot_id.clone(),
+            changes: self.store.watch::<Overall>(),
+            store: self.store.clone(),
+            stop: self.stop.watch(),
+            until,
+            last: None,
+        };
+        Ok(Response::new(stream::unfold(watch, PhaseWatch::next).map(Ok).boxed()))
+    }
+
+    async fn reboot(&self, request: Request<v1::RebootRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        let peer = peer(&request)?;
+        let reason = request.into_inner().reason;
+        Ok(Response::new(self.wish(stop::Action::Reboot, &peer, &reason).await?))
+    }
+
+    async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        let peer = peer(&request)?;
+        let reason = request.into_inner().reason;
+        Ok(Response::new(self.wish(stop::Action::PowerOff, &peer, &reason).await?))
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> Result<Peer, Error> {
+    request.extensions().get::<Peer>().cloned().ok_or(Error::NoPeer)
+}
+
+/// The state of one phase stream.
+struct PhaseWatch {
+    boot_id: String,
+    store: Store,
+    changes: Changes,
+    stop: watch::Receiver<stop::State>,
+    until: v1::Phase,
+    last: Option<v1::PhaseStatus>,
+}
+
+impl PhaseWatch {
+    /// The next status that differs from the last one; `None` after the phase that is waited for.
+    async fn next(mut self) -> Option<(v1::PhaseStatus, Self)> {
+        if self.until != v1::Phase::Unspecified && self.last.as_ref().is_some_and(|last| last.phase() == self.until) {
+            return None;
+        }
+        loop {
+            self.changes.mark_seen();
+            let now = self.now();
+            if self.last.as_ref() != Some(&now) {
+                self.last = Some(now.clone());
+                return Some((now, self));
+            }
+            tokio::select! {
+                () = self.changes.changed() => {}
+                // An error means that nobody can stop the machine any more: machined is ending.
+                changed = self.stop.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    fn now(&mut self) -> v1::PhaseStatus {
+        let condition = self.store.get::<Overall>(Overall::ID);
+        let mut status = v1::PhaseStatus { boot_id: self.boot_id.clone(), ..Default::default() };
+        status.set_phase(condition.as_ref().map_or(v1::Phase::Booting, |object| phase(object.value.phase)));
+        if let Some(object) = condition {
+            status.unmet = object.value.unmet.clone();
+        }
+        // The stop handle is ahead of the resource that a controller makes of it.
+        if let stop::State::Stopping { step, .. } = &*self.stop.borrow_and_update() {
+            status.set_phase(v1::Phase::Stopping);
+            status.step = step.clone();
+            status.unmet = Vec::new();
+        }
+        status
+    }
+}
+
+fn phase(phase: Phase) -> v1::Phase {
+    match phase {
+        Phase::Booting => v1::Phase::Booting,
+        Phase::Maintenance => v1::Phase::Maintenance,
+        Phase::Running => v1::Phase::Running,
+        Phase::Stopping => v1::Phase::Stopping,
+    }
+}

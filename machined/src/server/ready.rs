@@ -1,0 +1,173 @@
+//! Whether the API answers: machined asks itself, through the gateway, with the fingerprint a client would pin.
+//!
+//! Invariant: "ready" is said only after the whole path has answered (TCP, TLS, gateway, preamble, HTTP/2, health). What
+//! it waits for is shown as condition and wait `api` for as long as it lasts, again after every restart of the gateway. Run
+//! by `boot`, beside `Server::run`.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use api::{
+    connect::{Connector, Pin},
+    endpoint::Endpoint,
+    fingerprint::Fingerprint,
+};
+use reconcile::{ClaimError, SharedWriter, Store};
+use tokio::{sync::watch, time::timeout};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::keys::Delivered;
+use crate::{
+    pki::Identity,
+    resources::{Condition, Wait},
+};
+
+/// One attempt.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// First pause between attempts: the gateway listens before it has keys, so the first attempt usually succeeds.
+const SOON: Duration = Duration::from_millis(20);
+
+/// Longest pause.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The condition, and the wait.
+const ID: &str = "api";
+
+const OWNER: &str = "server";
+
+/// When the API answered for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Since the kernel started.
+    pub uptime_ns: u64,
+    /// The processor's raw counter.
+    pub tsc: u64,
+}
+
+/// Asks and tells.
+#[derive(Debug)]
+pub struct Probe {
+    address: Endpoint,
+    identity: watch::Receiver<Arc<Identity>>,
+    delivered: watch::Receiver<Delivered>,
+    conditions: SharedWriter<Condition>,
+    waits: SharedWriter<Wait>,
+}
+
+/// Why the API does not answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("no connection through the gateway")]
+    Connect(#[from] api::connect::Error),
+    #[error("no answer through the gateway")]
+    Call(#[from] tonic::Status),
+    #[error("no answer through the gateway within {} s", ATTEMPT.as_secs())]
+    Slow,
+    #[error("the API says that it does not serve")]
+    NotServing,
+}
+
+impl Probe {
+    /// Asks `address`, which is the gateway's port on the loopback interface.
+    pub fn new(
+        store: &Store,
+        address: Endpoint,
+        identity: watch::Receiver<Arc<Identity>>,
+        delivered: watch::Receiver<Delivered>,
+    ) -> Result<Self, ClaimError> {
+        let (conditions, waits) = (store.shared_writer(OWNER)?, store.shared_writer(OWNER)?);
+        let probe = Self { address, identity, delivered, conditions, waits };
+        probe.unmet("the gateway has not asked for its keys yet", sys::tsc::uptime_ns());
+        Ok(probe)
+    }
+
+    /// For ever; calls `first` when the API has answered for the first time.
+    pub async fn run(mut self, first: impl FnOnce(Stamp)) {
+        let mut first = Some(first);
+        loop {
+            let since = sys::tsc::uptime_ns();
+            if self.delivered.wait_for(|now| now.connected).await.is_err() {
+                return;
+            }
+            self.until_answered(since).await;
+            let stamp = Stamp { uptime_ns: sys::tsc::uptime_ns(), tsc: sys::tsc() };
+            if let Some(first) = first.take() {
+                first(stamp);
+            }
+            self.met();
+            if self.delivered.wait_for(|now| !now.connected).await.is_err() {
+                return;
+            }
+            self.unmet("the gateway is gone", sys::tsc::uptime_ns());
+        }
+    }
+
+    async fn until_answered(&self, since: u64) {
+        let mut pause = SOON;
+        while let Err(error) = self.ask().await {
+            let reason = crate::gateway::report::chain(&error);
+            tracing::debug!(reason, "the API does not answer yet");
+            self.unmet(&reason, since);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LATE);
+        }
+    }
+
+    async fn ask(&self) -> Result<(), Error> {
+        let pin = Pin::Exact(vec![Fingerprint::of_der(&self.identity.borrow().certificate)]);
+        let connector = Connector::new(self.address.clone(), pin);
+        let ask = async {
+            let mut health = HealthClient::new(connector.connect().await?);
+            let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
+            if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(Error::NotServing) }
+        };
+        timeout(ATTEMPT, ask).await.map_err(|_| Error::Slow)?
+    }
+
+    fn unmet(&self, reason: &str, since_ns: u64) {
+        let wait = Wait {
+            what: "the API's own answer".into(),
+            reason: reason.into(),
+            since_uptime_ms: since_ns / 1_000_000,
+            deadline_uptime_ms: None,
+        };
+        claim(self.conditions.put(ID, Condition::unmet(format!("the API does not answer: {reason}"))));
+        claim(self.waits.put(ID, wait));
+    }
+
+    fn met(&self) {
+        claim(self.conditions.put(ID, Condition::met("the API answers")));
+        claim(self.waits.remove(ID));
+    }
+}
+
+/// Another writer with our id is a bug; it must not end the API.
+fn claim(written: Result<(), reconcile::WriteError>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "the API's condition cannot be shown");
+    }
+}
+
+/// Says on kernel log and console, once for each boot, when the API first answered: benchmarks read the line. `mark` is a
+/// file in /run that tells whether it was said.
+pub fn announce(stamp: Stamp, mark: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).open(mark) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        opened => drop(opened?),
+    }
+    let line = format!("stele: api ready uptime_ms={} tsc={}", stamp.uptime_ns / 1_000_000, stamp.tsc);
+    let kernel = sys::kmsg::Log::open().and_then(|mut log| log.write(sys::kmsg::Level::Info, line.as_bytes()));
+    // Without serial port or screen there may be no console; a console that is stopped must not stop us.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.union(rustix::fs::OFlags::NOCTTY).bits()).unwrap_or(0);
+    if let Ok(mut console) = fs::OpenOptions::new().write(true).custom_flags(flags).open("/dev/console") {
+        let _ = console.write_all(format!("{line}\r\n").as_bytes());
+    }
+    kernel
+}

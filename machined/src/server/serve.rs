@@ -1,0 +1,124 @@
+//! HTTP/2 over one connection: every request is authorised, counted and bounded in time before a service sees it.
+//!
+//! Invariant: what a client can make machined hold in memory has a limit for each stream, each connection, each address
+//! and in all. (hyper directly rather than tonic's own server, which has no limit for what a slow reader is owed.) Run by
+//! `server::run`, one task for each connection.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::timeout;
+use tonic::{Status, body::Body, service::Routes};
+use tower::Service;
+
+use super::{
+    accept::Connection,
+    access::{self, Refusal},
+    error::Error,
+    flights::{Flight, Flights},
+    peer::Peer,
+};
+
+/// Streams of one connection.
+const STREAMS: u32 = 64;
+
+/// What a client may send on one stream before a service has read it; our requests are small.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same over all streams of a connection.
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+
+/// What one stream may owe a client that reads slowly.
+const SEND_BUFFER: usize = 32 * 1024;
+
+/// All headers of a request.
+const HEADERS: u32 = 16 * 1024;
+
+/// A silent client is asked for a sign of life, and has as long again to give it.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// For an answer, or for the start of a stream of answers.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Serves one connection to its end.
+pub(super) async fn serve(connection: Connection, routes: Routes, flights: Flights) {
+    let peer = connection.peer().clone();
+    let who = peer.clone();
+    let service = service_fn(move |request| answer(request, routes.clone(), peer.clone(), flights.clone()));
+    let served = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEADERS)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .serve_connection(TokioIo::new(connection), service)
+        .await;
+    if let Err(error) = served {
+        // Clients end as they like.
+        tracing::debug!(peer = %who, %error, "connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    routes: Routes,
+    peer: Peer,
+    flights: Flights,
+) -> Result<Response<Body>, Infallible> {
+    Ok(admit(request, routes, peer, flights).await.unwrap_or_else(|error| Status::from(error).into_http()))
+}
+
+async fn admit(
+    mut request: Request<Incoming>,
+    mut routes: Routes,
+    peer: Peer,
+    flights: Flights,
+) -> Result<Response<Body>, Error> {
+    let method = || request.uri().path().chars().take(200).collect();
+    access::check(request.uri().path(), &peer).map_err(|refusal| match refusal {
+        Refusal::Unknown => Error::UnknownMethod { method: method() },
+        Refusal::Needs(needs) => {
+            tracing::warn!(%peer, method = request.uri().path(), "call denied");
+            Error::Denied { method: method(), needs }
+        }
+    })?;
+    let flight = flights.take(peer.address.ip())?;
+    request.extensions_mut().insert(peer);
+    let Ok(response) = timeout(ANSWER, routes.call(request.map(Body::new))).await.map_err(|_| Error::Slow(ANSWER))?;
+    Ok(response.map(|body| Body::new(Held { body, _flight: flight })))
+}
+
+/// An answer that has its place until it has ended.
+struct Held {
+    body: Body,
+    _flight: Flight,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
