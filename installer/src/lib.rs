@@ -19,6 +19,7 @@ pub mod fat;
 pub mod fetch;
 pub mod host;
 pub mod initramfs;
+pub mod keys;
 pub mod lock;
 pub mod mirror;
 pub mod modules;

@@ -180,6 +180,44 @@ pub fn assemble(stub: &[u8], add: &[(&str, &[u8])]) -> Result<Vec<u8>, Error> {
     Ok(pe)
 }
 
+/// The pieces of a program that a signature covers: all but the checksum and the place that says where signatures are.
+///
+/// # Errors
+/// When it is no PE32+ file or already signed.
+pub fn signed_part(pe: &[u8]) -> Result<[&[u8]; 3], Error> {
+    let Headers { optional, .. } = headers(pe)?;
+    let (checksum, security) = (optional + field::CHECKSUM, optional + field::SECURITY);
+    if u32_at(pe, security)? != 0 || u32_at(pe, security + 4)? != 0 {
+        return Err(Error::Format("already signed"));
+    }
+    Ok([&pe[..checksum], &pe[checksum + 4..security], &pe[security + 8..]])
+}
+
+/// Attaches a PKCS #7 signature (WIN_CERTIFICATE, revision 2, type 2) to a program that has none.
+///
+/// # Errors
+/// When it is no PE32+ file.
+pub fn attach(pe: &[u8], pkcs7: &[u8]) -> Result<Vec<u8>, Error> {
+    let Headers { optional, .. } = headers(pe)?;
+    let mut signed = pe.to_vec();
+    let start = pe.len();
+    if !start.is_multiple_of(8) {
+        return Err(Error::Format("its length is not a multiple of 8"));
+    }
+    let mut head = [0; 8];
+    put_u32(&mut head, 0, 8 + pkcs7.len())?;
+    head[4..].copy_from_slice(&[0x00, 0x02, 0x02, 0x00]);
+    signed.extend_from_slice(&head);
+    signed.extend_from_slice(pkcs7);
+    signed.resize(signed.len().next_multiple_of(8), 0);
+    let len = signed.len() - start;
+    put_u32(&mut signed, optional + field::SECURITY, start)?;
+    put_u32(&mut signed, optional + field::SECURITY + 4, len)?;
+    let checksum = checksum(&signed, optional + field::CHECKSUM);
+    put_u32(&mut signed, optional + field::CHECKSUM, checksum)?;
+    Ok(signed)
+}
+
 /// The PE checksum: 16-bit one's complement sum with the field itself as zero, plus the length.
 #[must_use]
 pub fn checksum(pe: &[u8], field: usize) -> usize {
@@ -195,17 +233,19 @@ pub fn checksum(pe: &[u8], field: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A PE32+ file with headers of 1 KiB and one section of 512 bytes.
-    fn stub() -> Vec<u8> {
+    pub(crate) fn stub() -> Vec<u8> {
         let mut pe = vec![0; 1536];
         pe[..2].copy_from_slice(b"MZ");
         pe[0x3c] = 64;
         pe[64..68].copy_from_slice(b"PE\0\0");
         pe[68 + 2] = 1; // one section
+        pe[68..70].copy_from_slice(&[0x64, 0x86]); // x86-64
         pe[68 + 16] = 240; // optional header
+        pe[88 + 108] = 16; // data directories
         let optional = 88;
         pe[optional..optional + 2].copy_from_slice(&0x20bu16.to_le_bytes());
         put_u32(&mut pe, optional + field::SECTION_ALIGNMENT, 4096).unwrap();

@@ -8,7 +8,7 @@ use crate::lock::Lock;
 use crate::progress::{Progress, size};
 use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
-use crate::{base, cache, disk, erofs, fetch, initramfs, release, rootfs, uki};
+use crate::{base, cache, disk, erofs, fetch, initramfs, keys, release, rootfs, uki};
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
 /// kernel that panics restarts at once, so that the next try can start.
@@ -87,7 +87,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     let cmdline = format!("{CMDLINE} {}", args.cmdline);
     let key = match (&args.key, &args.cert) {
         (Some(key), Some(cert)) => Key { key: key.clone(), cert: cert.clone() },
-        _ => sign::development()?,
+        _ => keys::development()?,
     };
     // the kernel last: older stubs decompress it in place and need the room behind it
     let unsigned = uki::assemble(
