@@ -1,1 +1,43 @@
-//! A random seed carried from one start to the next. Never blocks, never credited as entropy when it came from disk.
+//! A random seed carried from one boot to the next in META's record. Never blocks: a machine without any source of
+//! randomness boots all the same, the kernel gathers from interrupts. Called by `boot` (take, then renew) once META is
+//! there.
+//!
+//! Invariant: a seed is replaced on disk before it is used, so that none is ever used twice; it is mixed in but never
+//! counted as entropy, since a disk can be copied.
+
+use std::fs;
+use std::io::{self, Read};
+
+use crate::meta;
+
+/// Bytes: what the kernel's generator holds.
+const SEED: usize = 32;
+
+/// Why no seed was carried on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel's generator.
+    #[error("cannot use the kernel's random number generator")]
+    Random(#[from] io::Error),
+    /// META.
+    #[error("cannot keep a random seed")]
+    Meta(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Replaces the seed META holds by a new one, then mixes the old one in.
+pub async fn renew(meta: &meta::Handle) -> Result<(), Error> {
+    let old = meta.record().await.seed;
+    // urandom gives what it has: from a generator that is not ready yet, mixed with the old seed below, that is a seed
+    // no worse than the one before.
+    let mut new = [0; SEED];
+    fs::File::open("/dev/urandom")?.read_exact(&mut new)?;
+    if let Some(old) = &old {
+        fs::write("/dev/urandom", old)?;
+        let mut more = [0; SEED];
+        fs::File::open("/dev/urandom")?.read_exact(&mut more)?;
+        new.iter_mut().zip(more).for_each(|(a, b)| *a ^= b);
+    }
+    let hex = new.iter().map(|byte| format!("{byte:02x}")).collect();
+    meta.update(|record| record.seed = Some(hex)).await.map_err(|e| Error::Meta(Box::new(e)))?;
+    Ok(())
+}

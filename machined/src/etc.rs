@@ -1,1 +1,70 @@
-//! The generated /etc: few files, written at every start, nothing read from them by machined itself.
+//! The generated /etc: few files, for programs that look there; machined itself reads none of them. Written at every start
+//! and when the machine gets its lasting name. Called by `boot`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::identity::Machine;
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}")]
+pub struct Error {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Names where /etc has them; what changes at run time is in /run, written by who knows it.
+const LINKS: [(&str, &str); 3] =
+    [("os-release", "../usr/lib/os-release"), ("resolv.conf", "../run/stele/resolv.conf"), ("mtab", "../proc/self/mounts")];
+
+/// Writes everything under `etc`. A reader sees the old file or the new one, never half of one.
+pub fn write(etc: &Path, machine: &Machine) -> Result<(), Error> {
+    for (name, text) in files(machine) {
+        let (path, new) = (etc.join(name), etc.join(format!(".{name}.new")));
+        let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        done.map_err(|source| Error { path, source })?;
+    }
+    for (name, target) in LINKS {
+        let path = etc.join(name);
+        match symlink(target, &path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => return Err(Error { path, source }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn files(machine: &Machine) -> [(&'static str, String); 7] {
+    let name = &machine.hostname;
+    [
+        ("machine-id", format!("{}\n", machine.machine_id)),
+        ("hostname", format!("{name}\n")),
+        ("hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into()),
+        ("passwd", "root:x:0:0::/:/nonexistent\ngateway:x:100:100::/:/nonexistent\nnobody:x:65534:65534::/:/nonexistent\n".into()),
+        ("group", "root:x:0:\ntty:x:5:\ngateway:x:100:\nnogroup:x:65534:\n".into()),
+        // Programs that insist on a time zone get UTC.
+        ("timezone", "UTC\n".into()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_can_be_written_again_and_holds_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine = Machine { machine_id: "ab".repeat(16), hostname: "stele-ababab".into(), ..Machine::default() };
+        write(dir.path(), &machine).unwrap();
+        machine.hostname = "stele-cdcdcd".into();
+        write(dir.path(), &machine).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("hostname")).unwrap(), "stele-cdcdcd\n");
+        assert!(fs::read_to_string(dir.path().join("hosts")).unwrap().contains("stele-cdcdcd"));
+        assert!(dir.path().join("resolv.conf").symlink_metadata().unwrap().is_symlink());
+    }
+}

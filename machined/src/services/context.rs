@@ -1,0 +1,119 @@
+//! What all units share: handles, and how a service's state is told to the rest of the machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use reconcile::{Changes, SharedWriter, Store, Writer};
+use tokio::sync::watch;
+
+use super::plan::Decision;
+use super::{Error, Paths};
+use crate::events::Events;
+use crate::link::Link;
+use crate::logs::Logs;
+use crate::resources::condition::Condition;
+use crate::resources::service::{Service, State};
+use crate::resources::wait::Wait;
+use crate::uptime;
+
+/// The condition that `needs: [network]` waits for.
+const NETWORK: &str = "network";
+
+/// What a supervisor is given.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) paths: Paths,
+    pub(super) link: Link,
+    pub(super) logs: Logs,
+    pub(super) events: Events,
+    pub(super) writer: Writer<Service>,
+    store: Store,
+    waits: SharedWriter<Wait>,
+    conditions: SharedWriter<Condition>,
+    states: watch::Sender<BTreeMap<String, State>>,
+}
+
+/// Wakes a unit when something it may need has changed.
+#[derive(Debug)]
+pub(super) struct NeedsChanges {
+    states: watch::Receiver<BTreeMap<String, State>>,
+    conditions: Changes,
+}
+
+impl NeedsChanges {
+    /// Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            changed = self.states.changed() => if changed.is_err() { std::future::pending().await },
+            () = self.conditions.changed() => {}
+        }
+    }
+}
+
+impl Context {
+    /// Claims the types it writes.
+    pub fn new(paths: Paths, store: Store, link: Link, logs: Logs, events: Events) -> Result<Self, Error> {
+        Ok(Self {
+            paths,
+            link,
+            logs,
+            events,
+            writer: store.writer("services")?,
+            waits: store.shared_writer("services")?,
+            conditions: store.shared_writer("services")?,
+            states: watch::Sender::default(),
+            store,
+        })
+    }
+
+    pub(super) fn needs_changes(&self) -> NeedsChanges {
+        NeedsChanges { states: self.states.subscribe(), conditions: self.store.watch::<Condition>() }
+    }
+
+    /// What of these is not there, in one sentence; none when all are.
+    pub(super) fn unmet(&self, needs: &[String]) -> Option<String> {
+        let lacks = |need: &&String| match need.strip_prefix("path:") {
+            Some(path) => !Path::new(path).exists(),
+            None if need.as_str() == NETWORK => {
+                !self.store.get::<Condition>(NETWORK).is_some_and(|condition| condition.value.met)
+            }
+            None => self.states.borrow().get(need.as_str()) != Some(&State::Ready),
+        };
+        let missing: Vec<_> = needs.iter().filter(lacks).map(String::as_str).collect();
+        (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+    }
+
+    /// Tells everybody how a service does, when that changed: dependants, the machine's conditions, the list of waits.
+    pub(super) fn announce(&self, service: &str, decision: &Decision) {
+        self.states.send_if_modified(|states| states.insert(service.to_owned(), decision.state) != Some(decision.state));
+        let id = format!("service-{service}");
+        let condition = match decision.state {
+            State::Ready | State::Stopped => Condition::met(format!("{service} is as it should be")),
+            _ => Condition::unmet(format!("service {service}: {}", decision.why)),
+        };
+        let waits = matches!(decision.state, State::Waiting | State::Starting);
+        let wait = Wait {
+            what: format!("service {service}"),
+            reason: decision.why.clone(),
+            since_uptime_ms: uptime::now_ms(),
+            deadline_uptime_ms: decision.wake.map(|at| {
+                let left = at.saturating_duration_since(tokio::time::Instant::now()).as_millis();
+                uptime::now_ms() + u64::try_from(left).unwrap_or(0)
+            }),
+        };
+        let waited = if waits { self.waits.put(&id, wait) } else { self.waits.remove(&id) };
+        for result in [waited, self.conditions.put(&id, condition)] {
+            if let Err(error) = result {
+                tracing::error!("service {service}: {error}");
+            }
+        }
+    }
+
+    /// A service that cannot be looked after at all.
+    pub(super) fn broken(&self, name: &str, why: &str) {
+        self.events.error("services", why);
+        if let Err(error) = self.conditions.put(format!("service-{name}"), Condition::unmet(why)) {
+            tracing::error!("service {name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! From a declaration to a process: who it is, what it may, what it is given. The only place that starts processes.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use config::service::Service;
+use sys::link::Client;
+use sys::process::{Capabilities, Child, Gid, Resource, Rlimit, Spawn, Uid, User};
+
+use super::Error;
+
+/// The first descriptor after stdin, stdout and stderr.
+const FIRST: usize = 3;
+
+/// What a start takes.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) service: &'a Service,
+    pub(super) sockets: &'a [OwnedFd],
+    pub(super) log: &'a OwnedFd,
+    pub(super) ready: Option<&'a OwnedFd>,
+    pub(super) procs: &'a File,
+    pub(super) link: &'a Client,
+}
+
+/// Starts the service's first process.
+pub(super) fn spawn(parts: Parts<'_>) -> Result<Child, Error> {
+    let service = parts.service;
+    let mut descriptors: Vec<_> = parts.sockets.iter().map(AsFd::as_fd).collect();
+    descriptors.extend(parts.ready.map(AsFd::as_fd));
+    let user = (service.user != 0).then(|| User {
+        uid: Uid::from_raw(service.user),
+        gid: Gid::from_raw(service.user),
+        groups: Vec::new(),
+    });
+    let files = Rlimit { current: Some(service.limits.files), maximum: Some(service.limits.files) };
+    let start = Spawn {
+        program: service.run[0].clone().into(),
+        argv: service.run.iter().map(Into::into).collect(),
+        env: environment(service, parts.ready.is_some()),
+        user,
+        limits: vec![(Resource::Nofile, files)],
+        cgroup: Some(parts.procs.as_fd()),
+        capabilities: capabilities(service)?,
+        no_new_privs: service.user != 0,
+        descriptors,
+        stdout: Some(parts.log.as_fd()),
+        stderr: Some(parts.log.as_fd()),
+        session: true,
+        register: Some(parts.link),
+        ..Spawn::default()
+    };
+    Ok(start.start()?)
+}
+
+/// sd_listen_fds(3) without LISTEN_PID, which nobody can know before the fork; and where to say "ready".
+fn environment(service: &Service, ready: bool) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> = vec![("PATH".into(), "/usr/bin:/usr/sbin".into())];
+    if !service.listen.is_empty() {
+        let names: Vec<_> = service.listen.iter().map(|l| l.name.as_str()).collect();
+        env.push(("LISTEN_FDS".into(), names.len().to_string().into()));
+        env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+    }
+    if ready {
+        env.push(("STELE_READY_FD".into(), (FIRST + service.listen.len()).to_string().into()));
+    }
+    env.extend(service.env.iter().map(|(name, value)| (name.into(), value.into())));
+    env
+}
+
+/// None: all are kept, which only `ALL` asks for.
+fn capabilities(service: &Service) -> Result<Option<Capabilities>, Error> {
+    if service.capabilities == ["ALL"] {
+        return Ok(None);
+    }
+    let mut keep = Capabilities::empty();
+    for name in &service.capabilities {
+        keep |= sys::process::capability(name).ok_or_else(|| Error::Capability(name.clone()))?;
+    }
+    Ok(Some(keep))
+}

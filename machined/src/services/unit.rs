@@ -1,0 +1,394 @@
+//! One service: the task that owns its process, its descriptors and its record. It asks `plan` what to do, does it, and
+//! waits for the next thing to happen.
+//!
+//! Invariant: what the next machined needs is with init and in the record before anybody is told.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use config::service::{Service, Signal};
+use sys::Pid;
+use sys::link::ExitStatus;
+use sys::process;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cgroup::Group;
+use super::plan::{self, Act, Decision, End, Observed, Process};
+use super::record::{self, Over, Record};
+use super::ready::Readiness;
+use super::{Context, Error, sockets};
+use crate::link::{Kept, Link};
+use crate::logs;
+use crate::resources::service as resource;
+use crate::resources::service::State;
+
+/// How often its memory is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// Memory is shown in steps of this, so that a watch is not woken by every page.
+const STEP: u64 = 256 * 1024;
+/// init learns of an end as soon as machined does; without an answer after this it never will.
+const STATUS: Duration = Duration::from_secs(5);
+
+/// What others ask of a unit.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Stop it, do not start it again, and say when it is gone.
+    Stop(oneshot::Sender<()>),
+    /// Stop it if it runs, start it, and say when the old process is gone.
+    Restart(oneshot::Sender<()>),
+}
+
+/// A process, and whether it is our child.
+#[derive(Debug)]
+struct Running {
+    pid: Pid,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+/// One service.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) service: Service,
+    context: Arc<Context>,
+    group: Group,
+    sockets: Vec<OwnedFd>,
+    log: OwnedFd,
+    process: Process,
+    running: Option<Running>,
+    readiness: Readiness,
+    wanted: bool,
+    /// Start again once it has stopped.
+    again: bool,
+    /// Why it was asked to end.
+    asked: Option<End>,
+    record: Record,
+    shown: Option<(State, String)>,
+    tell: Vec<oneshot::Sender<()>>,
+    drains: JoinSet<io::Result<()>>,
+}
+
+impl Unit {
+    /// Takes over what runs and what init kept; starts nothing.
+    pub(super) async fn adopt(context: Arc<Context>, service: Service, kept: &mut Kept) -> Result<Self, Error> {
+        let name = service.name.clone();
+        let mut listening = Vec::new();
+        for listen in &service.listen {
+            listening.push(sockets::listen(&context.link, kept, &name, listen).await?);
+        }
+        let (read, write, dropped) = sockets::log(&context.link, kept, &name).await?;
+        let log = context.logs.log(&name)?;
+        log.lost(dropped);
+        let mut drains = JoinSet::new();
+        drains.spawn(logs::drain(log, read));
+
+        let record = record::load(&context.paths.run, &name).unwrap_or_default();
+        let readiness = Readiness::adopt(&service.ready, kept.take(&format!("ready:{name}")))?;
+        let running = match kept.take(&format!("pid:{name}")) {
+            Some(entry) => take_over(&record, entry.descriptor)?,
+            None => None,
+        };
+        let now = Instant::now();
+        let process = match (&running, record.over, record.ready) {
+            (Some(_), _, true) => Process::Ready { since: now },
+            (Some(_), _, false) => Process::Starting { since: now },
+            (None, Some(Over::Well), _) => Process::Ended { how: End::Exit(ExitStatus::Exited(0)), at: now },
+            (None, Some(Over::Badly), _) => Process::Ended { how: End::Unknown, at: now },
+            // Ended, and its supervisor with it, before that was written down; or never started.
+            (None, None, _) if record.pid.is_some() => Process::Ended { how: End::Unknown, at: now },
+            (None, None, _) => Process::New,
+        };
+        let group = Group(context.paths.cgroups.join(&name));
+        let unit = Self {
+            service,
+            context,
+            group,
+            sockets: listening,
+            log: write,
+            process,
+            running,
+            readiness,
+            wanted: true,
+            again: false,
+            asked: None,
+            record,
+            shown: None,
+            tell: Vec::new(),
+            drains,
+        };
+        if let Some(running) = &unit.running {
+            tracing::info!("service {name}: adopted pid {}", running.pid);
+        }
+        Ok(unit)
+    }
+
+    /// Keeps it as it should be, until nobody can ask any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut changes = self.context.needs_changes();
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let unmet = self.context.unmet(&self.service.needs);
+            let poll = unmet.is_some().then(|| Instant::now() + Duration::from_millis(500));
+            let seen =
+                Observed { wanted: self.wanted, unmet, process: self.process.clone(), failures: self.record.failures };
+            let decision = plan::decide(&self.service, &seen, Instant::now());
+            self.show(&decision);
+            if let Some(act) = decision.act {
+                self.act(act, &decision).await;
+                continue;
+            }
+            if self.settle() {
+                continue;
+            }
+            let wake = [decision.wake, poll].into_iter().flatten().min();
+            tokio::select! {
+                how = ended(self.running.as_ref(), &self.context.link) => self.gone(how).await,
+                () = self.readiness.wait(), if matches!(self.process, Process::Starting { .. }) => self.is_ready().await,
+                () = sleep_until(wake) => {}
+                () = changes.changed() => {}
+                _ = look.tick() => {}
+                command = commands.recv() => match command {
+                    Some(Command::Stop(done)) => { self.wanted = false; self.again = false; self.tell.push(done); }
+                    Some(Command::Restart(done)) => { self.wanted = false; self.again = true; self.tell.push(done); }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Once it has stopped: answers who waits for that, and starts it again when that was asked.
+    fn settle(&mut self) -> bool {
+        if self.wanted || self.running.is_some() {
+            return false;
+        }
+        for done in self.tell.drain(..) {
+            // Who asked may have gone.
+            let _ = done.send(());
+        }
+        if !std::mem::take(&mut self.again) {
+            return false;
+        }
+        self.wanted = true;
+        self.process = Process::New;
+        self.record.over = None;
+        self.record.failures = 0;
+        true
+    }
+
+    async fn act(&mut self, act: Act, decision: &Decision) {
+        match act {
+            Act::Start => {
+                if let Err(error) = self.start().await {
+                    let why = chain(&error);
+                    self.context.events.error("services", &format!("{}: {why}", self.service.name));
+                    self.end(End::NoStart(why)).await;
+                }
+            }
+            Act::Ask => {
+                let late = matches!(self.process, Process::Starting { .. }) && self.wanted;
+                if late {
+                    self.context.events.warn("services", &format!("{}: {}", self.service.name, decision.why));
+                }
+                self.asked = Some(if late { End::NotReady } else { End::Stopped });
+                if let Some(running) = &self.running {
+                    // Gone already: its end is about to be seen.
+                    let _ = process::signal(running.pidfd.as_fd(), signal(self.service.stop.signal));
+                }
+                self.process = Process::Stopping { since: Instant::now(), killed: false };
+            }
+            Act::Kill => {
+                let name = &self.service.name;
+                let within = self.service.stop.within;
+                self.context.events.warn("services", &format!("{name}: did not stop within {within}, killed"));
+                self.kill();
+                if let Process::Stopping { killed, .. } = &mut self.process {
+                    *killed = true;
+                }
+            }
+        }
+    }
+
+    fn kill(&self) {
+        if let Err(error) = self.group.kill() {
+            tracing::warn!("service {}: {error}", self.service.name);
+        }
+        if let Some(running) = &self.running {
+            let _ = process::signal(running.pidfd.as_fd(), process::Signal::KILL);
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Error> {
+        self.group.ensure(&self.service.limits).map_err(Error::Cgroup)?;
+        let ready = self.readiness.renew(&self.service, &self.context.link).await?;
+        let child = super::spawn::spawn(super::spawn::Parts {
+            service: &self.service,
+            sockets: &self.sockets,
+            log: &self.log,
+            ready: ready.as_ref(),
+            procs: &self.group.procs().map_err(Error::Cgroup)?,
+            link: self.context.link.client(),
+        })?;
+        let pid = child.pid.as_raw_nonzero().get();
+        if self.record.pid.is_some() {
+            self.record.restarts += 1;
+        }
+        self.record.pid = Some(pid);
+        self.record.start_time = record::start_time(pid).unwrap_or(0);
+        (self.record.ready, self.record.over) = (false, None);
+        self.save();
+        let copy = child.pidfd.try_clone().map_err(Error::Process)?;
+        self.running = Some(Running { pid: child.pid, pidfd: crate::poll::readable(child.pidfd).map_err(Error::Process)? });
+        self.process = Process::Starting { since: Instant::now() };
+        let name = format!("pid:{}", self.service.name);
+        if let Err(error) = self.context.link.put(&name, sys::link::Kind::Plain, copy).await {
+            // It runs, only the next machined would not find it and would start it anew.
+            tracing::warn!("service {}: {}", self.service.name, chain(&error));
+        }
+        Ok(())
+    }
+
+    async fn is_ready(&mut self) {
+        self.process = Process::Ready { since: Instant::now() };
+        self.record.ready = true;
+        self.readiness.done(&self.service.name, &self.context.link).await;
+        let pid = self.record.pid.unwrap_or(0);
+        self.context.events.info("services", &format!("{} is ready (pid {pid})", self.service.name));
+    }
+
+    /// Its first process is gone: nothing of it may stay.
+    async fn gone(&mut self, how: End) {
+        self.kill();
+        let how = self.asked.take().unwrap_or(how);
+        if how != End::Stopped {
+            let event = format!("{} {how}", self.service.name);
+            match &how {
+                End::Exit(status) if status.success() => self.context.events.info("services", &event),
+                _ => self.context.events.warn("services", &event),
+            }
+        }
+        if let Some(running) = self.running.take() {
+            let name = format!("pid:{}", self.service.name);
+            for done in [self.context.link.forget(running.pid).await, self.context.link.drop(&name).await] {
+                if let Err(error) = done {
+                    tracing::warn!("service {}: {}", self.service.name, chain(&error));
+                }
+            }
+        }
+        self.end(how).await;
+    }
+
+    async fn end(&mut self, how: End) {
+        let proven = matches!(self.process, Process::Ready { since } if since.elapsed() >= plan::PROVEN);
+        self.record.failures = match how {
+            End::Stopped => 0,
+            _ if proven => 1,
+            _ => self.record.failures.saturating_add(1),
+        };
+        self.record.last_end = Some(how.to_string());
+        self.record.ready = false;
+        self.process = Process::Ended { how, at: Instant::now() };
+    }
+
+    /// Writes down and shows what changed.
+    fn show(&mut self, decision: &Decision) {
+        let now = (decision.state, decision.why.clone());
+        if self.shown.as_ref() != Some(&now) {
+            if self.shown.as_ref().map(|(state, _)| *state) != Some(decision.state) {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                self.record.since_unix_ms = u64::try_from(since).unwrap_or(0);
+            }
+            self.record.over = match decision.state {
+                State::Failed => Some(Over::Badly),
+                State::Stopped if self.wanted => Some(Over::Well),
+                _ => None,
+            };
+            self.save();
+            self.shown = Some(now);
+            self.context.announce(&self.service.name, decision);
+        }
+        let memory = self.running.is_some().then(|| self.group.memory()).flatten();
+        let value = resource::Service {
+            state: decision.state,
+            why: decision.why.clone(),
+            pid: self.running.as_ref().map(|r| r.pid.as_raw_nonzero().get()),
+            since_unix_ms: self.record.since_unix_ms,
+            restarts: self.record.restarts,
+            last_end: self.record.last_end.clone(),
+            memory: memory.map(|m| m.next_multiple_of(STEP)),
+            run: self.service.run.clone(),
+            needs: self.service.needs.clone(),
+        };
+        self.context.writer.put(&self.service.name, value);
+    }
+
+    fn save(&self) {
+        if let Err(error) = record::save(&self.context.paths.run, &self.service.name, &self.record) {
+            tracing::warn!("service {}: its record cannot be written: {error}", self.service.name);
+        }
+    }
+}
+
+/// The process init kept, when it is the one of the record.
+fn take_over(record: &Record, pidfd: OwnedFd) -> Result<Option<Running>, Error> {
+    let (Some(pid), Some(raw)) = (record.pid, record.pid.and_then(Pid::from_raw)) else { return Ok(None) };
+    let same = match record::pid_of(pidfd.as_fd()) {
+        // Reaped by init: its status waits there.
+        None => true,
+        Some(of) => of == pid && record::start_time(pid).is_none_or(|t| t == record.start_time),
+    };
+    if !same {
+        return Ok(None);
+    }
+    Ok(Some(Running { pid: raw, pidfd: crate::poll::readable(pidfd).map_err(Error::Process)? }))
+}
+
+/// Waits for the process to end. Cancel-safe.
+async fn ended(running: Option<&Running>, link: &Link) -> End {
+    let Some(running) = running else { return std::future::pending().await };
+    loop {
+        let Ok(mut readable) = running.pidfd.readable().await else { return End::Unknown };
+        match process::try_wait(running.pidfd.as_fd()) {
+            Ok(Some(status)) => return End::Exit(status),
+            Ok(None) => readable.clear_ready(),
+            // Not our child: machined was restarted since, and init is its parent now.
+            Err(_) => {
+                return tokio::time::timeout(STATUS, link.status(running.pid)).await.map_or(End::Unknown, End::Exit);
+            }
+        }
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn signal(signal: Signal) -> process::Signal {
+    match signal {
+        Signal::Term => process::Signal::TERM,
+        Signal::Int => process::Signal::INT,
+        Signal::Hup => process::Signal::HUP,
+        Signal::Quit => process::Signal::QUIT,
+        Signal::Usr1 => process::Signal::USR1,
+        Signal::Usr2 => process::Signal::USR2,
+        Signal::Kill => process::Signal::KILL,
+    }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
