@@ -18,8 +18,11 @@ pub struct Error {
 }
 
 /// Names where /etc has them; what changes at run time is in /run, written by who knows it.
-const LINKS: [(&str, &str); 3] =
-    [("os-release", "../usr/lib/os-release"), ("resolv.conf", "../run/stele/resolv.conf"), ("mtab", "../proc/self/mounts")];
+const LINKS: [(&str, &str); 3] = [
+    ("os-release", "../usr/lib/os-release"),
+    ("resolv.conf", "../run/stele/resolv.conf"),
+    ("mtab", "../proc/self/mounts"),
+];
 
 /// Writes everything under `etc`. A reader sees the old file or the new one, never half of one.
 pub fn write(etc: &Path, machine: &Machine) -> Result<(), Error> {
@@ -45,7 +48,11 @@ fn files(machine: &Machine) -> [(&'static str, String); 7] {
         ("hostname", format!("{name}\n")),
         ("hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into()),
-        ("passwd", "root:x:0:0::/:/nonexistent\ngateway:x:100:100::/:/nonexistent\nnobody:x:65534:65534::/:/nonexistent\n".into()),
+        (
+            "passwd",
+            "root:x:0:0::/:/nonexistent\ngateway:x:100:100::/:/nonexistent\nnobody:x:65534:65534::/:/nonexistent\n"
+                .into(),
+        ),
         ("group", "root:x:0:\ntty:x:5:\ngateway:x:100:\nnogroup:x:65534:\n".into()),
         // Programs that insist on a time zone get UTC.
         ("timezone", "UTC\n".into()),
@@ -59,7 +66,8 @@ mod tests {
     #[test]
     fn it_can_be_written_again_and_holds_the_name() {
         let dir = tempfile::tempdir().unwrap();
-        let mut machine = Machine { machine_id: "ab".repeat(16), hostname: "stele-ababab".into(), ..Machine::default() };
+        let mut machine =
+            Machine { machine_id: "ab".repeat(16), hostname: "stele-ababab".into(), ..Machine::default() };
         write(dir.path(), &machine).unwrap();
         machine.hostname = "stele-cdcdcd".into();
         write(dir.path(), &machine).unwrap();

@@ -43,7 +43,8 @@ const MADE: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
 
 /// Mounts what is missing. Returns what could not be mounted and can be done without.
 pub fn ensure() -> Result<Vec<mount::Error>, mount::Error> {
-    let there = mounted(&fs::read_to_string("/proc/self/mounts").unwrap_or_default());
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let there = mounted(&mounts);
     let mut failed = Vec::new();
     for m in MOUNTS {
         let on = Path::new(m.on);

@@ -16,6 +16,7 @@ pub mod process;
 pub mod resolver;
 pub mod route;
 pub mod system_disk;
+pub mod service;
 pub mod wait;
 
 pub use condition::Condition;

@@ -85,7 +85,8 @@ impl Context {
 
     /// Tells everybody how a service does, when that changed: dependants, the machine's conditions, the list of waits.
     pub(super) fn announce(&self, service: &str, decision: &Decision) {
-        self.states.send_if_modified(|states| states.insert(service.to_owned(), decision.state) != Some(decision.state));
+        self.states
+            .send_if_modified(|states| states.insert(service.to_owned(), decision.state) != Some(decision.state));
         let id = format!("service-{service}");
         let condition = match decision.state {
             State::Ready | State::Stopped => Condition::met(format!("{service} is as it should be")),

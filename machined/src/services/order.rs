@@ -11,7 +11,8 @@ pub(super) fn stop<'a>(services: impl IntoIterator<Item = &'a Service>) -> Vec<V
     let mut rounds = Vec::new();
     while !left.is_empty() {
         let needed: BTreeSet<&str> = left.iter().flat_map(|s| s.needs.iter().map(String::as_str)).collect();
-        let (mut last, mut first): (Vec<_>, Vec<_>) = left.iter().partition(|s| needed.contains(s.name.as_str()));
+        let (mut last, mut first): (Vec<&Service>, Vec<_>) =
+            left.iter().partition(|s| needed.contains(s.name.as_str()));
         if first.is_empty() {
             std::mem::swap(&mut first, &mut last);
         }

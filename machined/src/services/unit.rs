@@ -13,14 +13,14 @@ use sys::Pid;
 use sys::link::ExitStatus;
 use sys::process;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cgroup::Group;
 use super::plan::{self, Act, Decision, End, Observed, Process};
-use super::record::{self, Over, Record};
 use super::ready::Readiness;
+use super::record::{self, Over, Record};
 use super::{Context, Error, sockets};
 use crate::link::{Kept, Link};
 use crate::logs;
@@ -151,6 +151,10 @@ impl Unit {
                 () = sleep_until(wake) => {}
                 () = changes.changed() => {}
                 _ = look.tick() => {}
+                Some(drained) = self.drains.join_next() => {
+                    let why = match drained { Ok(Ok(())) => "its pipe ended".into(), Ok(Err(e)) => e.to_string(), Err(e) => e.to_string() };
+                    self.context.events.error("services", format!("{}: its log is not read any more: {why}", self.service.name));
+                }
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => { self.wanted = false; self.again = false; self.tell.push(done); }
                     Some(Command::Restart(done)) => { self.wanted = false; self.again = true; self.tell.push(done); }
@@ -241,7 +245,8 @@ impl Unit {
         (self.record.ready, self.record.over) = (false, None);
         self.save();
         let copy = child.pidfd.try_clone().map_err(Error::Process)?;
-        self.running = Some(Running { pid: child.pid, pidfd: crate::poll::readable(child.pidfd).map_err(Error::Process)? });
+        self.running =
+            Some(Running { pid: child.pid, pidfd: crate::poll::readable(child.pidfd).map_err(Error::Process)? });
         self.process = Process::Starting { since: Instant::now() };
         let name = format!("pid:{}", self.service.name);
         if let Err(error) = self.context.link.put(&name, sys::link::Kind::Plain, copy).await {

@@ -1,0 +1,183 @@
+//! The supervisor with real processes and an init that is a task: starts, readiness, ends, back-off, adoption.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reconcile::Store;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::events::Events;
+use crate::link::tests::{Init, connect};
+use crate::logs::{Logs, Start};
+use crate::resources::service::{self as resource, State};
+
+/// A machine in a folder: what survives a machined is in `init` and the folder.
+struct Host {
+    dir: tempfile::TempDir,
+    init: Arc<Mutex<Init>>,
+}
+
+/// One machined of it.
+struct Run {
+    store: Store,
+    handle: Handle,
+    logs: Logs,
+    tasks: JoinSet<()>,
+}
+
+impl Host {
+    fn new(declarations: &[(&str, &str)]) -> Self {
+        let host = Self { dir: tempfile::tempdir().unwrap(), init: Arc::default() };
+        let dir = host.dir.path().join("declarations");
+        fs::create_dir(&dir).unwrap();
+        for (name, text) in declarations {
+            let text =
+                format!("apiVersion: stele/v1\nkind: Service\nname: {name}\nuser: 0\ncapabilities: [ALL]\n{text}");
+            fs::write(dir.join(format!("{name}.yaml")), text).unwrap();
+        }
+        host
+    }
+
+    async fn start(&self) -> Run {
+        let at = |name| self.dir.path().join(name);
+        let (link, mut tasks) = connect(&self.init, &stop::Handle::new());
+        let (store, logs) = (Store::new(), Logs::new(at("logs"), "0a1b2c3d"));
+        let events = Events::open(&store, at("events")).unwrap();
+        let paths = Paths { declarations: at("declarations"), run: at("run"), cgroups: at("cgroups") };
+        let mut kept = link.fetch().await.unwrap();
+        let context = Context::new(paths, store.clone(), link, logs.clone(), events).unwrap();
+        let (handle, supervisor) = build(context, &mut kept).await.unwrap();
+        tasks.spawn(supervisor.run());
+        Run { store, handle, logs, tasks }
+    }
+}
+
+impl Run {
+    async fn until(&self, name: &str, what: &str, holds: impl Fn(&resource::Service) -> bool) -> resource::Service {
+        let mut changes = self.store.watch::<resource::Service>();
+        let wait = async {
+            loop {
+                if let Some(object) = self.store.get::<resource::Service>(name)
+                    && holds(&object.value)
+                {
+                    return (*object.value).clone();
+                }
+                changes.changed().await;
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+            Ok(service) => service,
+            Err(_) => panic!("{name} is not {what}: {:?}", self.store.get::<resource::Service>(name)),
+        }
+    }
+
+    async fn state(&self, name: &str, state: State) -> resource::Service {
+        self.until(name, &format!("{state:?}"), |s| s.state == state).await
+    }
+
+    async fn log(&self, name: &str) -> String {
+        let mut reader = self.logs.open(name, &Start::Oldest, false).unwrap();
+        let mut text = String::new();
+        while let Some(chunk) = reader.next().await.unwrap() {
+            chunk.lines.iter().for_each(|l| text += &format!("{}\n", String::from_utf8_lossy(&l.text)));
+        }
+        text
+    }
+}
+
+fn sh(script: &str) -> String {
+    format!("run: [/bin/sh, -c, '{script}']\n")
+}
+
+#[tokio::test]
+async fn it_starts_says_ready_logs_and_stops() {
+    let script = "echo hello; echo err >&2; eval \"echo x >&$STELE_READY_FD\"; exec sleep 1000";
+    let host = Host::new(&[("web", &(sh(script) + "ready: { notify: true }\n"))]);
+    let run = host.start().await;
+    let service = run.state("web", State::Ready).await;
+    assert!(service.pid.is_some() && service.why.is_empty());
+    run.handle.stop("web").await.unwrap();
+    let service = run.state("web", State::Stopped).await;
+    assert_eq!((service.pid, service.last_end.as_deref()), (None, Some("stopped as wanted")));
+    assert_eq!(run.log("web").await, "hello\nerr\n");
+    assert!(matches!(run.handle.stop("nope").await, Err(Error::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn a_socket_is_passed_on_and_stays_the_same() {
+    let script = "echo $LISTEN_FDS $LISTEN_FDNAMES; test -S /dev/fd/3 && echo socket; exec sleep 1000";
+    let listen = "listen: [{ name: api, tcp: \"127.0.0.1:0\" }]\n";
+    let host = Host::new(&[("web", &(sh(script) + listen))]);
+    let run = host.start().await;
+    run.state("web", State::Ready).await;
+    run.handle.restart("web").await.unwrap();
+    run.until("web", "restarted", |s| s.state == State::Ready && s.restarts == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(run.log("web").await, "1 api\nsocket\n".repeat(2));
+}
+
+#[tokio::test]
+async fn one_that_ends_is_started_again_after_a_pause_and_says_why() {
+    let host = Host::new(&[("web", &(sh("exit 3") + "restart: { when: always, backoff: 10ms..20ms }\n"))]);
+    let run = host.start().await;
+    let service = run.until("web", "restarted twice", |s| s.restarts >= 2).await;
+    assert_eq!(service.last_end.as_deref(), Some("ended with exit code 3"));
+    run.handle.stop("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_ignores_the_signal_is_killed_and_one_that_is_late_is_ended() {
+    let deaf = sh("trap \"\" TERM; echo up; while :; do sleep 1; done") + "stop: { within: 300ms }\n";
+    let late = sh("exec sleep 1000") + "ready: { notify: true, within: 200ms }\nrestart: { when: never }\n";
+    let host = Host::new(&[("deaf", &deaf), ("late", &late)]);
+    let run = host.start().await;
+    run.state("deaf", State::Ready).await;
+    let service = run.state("late", State::Failed).await;
+    assert_eq!(service.last_end.as_deref(), Some("was not ready in time"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let stop = stop::Handle::new();
+    assert!(run.handle.stop_all(&stop).await.is_empty());
+    run.state("deaf", State::Stopped).await;
+}
+
+#[tokio::test]
+async fn needs_are_waited_for_and_bad_files_do_not_stop_others() {
+    let web = sh("exec sleep 1000") + "needs: [db]\n";
+    let db = sh("exec sleep 1000") + "needs: [\"path:/nonexistent/disk\"]\n";
+    let host = Host::new(&[("web", &web), ("db", &db), ("bad", "run: 5\n"), ("fine", &sh("exec sleep 1000"))]);
+    let run = host.start().await;
+    assert_eq!(run.state("web", State::Waiting).await.why, "needs db");
+    assert_eq!(run.state("db", State::Waiting).await.why, "needs path:/nonexistent/disk");
+    run.state("fine", State::Ready).await;
+    let condition = run.store.get::<crate::resources::condition::Condition>("service-bad").unwrap();
+    assert!(condition.value.reason.contains("expected a sequence"), "{}", condition.value.reason);
+}
+
+#[tokio::test]
+async fn a_new_machined_adopts_what_runs_and_learns_how_it_ends() {
+    let script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done";
+    let host = Host::new(&[("web", &sh(script)), ("once", &(sh("exit 4") + "restart: { when: never }\n"))]);
+    let mut first = host.start().await;
+    let before = first.state("web", State::Ready).await;
+    first.state("once", State::Failed).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.tasks.shutdown().await; // machined is killed
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let second = host.start().await;
+    let after = second.state("web", State::Ready).await;
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
+    let once = second.state("once", State::Failed).await;
+    assert_eq!(once.restarts, 0);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    second.handle.stop("web").await.unwrap();
+    let log = second.log("web").await;
+    let numbers: Vec<u32> = log.lines().map(|l| l.parse().unwrap()).collect();
+    assert!(numbers.len() > 8, "{numbers:?}");
+    assert!(numbers.iter().zip(1..).all(|(a, b)| *a == b), "no line is lost or twice: {numbers:?}");
+    let service = second.state("web", State::Stopped).await;
+    assert_eq!(service.pid, None);
+}
