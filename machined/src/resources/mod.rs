@@ -15,8 +15,8 @@ pub mod partition;
 pub mod process;
 pub mod resolver;
 pub mod route;
-pub mod system_disk;
 pub mod service;
+pub mod system_disk;
 pub mod wait;
 
 pub use condition::Condition;
