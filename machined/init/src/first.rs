@@ -1,8 +1,11 @@
 //! The first stage, from the initramfs to the real root: nine steps, in order. Called by `main` when the image is there.
 
 use crate::Console;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use sys::kmsg::Level;
 use sys::module;
 use sys::mount::{self, Flags};
 
@@ -17,7 +20,7 @@ const CARRIED: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 #[derive(Debug)]
 pub enum Error {
     /// The root image does not mount.
-    Root(PathBuf, mount::Error),
+    Root(mount::Error),
     /// The root is mounted, but cannot become `/`.
     Enter(&'static str, io::Error),
     /// A mount could not be taken along.
@@ -38,6 +41,7 @@ pub fn stage(image: &Path) -> Result<(), Error> {
         let _ = std::fs::create_dir(on);
         mount::new(kind, Path::new(kind), Path::new(on), flags, options).err()
     });
+    occupy();
     let mut console = Console::open();
     // 2. Said only now; a machine without one of them may still get to its API.
     for e in failed.iter().flatten() {
@@ -48,7 +52,7 @@ pub fn stage(image: &Path) -> Result<(), Error> {
     // 4. The root, straight from the file: needs CONFIG_EROFS_FS_BACKED_BY_FILE and an initramfs on ramfs.
     let root = Path::new(ROOT);
     let _ = std::fs::create_dir(root);
-    mount::new("erofs", image, root, Flags::RDONLY | Flags::NODEV, "").map_err(|e| Error::Root(image.into(), e))?;
+    mount::new("erofs", image, root, Flags::RDONLY | Flags::NODEV, "").map_err(Error::Root)?;
     // 5. The mounts move in.
     for from in CARRIED {
         mount::relocate(Path::new(from), &root.join(&from[1..])).map_err(Error::Carry)?;
@@ -60,14 +64,27 @@ pub fn stage(image: &Path) -> Result<(), Error> {
     rustix::process::chdir("/").map_err(|e| Error::Enter("going to the top of the new root", e.into()))
 }
 
+/// Opens descriptors 0 to 2 where the kernel had no console to put there: what is opened later must not get their numbers.
+fn occupy() {
+    while let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        if null.as_raw_fd() > 2 {
+            break;
+        }
+        let _: RawFd = null.into_raw_fd();
+    }
+}
+
 /// Loads the modules by name order and frees their memory; what fails is said and survived.
 fn load(console: &mut Console) {
     let Ok(found) = std::fs::read_dir(MODULES) else { return };
     let mut paths: Vec<PathBuf> = found.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        if let Err(e) = module::load(&path, "") {
-            console.warn(format_args!("{e}{}", Cause(&e)));
+        match module::load(&path, "") {
+            Ok(_) => {}
+            // An accelerator of another processor, a driver of another platform.
+            Err(e) if e.no_device() => console.note(Level::Info, format_args!("{e}{}", Cause(&e))),
+            Err(e) => console.warn(format_args!("{e}{}", Cause(&e))),
         }
         let _ = std::fs::remove_file(&path);
     }
@@ -90,11 +107,10 @@ impl std::fmt::Display for Cause<'_> {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Root(image, e) => write!(
+            Self::Root(e) => write!(
                 f,
-                "cannot mount the root image {}: {e}{}. The kernel needs erofs with file-backed mounts, and \
-                 rootfstype=ramfs on its command line; boot another image of Stele",
-                image.display(),
+                "no root: {e}{}. It needs the file, a kernel with file-backed erofs, and rootfstype=ramfs on the kernel \
+                 command line; boot another image of Stele",
                 Cause(e)
             ),
             Self::Enter(what, e) => write!(f, "{what} failed: {e}; boot another image of Stele"),

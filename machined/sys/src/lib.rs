@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod clock;
+mod entry;
 pub mod inherit;
 pub mod kmsg;
 pub mod link;

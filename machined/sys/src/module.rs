@@ -32,6 +32,14 @@ pub enum Error {
     Refused(PathBuf, #[source] io::Error),
 }
 
+impl Error {
+    /// Whether the module is of no use on this machine, which is no fault.
+    #[must_use]
+    pub fn no_device(&self) -> bool {
+        matches!(self, Self::Refused(_, cause) if cause.raw_os_error() == Some(libc::ENODEV))
+    }
+}
+
 /// Loads a `.ko`, `.ko.xz`, `.ko.zst` or `.ko.gz` with its parameters (`"a=1 b=2"`); dependencies must be there. Takes the time
 /// of a signature check.
 pub fn load(path: &Path, parameters: &str) -> Result<Loaded, Error> {

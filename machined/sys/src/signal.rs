@@ -62,11 +62,9 @@ pub fn restart_on_fault() -> io::Result<()> {
     }
     for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT] {
         // SAFETY: plain old data; an empty mask and the handler above, which has the type of a handler without SA_SIGINFO.
-        // SA_ONSTACK: the runtime's alternate stack, so that a stack overflow is caught too.
         let result = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = restart as extern "C" fn(libc::c_int) as libc::sighandler_t;
-            action.sa_flags = libc::SA_ONSTACK;
             libc::sigaction(signal, &raw const action, std::ptr::null_mut())
         };
         if result < 0 {
