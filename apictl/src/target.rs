@@ -94,7 +94,7 @@ fn pick(global: &Global, environment: &Environment, settings: &Settings) -> Resu
     if targets.is_empty() {
         return Err(Failure::usage(
             "no node to ask",
-            "give one by\n    --endpoint HOST\n    APICTL_ENDPOINT=HOST in the environment\n    \
+            "give one by\n  --endpoint HOST\n  APICTL_ENDPOINT=HOST in the environment\n  \
              apictl context add NAME --endpoint HOST --fingerprint SHA256   (kept for later commands)",
         ));
     }
@@ -144,8 +144,8 @@ fn parse_fingerprint(text: &str, place: &str) -> Result<Fingerprint> {
 fn no_fingerprint(endpoint: &Endpoint) -> Failure {
     Failure::usage(
         format!("{endpoint}: no fingerprint to recognise the node by"),
-        "read it on the node's console, in the line `stele: fingerprint`, and give it by\n    --fingerprint SHA256 (or \
-         APICTL_FINGERPRINT)\nor see it first, without any protection against somebody in between, by\n    --insecure",
+        "read it on the node's console, in the line `stele: fingerprint`, and give it by\n  --fingerprint SHA256 (or \
+         APICTL_FINGERPRINT)\nor see it first, without any protection against somebody in between, by\n  --insecure",
     )
 }
 

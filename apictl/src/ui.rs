@@ -52,8 +52,8 @@ impl Ui {
         let node = failure.node.as_deref().filter(|node| !failure.message.starts_with(*node));
         let node = node.map(|node| format!("{node}: ")).unwrap_or_default();
         eprintln!("{label} {}", text::lines(&format!("{node}{}", failure.message)));
-        if !failure.remedy.is_empty() {
-            eprintln!("  {}", text::lines(&failure.remedy));
+        for line in failure.remedy.lines() {
+            eprintln!("  {}", text::plain(line));
         }
     }
 

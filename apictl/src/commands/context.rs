@@ -110,7 +110,7 @@ async fn pinned(app: &App) -> Result<Vec<Node>> {
         ([], false) => {
             return Err(Failure::usage(
                 "a context needs the fingerprint of its nodes",
-                "read it on the console, in the line `stele: fingerprint`, and give it by --fingerprint;\n  or let the \
+                "read it on the console, in the line `stele: fingerprint`, and give it by --fingerprint;\nor let the \
                  node tell it, without any protection against somebody in between, by --insecure",
             ));
         }

@@ -1,0 +1,154 @@
+//! The services of the fake node.
+
+use std::{pin::Pin, sync::Arc};
+
+use api::v1::{
+    Controller, ControllersRequest, ControllersResponse, GetRequest, KernelLogRequest, ListRequest, LogChunk, LogLine,
+    Object, Phase, PhaseStatus, RebootRequest, ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest,
+    TypesResponse, VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest,
+    diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine, resource_server::Resource,
+};
+use futures_util::{Stream, stream};
+use tonic::{Code, Request, Response, Result, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::fake::{Node, State};
+
+#[derive(Clone)]
+pub(crate) struct Service(pub(crate) Arc<Node>);
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
+
+/// A refusal as nodes write it.
+fn refusal(code: Code, message: &str, remedy: &str) -> Status {
+    let details = ErrorDetails::with_error_info("TEST", "stele", [("remedy".to_owned(), remedy.to_owned())]);
+    Status::with_error_details(code, message, details)
+}
+
+impl Service {
+    fn stop(&self, action: &str, reason: &str) -> Result<Response<StopResponse>> {
+        self.0.change(|state| {
+            if state.busy {
+                return Err(refusal(Code::FailedPrecondition, "an installation is under way", "wait for its end"));
+            }
+            state.asked.push(format!("{action}: {reason}"));
+            state.enter(Phase::Stopping, "stopping services");
+            Ok(Response::new(StopResponse { boot_id: state.boot.clone() }))
+        })
+    }
+
+    fn known(kind: &str) -> Result<()> {
+        let known = kind == "thing";
+        known.then_some(()).ok_or_else(|| refusal(Code::NotFound, &format!("no type {kind:?}"), "ask for things"))
+    }
+
+    fn log(&self, follow: bool, tail: Option<u32>, cursor: &str) -> Streamed<LogChunk> {
+        let count = self.0.state.lock().unwrap().log.len();
+        let tail = tail.map_or(0, |tail| count.saturating_sub(tail as usize));
+        let mut at = cursor.parse().unwrap_or(tail);
+        let chunk = |(index, line): (usize, &Vec<u8>)| LogChunk {
+            lines: vec![LogLine { text: line.clone(), time_unix_ns: 1_000_000_000, ..LogLine::default() }],
+            cursor: (index + 1).to_string(),
+            dropped: 0,
+        };
+        Box::pin(self.0.stream(move |state| {
+            let chunks: Vec<_> = state.log.iter().enumerate().skip(at).map(chunk).collect();
+            at = state.log.len();
+            (follow || !chunks.is_empty()).then_some(chunks)
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Machine for Service {
+    async fn version(&self, _: Request<VersionRequest>) -> Result<Response<VersionResponse>> {
+        let boot_id = self.0.state.lock().unwrap().boot.clone();
+        Ok(Response::new(VersionResponse { version: "9.9.9".into(), boot_id, ..VersionResponse::default() }))
+    }
+
+    type WatchPhaseStream = Streamed<PhaseStatus>;
+
+    async fn watch_phase(&self, _: Request<WatchPhaseRequest>) -> Result<Response<Self::WatchPhaseStream>> {
+        let mut last = None;
+        Ok(Response::new(Box::pin(self.0.stream(move |state| {
+            let now = Some(state.phase.clone());
+            let news = if last == now { vec![] } else { vec![state.phase.clone()] };
+            last = now;
+            Some(news)
+        }))))
+    }
+
+    async fn reboot(&self, request: Request<RebootRequest>) -> Result<Response<StopResponse>> {
+        self.stop("reboot", &request.into_inner().reason)
+    }
+
+    async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<StopResponse>> {
+        self.stop("shutdown", &request.into_inner().reason)
+    }
+}
+
+#[tonic::async_trait]
+impl Resource for Service {
+    async fn types(&self, _: Request<TypesRequest>) -> Result<Response<TypesResponse>> {
+        Ok(Response::new(TypesResponse { types: State::types() }))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>> {
+        let GetRequest { r#type, id } = request.into_inner();
+        Self::known(&r#type)?;
+        let found = self.0.state.lock().unwrap().objects.get(&id).cloned();
+        found.map(Response::new).ok_or_else(|| refusal(Code::NotFound, &format!("no thing {id:?}"), "there are: a, b"))
+    }
+
+    type ListStream = Streamed<Object>;
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>> {
+        Self::known(&request.into_inner().r#type)?;
+        let all: Vec<_> = self.0.state.lock().unwrap().objects.values().cloned().map(Ok).collect();
+        Ok(Response::new(Box::pin(stream::iter(all))))
+    }
+
+    type WatchStream = Streamed<WatchEvent>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>> {
+        let WatchRequest { r#type, bookmark, .. } = request.into_inner();
+        Self::known(&r#type)?;
+        let mut at = None;
+        Ok(Response::new(Box::pin(self.0.stream(move |state| {
+            let events = match at {
+                None => state.open(&bookmark),
+                Some(at) => state.history.get(at..)?.to_vec(),
+            };
+            at = Some(state.history.len());
+            Some(events)
+        }))))
+    }
+}
+
+#[tonic::async_trait]
+impl Log for Service {
+    type ServiceStream = Streamed<LogChunk>;
+
+    async fn service(&self, request: Request<ServiceLogRequest>) -> Result<Response<Self::ServiceStream>> {
+        let request = request.into_inner();
+        if request.service != "gateway" {
+            return Err(refusal(Code::NotFound, "no such service", "there is: gateway"));
+        }
+        Ok(Response::new(self.log(request.follow, request.tail, &request.cursor)))
+    }
+
+    type KernelStream = Streamed<LogChunk>;
+
+    async fn kernel(&self, request: Request<KernelLogRequest>) -> Result<Response<Self::KernelStream>> {
+        let request = request.into_inner();
+        Ok(Response::new(self.log(request.follow, request.tail, &request.cursor)))
+    }
+}
+
+#[tonic::async_trait]
+impl Diagnostics for Service {
+    async fn controllers(&self, _: Request<ControllersRequest>) -> Result<Response<ControllersResponse>> {
+        let one = Controller { name: "network/link".into(), state: "idle".into(), cycles: 3, ..Controller::default() };
+        Ok(Response::new(ControllersResponse { controllers: vec![one], dot: "digraph {}".into() }))
+    }
+}

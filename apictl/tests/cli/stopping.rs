@@ -1,0 +1,81 @@
+//! Reboot and shutdown: what is asked, what is watched, when it is over.
+
+use std::time::Duration;
+
+use api::v1::Phase;
+use tokio::time::sleep;
+
+use crate::{Fake, LIMIT, Operator, end};
+
+/// Waits until the node was asked to stop.
+async fn asked(node: &Fake) {
+    let mut changed = node.node.changed.subscribe();
+    tokio::time::timeout(LIMIT, async {
+        while node.node.state.lock().unwrap().asked.is_empty() {
+            changed.changed().await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// The node goes down, as it does: steps, then nothing.
+async fn goes_down(node: &Fake) {
+    asked(node).await;
+    sleep(Duration::from_millis(300)).await;
+    node.node.change(|state| state.enter(Phase::Stopping, "unmounting"));
+    sleep(Duration::from_millis(300)).await;
+    node.node.change(|state| state.off = true);
+    node.cut();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_is_watched_until_the_node_is_back() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let child = operator.start(&node, &["reboot", "--reason", "new memory"]);
+    goes_down(&node).await;
+    sleep(Duration::from_millis(700)).await;
+    node.node.change(|state| {
+        state.boot = "boot-2".into();
+        state.enter(Phase::Booting, "");
+        state.phase.unmet = vec!["no address yet".into()];
+        state.off = false;
+    });
+    sleep(Duration::from_millis(1500)).await;
+    node.node.change(|state| state.enter(Phase::Maintenance, ""));
+    let ended = end(child).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    for expected in ["unmounting", "does not answer", "booting: no address yet", "is back (maintenance)"] {
+        assert!(ended.err.contains(expected), "{expected}: {}", ended.err);
+    }
+    assert_eq!(node.node.state.lock().unwrap().asked, ["reboot: new memory"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_is_watched_until_the_node_is_silent() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let child = operator.start(&node, &["shutdown"]);
+    goes_down(&node).await;
+    let ended = end(child).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("does not answer any more"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_come_back_is_exit_code_6() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let child = operator.start(&node, &["reboot", "--timeout", "3s"]);
+    goes_down(&node).await;
+    let ended = end(child).await;
+    assert_eq!(ended.code, 6, "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_exit_code_4_with_its_remedy() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    node.node.change(|state| state.busy = true);
+    let ended = operator.ask(&node, &["reboot"]).await;
+    assert!(ended.code == 4 && ended.err.contains("wait for its end"), "{}: {}", ended.code, ended.err);
+    node.node.change(|state| state.busy = false);
+    assert_eq!(operator.ask(&node, &["reboot", "--no-wait"]).await.code, 0);
+}
