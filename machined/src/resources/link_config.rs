@@ -156,3 +156,18 @@ impl Resource for LinkSpec {
         Column::new("METRIC", "/metric"),
     ];
 }
+
+/// A source that has said what it has to say at least once (`network-source`, the id is the source's name). Until all are
+/// here, a new machined must not conclude from silence that an address is no longer wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkSource {
+    /// About how many links it says something now.
+    pub links: usize,
+}
+
+impl Resource for NetworkSource {
+    const TYPE: &'static str = "network-source";
+    const PLURAL: &'static str = "network-sources";
+    const DOC: &'static str = "A source of link configuration that has reported.";
+    const COLUMNS: &'static [Column] = &[Column::new("LINKS", "/links")];
+}

@@ -4,7 +4,7 @@
 use reconcile::{Controller, Cycle, Next, Ports};
 
 use crate::resources::link::{Link, LinkKind};
-use crate::resources::link_config::{LinkConfig, Source};
+use crate::resources::link_config::{LinkConfig, NetworkSource, Source};
 
 /// Each link has its own metric, so that two links with a default route each do not fight for one slot. Above what people
 /// write by hand, so that theirs win.
@@ -38,14 +38,22 @@ impl Controller for Defaults {
     fn declare(ports: &mut Ports) {
         ports.watch::<Link>();
         ports.share::<LinkConfig>();
+        ports.share::<NetworkSource>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Self::Error> {
-        for link in cx.list::<Link>()? {
-            if let Some(config) = defaults(&link.id, &link.value) {
-                cx.put(config.id(), config)?;
-            }
+        let links = cx.list::<Link>()?;
+        // There always is `lo`: none means that nobody has looked yet.
+        if links.is_empty() {
+            return Ok(Next::Unready);
         }
+        let configs: Vec<LinkConfig> = links.iter().filter_map(|link| defaults(&link.id, &link.value)).collect();
+        let said = NetworkSource { links: configs.len() };
+        for config in configs {
+            cx.put(config.id(), config)?;
+        }
+        // Last: see `NetworkSource`.
+        cx.put(Source::Default.name(), said)?;
         Ok(Next::OnChange)
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use reconcile::{Controller, Cycle, Next, Ports};
 
 use crate::resources::address::AddressSpec;
-use crate::resources::link_config::{LinkConfig, LinkSpec};
+use crate::resources::link_config::{LinkConfig, LinkSpec, NetworkSource, Source};
 use crate::resources::resolver::{ResolverSpec, TimeServer};
 use crate::resources::route::RouteSpec;
 
@@ -19,6 +19,9 @@ const SERVERS: usize = 3;
 const SEARCH: usize = 6;
 /// For routes of a link no source gave a metric: what Linux uses for routes without one in IPv6.
 const METRIC: u32 = 1024;
+
+/// Everybody who has to report before anything is concluded.
+const SOURCES: [Source; 3] = [Source::Default, Source::Router, Source::Dhcp4];
 
 /// What comes out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -121,6 +124,7 @@ impl Controller for Merge {
 
     fn declare(ports: &mut Ports) {
         ports.watch::<LinkConfig>();
+        ports.watch::<NetworkSource>();
         ports.own::<LinkSpec>();
         ports.own::<AddressSpec>();
         ports.own::<RouteSpec>();
@@ -129,6 +133,11 @@ impl Controller for Merge {
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Self::Error> {
+        for source in SOURCES {
+            if cx.get::<NetworkSource>(source.name())?.is_none() {
+                return Ok(Next::Unready);
+            }
+        }
         let configs: Vec<LinkConfig> =
             cx.list::<LinkConfig>()?.into_iter().map(|object| (*object.value).clone()).collect();
         let merged = merge(&configs);
@@ -141,10 +150,11 @@ impl Controller for Merge {
         for route in merged.desired.routes {
             cx.put(route.id(), route)?;
         }
-        cx.put(ResolverSpec::ID, merged.resolver)?;
         for (address, server) in merged.time_servers {
             cx.put(address.to_string(), server)?;
         }
+        // Last: `apply` takes it as the sign that the other specs are complete.
+        cx.put(ResolverSpec::ID, merged.resolver)?;
         Ok(Next::OnChange)
     }
 }

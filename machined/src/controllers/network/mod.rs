@@ -1,4 +1,4 @@
-//! Links, addresses, routes, resolvers.
+//! Links, addresses, routes, resolvers: `config -> merge -> spec -> status`.
 //!
 //! ```text
 //!   kernel --status--> link, address, route
@@ -7,10 +7,68 @@
 //!   link-config --merge--> link-spec, address-spec, route-spec, resolver-spec, time-server
 //!   specs --apply--> kernel;  resolver-spec --resolver--> /run/stele/resolv.conf, resolver
 //! ```
+//! Without any configuration: every card is switched on, asks for an IPv4 lease and follows IPv6 router announcements;
+//! link-local IPv6 addresses stay the kernel's, so that the API is reachable without any server.
 
+pub mod apply;
 pub mod defaults;
+pub mod devices;
 pub mod dhcp4;
 pub mod kernel;
 pub mod merge;
 pub mod netlink;
 pub mod plan;
+pub mod resolver;
+pub mod router;
+pub mod status;
+
+use std::io;
+use std::path::Path;
+
+use reconcile::Runtime;
+
+use crate::events::Events;
+use crate::uptime;
+
+use self::dhcp4::lease::Leases;
+use self::dhcp4::wire::Sockets;
+use self::dhcp4::{Dhcp4, Setup};
+use self::kernel::Kernel;
+use self::kernel::listen::Listener;
+
+/// IPv4 keeps the other addresses of a network when the first one goes.
+const PROMOTE: [&str; 2] =
+    ["/proc/sys/net/ipv4/conf/all/promote_secondaries", "/proc/sys/net/ipv4/conf/default/promote_secondaries"];
+
+/// Adds the network's controllers. `run` is /run/stele; leases and what routers said are kept there.
+pub fn register(runtime: &mut Runtime, run: &Path, hostname: &str, events: &Events) -> io::Result<()> {
+    for path in PROMOTE {
+        if let Err(error) = std::fs::write(path, "1") {
+            tracing::warn!("network: cannot write {path}: {error}");
+        }
+    }
+    let setup = Setup {
+        leases: Leases::new(run.join("dhcp")),
+        hostname: hostname.to_owned(),
+        events: events.clone(),
+        now: uptime::now_ms,
+        random: || Box::new(random),
+    };
+    let devices = devices::Devices::new("/sys/class/net");
+    runtime
+        .register(status::Status::new(Kernel, Listener::state()?, devices, events.clone()))
+        .register(defaults::Defaults)
+        .register(router::Router::new(Listener::router()?, run.join("router.json")))
+        .register(Dhcp4::<Sockets>::new(setup))
+        .register(merge::Merge)
+        .register(apply::Apply::new(Kernel, events.clone()))
+        .register(resolver::Resolvers::new(run.join("resolv.conf")));
+    Ok(())
+}
+
+/// Never waits for entropy: transaction ids and jitter need not be secret.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::INSECURE);
+    u32::from_ne_bytes(bytes)
+}

@@ -75,9 +75,17 @@ fn satisfied(new: &RouteSpec, old: &RouteState) -> bool {
         && new.preferred_source.is_none_or(|source| old.preferred_source == Some(source))
 }
 
+/// Whether the link is there and on once the changes of links are made.
+fn will_be_up(link: &str, desired: &Desired, observed: &Observed) -> bool {
+    let found = observed.links.iter().find(|have| have.name == link);
+    found.is_some_and(|have| desired.links.get(link).map_or(have.up, |spec| spec.up))
+}
+
 fn remove_routes(desired: &Desired, observed: &Observed, changes: &mut Vec<Change>) {
     for old in observed.routes.iter().filter(|old| old.protocol == OURS) {
-        if !desired.routes.iter().any(|new| same_slot(new, old)) {
+        let wanted = desired.routes.iter().any(|new| same_slot(new, old));
+        // The kernel itself removes the routes of a link that is switched off.
+        if !wanted && will_be_up(&old.link, desired, observed) {
             changes.push(Change::RemoveRoute(old.clone()));
         }
     }
@@ -88,12 +96,8 @@ fn add_routes(desired: &Desired, observed: &Observed, changes: &mut Vec<Change>)
     let (on_link, by_gateway): (Vec<_>, Vec<_>) = desired.routes.iter().partition(|new| new.gateway.is_none());
     for new in on_link.into_iter().chain(by_gateway) {
         // A link that is off has no routes; switching it on brings the next cycle.
-        let ready = observed.links.iter().any(|link| link.name == new.link && link.up)
-            || desired
-                .links
-                .get(&new.link)
-                .is_some_and(|spec| spec.up && observed.links.iter().any(|link| link.name == new.link));
-        if !ready || observed.routes.iter().any(|old| satisfied(new, old)) {
+        let there = observed.routes.iter().any(|old| satisfied(new, old));
+        if there || !will_be_up(&new.link, desired, observed) {
             continue;
         }
         let replace = observed.routes.iter().any(|old| old.protocol == OURS && same_slot(new, old));

@@ -167,4 +167,4 @@ impl Reply {
 
 #[cfg(test)]
 #[path = "packet_tests.rs"]
-mod tests;
+pub(super) mod tests;

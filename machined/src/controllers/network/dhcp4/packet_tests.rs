@@ -26,6 +26,16 @@ fn reply(kind: u8, xid: u32, mac: [u8; 6], address: Ipv4Addr, options: &[(u8, &[
     packet
 }
 
+/// What a friendly server says to a packet of ours: an offer to a discover, an acknowledgement to a request.
+pub(crate) fn answer(packet: &[u8], address: Ipv4Addr, seconds: u32) -> Vec<u8> {
+    let ip = Ipv4Packet::new_checked(packet).unwrap();
+    let dhcp = DhcpPacket::new_checked(UdpPacket::new_checked(ip.payload()).unwrap().payload()).unwrap();
+    let discover = dhcp.options().any(|option| option.kind == 53 && option.data == [1]);
+    let options: [(u8, &[u8]); 3] = [(1, &[255, 255, 255, 0]), (51, &seconds.to_be_bytes()), (54, &[10, 0, 2, 2])];
+    let kind = if discover { 2 } else { 5 };
+    reply(kind, dhcp.transaction_id(), dhcp.client_hardware_address().0, address, &options)
+}
+
 #[test]
 fn a_discover_is_a_valid_packet() {
     let request = Request {

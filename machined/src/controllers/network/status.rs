@@ -1,0 +1,152 @@
+//! What the kernel has, as resources. Reads everything whenever the kernel says that something changed.
+
+use std::collections::BTreeMap;
+
+use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+
+use crate::events::Events;
+use crate::resources::address::{Address, AddressOrigin};
+use crate::resources::link::{Link, LinkKind};
+use crate::resources::route::{Route, RouteOrigin};
+
+use super::devices::Devices;
+use super::netlink::{AddressState, Changes, Error, LinkState, Netlink, OURS, RouteState};
+
+/// IFAPROT_KERNEL_LO, IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL (linux/if_addr.h).
+const ADDRESS_LOOPBACK: u8 = 1;
+const ADDRESS_ROUTER: u8 = 2;
+const ADDRESS_LINK_LOCAL: u8 = 3;
+/// RTPROT_KERNEL, RTPROT_RA (linux/rtnetlink.h).
+const ROUTE_KERNEL: u8 = 2;
+const ROUTE_ROUTER: u8 = 9;
+
+/// Why the state is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The kernel did not answer.
+    #[error(transparent)]
+    Netlink(#[from] Error),
+    /// The store refused.
+    #[error(transparent)]
+    Cycle(#[from] CycleError),
+}
+
+/// `network/status`.
+pub struct Status<N, C> {
+    netlink: N,
+    changes: C,
+    devices: Devices,
+    events: Events,
+    /// Carrier of the physical links at the last look, to tell people what changed.
+    carriers: BTreeMap<String, bool>,
+}
+
+impl<N: Netlink, C: Changes> Status<N, C> {
+    /// `changes` must already listen: what happens between its start and the first look is then seen.
+    pub fn new(netlink: N, changes: C, devices: Devices, events: Events) -> Self {
+        Self { netlink, changes, devices, events, carriers: BTreeMap::new() }
+    }
+
+    fn tell(&mut self, links: &[LinkState]) {
+        let physical = links.iter().filter(|link| link.kind == LinkKind::Physical);
+        let carriers: BTreeMap<String, bool> = physical.map(|link| (link.name.clone(), link.carrier)).collect();
+        for (name, carrier) in &carriers {
+            match (self.carriers.get(name), carrier) {
+                (Some(false) | None, true) => self.events.info("network", format!("{name} has carrier")),
+                (Some(true), false) => self.events.warn("network", format!("{name} lost its carrier")),
+                _ => {}
+            }
+        }
+        for name in self.carriers.keys().filter(|name| !carriers.contains_key(*name)) {
+            self.events.warn("network", format!("{name} is gone"));
+        }
+        self.carriers = carriers;
+    }
+}
+
+fn link(state: &LinkState, all: &[LinkState], devices: &Devices) -> Link {
+    let device = devices.look(&state.name);
+    let controller = state.controller.and_then(|index| all.iter().find(|link| link.index == index));
+    Link {
+        index: state.index,
+        kind: state.kind,
+        virtual_kind: state.virtual_kind.clone(),
+        mac: state.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
+        mtu: state.mtu,
+        up: state.up,
+        carrier: state.carrier,
+        oper_state: state.oper_state,
+        controller: controller.map(|link| link.name.clone()),
+        driver: device.driver,
+        bus_path: device.bus_path,
+        speed_mbps: device.speed_mbps,
+    }
+}
+
+fn address(state: &AddressState) -> Address {
+    Address {
+        link: state.link.clone(),
+        address: state.address,
+        scope: state.scope,
+        origin: match state.protocol {
+            OURS => AddressOrigin::Stele,
+            ADDRESS_ROUTER => AddressOrigin::Router,
+            ADDRESS_LOOPBACK | ADDRESS_LINK_LOCAL => AddressOrigin::Kernel,
+            _ => AddressOrigin::Other,
+        },
+        tentative: state.tentative,
+        deprecated: state.deprecated,
+    }
+}
+
+fn route(state: &RouteState) -> Route {
+    Route {
+        link: state.link.clone(),
+        destination: state.destination,
+        gateway: state.gateway,
+        preferred_source: state.preferred_source,
+        metric: state.metric,
+        origin: match state.protocol {
+            OURS => RouteOrigin::Stele,
+            ROUTE_ROUTER => RouteOrigin::Router,
+            ROUTE_KERNEL => RouteOrigin::Kernel,
+            _ => RouteOrigin::Other,
+        },
+    }
+}
+
+impl<N: Netlink, C: Changes> Controller for Status<N, C> {
+    const NAME: &'static str = "network/status";
+    type Error = Failure;
+
+    fn declare(ports: &mut Ports) {
+        ports.own::<Link>();
+        ports.own::<Address>();
+        ports.own::<Route>();
+    }
+
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Failure> {
+        let observed = self.netlink.observe().await?;
+        self.tell(&observed.links);
+        for state in &observed.links {
+            cx.put(&state.name, link(state, &observed.links, &self.devices))?;
+        }
+        for state in &observed.addresses {
+            cx.put(format!("{}/{}", state.link, state.address), address(state))?;
+        }
+        // The first of several with one id (they differ in what is not shown), so that a cycle without news changes nothing.
+        let mut routes = BTreeMap::new();
+        for state in &observed.routes {
+            let route = route(state);
+            routes.entry(route.id()).or_insert(route);
+        }
+        for (id, route) in routes {
+            cx.put(id, route)?;
+        }
+        Ok(Next::OnChange)
+    }
+
+    async fn wake(&mut self) {
+        self.changes.changed().await;
+    }
+}
