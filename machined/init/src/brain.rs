@@ -43,6 +43,7 @@ pub(crate) struct Life {
     pub(crate) deaf: bool,
     born: Instant,
     heard: Instant,
+    checked: Instant,
     killed: bool,
 }
 
@@ -79,8 +80,16 @@ impl Brain {
         match spawn(config, output) {
             Ok((pid, link)) => {
                 let outbox = Outbox::default();
-                self.state =
-                    State::Running(Life { pid, link, outbox, deaf: false, born: now, heard: now, killed: false });
+                self.state = State::Running(Life {
+                    pid,
+                    link,
+                    outbox,
+                    deaf: false,
+                    born: now,
+                    heard: now,
+                    checked: now,
+                    killed: false,
+                });
             }
             Err(e) => {
                 let pause = self.backoff.after(Duration::ZERO, &config.timings);
@@ -93,7 +102,13 @@ impl Brain {
     /// Kills a machined that was silent for too long; it is reaped like any other.
     pub(crate) fn check(&mut self, config: &Config, console: &mut Console, now: Instant) {
         let State::Running(life) = &mut self.state else { return };
-        if life.killed || now < life.heard + config.timings.heartbeat {
+        let limit = config.timings.heartbeat;
+        // When PID 1 itself did not run (a paused virtual machine), machined could not either: it gets its time again.
+        if now > life.checked + limit / 2 {
+            life.heard = now;
+        }
+        life.checked = now;
+        if life.killed || now < life.heard + limit {
             return;
         }
         let silent = (now - life.heard).as_secs();
@@ -120,7 +135,11 @@ impl Brain {
         match &self.state {
             State::Gone { due } => Some(*due),
             State::Running(life) if life.killed => None,
-            State::Running(life) => Some(life.heard + config.timings.heartbeat),
+            // Often enough to tell a silent machined from a machine that stood still.
+            State::Running(life) => {
+                let limit = config.timings.heartbeat;
+                Some((life.heard + limit).min(life.checked + limit / 4))
+            }
         }
     }
 }

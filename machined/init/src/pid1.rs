@@ -14,6 +14,9 @@ use sys::link::{Action, Cause};
 use sys::process::{Children, Signal};
 use sys::signal::SignalFd;
 
+/// Children reaped in one turn, so that a storm of orphans cannot hold PID 1.
+const REAPED: u32 = 256;
+
 /// All of PID 1's state; made once, of constant size.
 #[derive(Debug)]
 pub struct Pid1 {
@@ -27,6 +30,8 @@ pub struct Pid1 {
     output: Output,
     stopping: Option<Stopping>,
     drain_due: Option<Instant>,
+    /// More children have ended than one turn takes.
+    unreaped: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +60,7 @@ impl Pid1 {
             statuses: Statuses::new(),
             stopping: None,
             drain_due: None,
+            unreaped: false,
             config,
             console,
             signals,
@@ -101,7 +107,7 @@ impl Pid1 {
         let now = Instant::now();
         let deadlines =
             [self.brain.due(&self.config), self.drain_due, self.feeder.due(), self.stopping.map(|s| s.deadline)];
-        let next = deadlines.into_iter().flatten().min();
+        let next = if self.unreaped { Some(now) } else { deadlines.into_iter().flatten().min() };
         let patience = next.map(|at| timespec(at.saturating_duration_since(now)));
         let link = match &self.brain.state {
             State::Running(life) if !life.deaf => Some(life),
@@ -155,7 +161,13 @@ impl Pid1 {
     /// requests between the look and the record never misses one.
     fn reap(&mut self, now: Instant) -> Option<Action> {
         let mut told = None;
-        while let Ok(Children::Ended(ended)) = sys::process::peek() {
+        self.unreaped = false;
+        for turn in 0.. {
+            let Ok(Children::Ended(ended)) = sys::process::peek() else { break };
+            if turn == REAPED {
+                self.unreaped = true;
+                break;
+            }
             let machined = self.brain.life().is_some_and(|life| life.pid == ended.pid);
             told = told.or(if machined { self.hear_out(now) } else { self.converse(now) });
             self.statuses.ended(ended.pid, ended.status);

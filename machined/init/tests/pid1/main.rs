@@ -170,3 +170,23 @@ fn output_of_machined_is_relayed() {
     machine.shows("as told");
     machine.brain().fetch();
 }
+
+/// More orphans than one turn reaps, while heartbeats go on; and none is left.
+#[test]
+fn a_storm_of_orphans_is_reaped() {
+    let Some(machine) = Machine::start() else { return };
+    let mut first = machine.brain();
+    first.fetch();
+    first.order("orphan i=0; while [ $i -lt 1500 ]; do (sleep 0.3 &) ; i=$((i+1)); done");
+    first.expect("ok orphan");
+    pause(Duration::from_secs(3));
+    first.order("run n=$(grep -l '^State:.Z' /proc/[0-9]*/status | wc -l); exit $((n > 1))");
+    let pid = first.pid();
+    pause(Duration::from_secs(1));
+    first.order("exit");
+    let mut second = machine.brain();
+    let told = second.fetch();
+    // One zombie is allowed: the first order's shell, whose parent machined is.
+    assert!(told.contains(&format!("Status {{ pid: Pid({pid}), status: Exited(0) }}")), "{told:?}");
+    assert!(told.last().unwrap().contains("generation: 2"), "{told:?}");
+}
