@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use crate::meta;
+use crate::{meta, trace};
 
 /// Who this machine is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,13 +106,13 @@ impl Keeper {
                 let machine = named(id, mine.boot_id);
                 self.now.send_replace(machine.clone());
                 if let Err(error) = self.save() {
-                    tracing::warn!("{}", meta::chain(&error));
+                    tracing::warn!("{}", trace::chain(&error));
                 }
                 changed(&machine);
             }
             None => {
                 if let Err(error) = meta.update(|record| record.machine_id = Some(mine.machine_id)).await {
-                    tracing::warn!("the machine id is not kept: {}", meta::chain(&error));
+                    tracing::warn!("the machine id is not kept: {}", trace::chain(&error));
                 }
             }
         }

@@ -4,6 +4,8 @@
 //! complete record. Without a META the record lives in memory and everybody can ask why. The disk controller attaches
 //! META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
 
+pub(crate) use crate::trace::chain;
+
 mod record;
 mod ring;
 #[cfg(test)]
@@ -173,16 +175,4 @@ impl Inner {
         volume::blocking(move || volume.save(&record)).await?;
         Ok(Saved::Disk)
     }
-}
-
-/// An error with its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,2 +1,89 @@
 //! The end of machined as a straight line: each phase has a deadline and then force. `boot` calls it once somebody asked
 //! for a stop.
+//!
+//! The API goes last, so that who watches sees each step. If machined dies in here, init finishes the stop; if it takes
+//! more than 90 s in all, too.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reconcile::{Problems, Stopped};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::events::Events;
+use crate::link::{self, Link};
+use crate::{meta, services, stop, trace};
+
+/// For all services together: what a service is granted is in its declaration, and init's patience is 90 s.
+const SERVICES: Duration = Duration::from_secs(60);
+/// For the controllers: the runtime cuts them off after five.
+const CONTROLLERS: Duration = Duration::from_secs(6);
+/// For a write to META: a disk that takes longer is dead.
+const META: Duration = Duration::from_secs(5);
+/// For who watches to hear the last step before the connection ends.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The service through which the API is reached: stopped last, by init.
+const GATEWAY: &str = "gateway";
+
+/// What there is to stop.
+#[derive(Debug)]
+pub struct Shutdown {
+    /// To init.
+    pub link: Link,
+    /// Where the steps are shown.
+    pub stop: stop::Handle,
+    /// The services.
+    pub services: services::Handle,
+    /// Keeps the cause for the next boot.
+    pub meta: meta::Handle,
+    /// The log for people.
+    pub events: Events,
+    /// Ends the controllers.
+    pub quit: oneshot::Sender<()>,
+    /// How they ended.
+    pub controllers: oneshot::Receiver<Result<Stopped, Problems>>,
+}
+
+/// Stops everything and hands over to init. Returns only when init cannot be told.
+pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link::Error> {
+    let Shutdown { link, stop, services, meta, events, quit, controllers } = all;
+    let action = request.action.into();
+    // From here on init finishes the job if we do not.
+    link.stopping(action).await?;
+    events.info("machined", format!("stopping ({action}): {}", request.cause));
+
+    stop.step("writing down why");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let word = match request.action {
+        stop::Action::Reboot => "reboot",
+        stop::Action::PowerOff => "power-off",
+        stop::Action::Halt => "halt",
+    };
+    let note = meta::Stop { action: word.into(), cause: request.cause.clone(), time_unix: now };
+    match timeout(META, meta.stopping(note)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("the cause of the stop is not kept: {}", trace::chain(&error)),
+        Err(_) => tracing::warn!("the cause of the stop is not kept: META takes too long"),
+    }
+
+    match timeout(SERVICES, services.stop_all(&stop, GATEWAY)).await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => tracing::warn!("not stopped in time, init kills them: {}", left.join(", ")),
+        Err(_) => tracing::warn!("the services take too long, init kills them"),
+    }
+
+    stop.step("stopping the controllers");
+    // They are gone already if the receiver is.
+    let _ = quit.send(());
+    match timeout(CONTROLLERS, controllers).await {
+        Ok(Ok(Ok(stopped))) if stopped.cut.is_empty() => {}
+        other => tracing::warn!("controllers were cut off: {other:?}"),
+    }
+
+    stop.step("handing over to init");
+    tokio::time::sleep(LAST_WORDS).await;
+    link.stop(action).await?;
+    // init kills us.
+    std::future::pending().await
+}

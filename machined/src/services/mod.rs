@@ -31,6 +31,7 @@ pub use context::Context;
 use unit::{Command, Unit};
 
 use crate::link::{self, Kept};
+use crate::trace::chain;
 use crate::{logs, stop};
 
 /// Where things are.
@@ -120,7 +121,7 @@ pub async fn build(context: Context, kept: &mut Kept) -> Result<(Handle, Supervi
                 handles.insert(name, (unit.service.clone(), send));
                 units.push((unit, receive));
             }
-            Err(error) => context.broken(&name, &unit::chain(&error)),
+            Err(error) => context.broken(&name, &chain(&error)),
         }
     }
     Ok((Handle { units: Arc::new(handles) }, Supervisor { units }))
@@ -157,11 +158,12 @@ impl Handle {
         self.ask(name, Command::Stop).await
     }
 
-    /// Stops all services, who needs others first; each round has its deadline, then the next one begins. Services that
-    /// could not be stopped are returned: init kills what is left.
-    pub async fn stop_all(&self, stop: &stop::Handle) -> Vec<String> {
+    /// Stops all services but one, who needs others first; each round has its deadline, then the next one begins. Services
+    /// that could not be stopped are returned: init kills what is left.
+    pub async fn stop_all(&self, stop: &stop::Handle, but: &str) -> Vec<String> {
         let mut left = Vec::new();
-        for round in order::stop(self.units.values().map(|(service, _)| service)) {
+        let services = self.units.values().map(|(service, _)| service).filter(|service| service.name != but);
+        for round in order::stop(services) {
             stop.step(format!("stopping {}", round.join(", ")));
             let within = round.iter().filter_map(|n| self.units.get(n)).map(|(s, _)| s.stop.within.0).max();
             // Asked, then killed, then given a moment to be seen as gone.

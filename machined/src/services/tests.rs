@@ -138,7 +138,7 @@ async fn one_that_ignores_the_signal_is_killed_and_one_that_is_late_is_ended() {
     assert_eq!(service.last_end.as_deref(), Some("was not ready in time"));
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stop = stop::Handle::new();
-    assert!(run.handle.stop_all(&stop).await.is_empty());
+    assert!(run.handle.stop_all(&stop, "gateway").await.is_empty());
     run.state("deaf", State::Stopped).await;
 }
 

@@ -26,6 +26,7 @@ use crate::link::{Kept, Link};
 use crate::logs;
 use crate::resources::service as resource;
 use crate::resources::service::State;
+use crate::trace::chain;
 
 /// How often its memory is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -384,16 +385,4 @@ fn signal(signal: Signal) -> process::Signal {
         Signal::Usr2 => process::Signal::USR2,
         Signal::Kill => process::Signal::KILL,
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,1 +1,0 @@
-//! What the parts of machined are given: handles, each cheap to clone.
