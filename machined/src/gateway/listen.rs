@@ -41,7 +41,8 @@ pub async fn listen(listener: TcpListener, limits: Limits, terms: watch::Receive
                     match seats.take(address.ip()) {
                         Err(full) => report::say(format_args!("{address}: refused: {full}")),
                         Ok(seat) => {
-                            let session = Session { address, seat, shaking, terms: terms.clone(), api: api.clone() };
+                            let (terms, api, within) = (terms.clone(), api.clone(), limits.handshake);
+                            let session = Session { address, seat, shaking, terms, api, within };
                             sessions.spawn_local(serve(session, tcp));
                         }
                     }

@@ -10,7 +10,7 @@
 //! machined --/run/stele/gateway.sock--> follow
 //! ```
 
-use std::{io, path::Path, rc::Rc, sync::Arc};
+use std::{io, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::LocalSet};
 
@@ -34,8 +34,8 @@ pub const API_SOCKET: &str = "/run/stele/api.sock";
 /// Where machined hands out the keys, for the gateway's uid alone.
 pub const KEYS_SOCKET: &str = "/run/stele/gateway.sock";
 
-/// Limits of the product; what they cost is in `seats`.
-pub const LIMITS: Limits = Limits { total: 10_000, each: 256, shaking: 32 };
+/// Limits of the product; what they cost is in `seats`. A handshake of ten seconds is ten slow round trips.
+pub const LIMITS: Limits = Limits { total: 10_000, each: 256, shaking: 32, handshake: Duration::from_secs(10) };
 
 /// What the gateway is given.
 #[derive(Debug)]
@@ -78,3 +78,6 @@ async fn pass_on(mut keys: watch::Receiver<Option<Arc<tls::Terms>>>, terms: watc
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
+    time::Duration,
 };
 
 /// The limits.
@@ -19,6 +20,8 @@ pub struct Limits {
     pub each: usize,
     /// Of those, how many may be in the handshake: less than all handshakes, so that one address cannot take every place.
     pub shaking: usize,
+    /// How long the handshake and the first byte after it may take.
+    pub handshake: Duration,
 }
 
 /// Why there is no seat.
@@ -136,7 +139,7 @@ fn key(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { total: 4, each: 3, shaking: 2 };
+    const LIMITS: Limits = Limits { total: 4, each: 3, shaking: 2, handshake: Duration::ZERO };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -22,9 +22,6 @@ use super::{
     wire,
 };
 
-/// For the TLS handshake and the first byte after it: ten slow round trips.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
 /// For machined to make room in its queue.
 const UPSTREAM: Duration = Duration::from_secs(5);
 
@@ -38,8 +35,8 @@ const GONE: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// Slow, or not a client.
-    #[error("no handshake and first byte within {} s", HANDSHAKE.as_secs())]
-    Slow,
+    #[error("no handshake and first byte within {0:?}")]
+    Slow(Duration),
     /// TLS failed.
     #[error("the handshake failed")]
     Handshake(#[source] io::Error),
@@ -73,16 +70,18 @@ pub(super) struct Session {
     pub(super) terms: watch::Receiver<Arc<Terms>>,
     /// Where machined listens.
     pub(super) api: Rc<Path>,
+    /// For the handshake and the first byte.
+    pub(super) within: Duration,
 }
 
 impl Session {
     /// Serves the client to its end.
     pub(super) async fn run(self, tcp: TcpStream) -> Result<(), Error> {
-        let Self { address, mut seat, shaking, mut terms, api } = self;
+        let Self { address, mut seat, shaking, mut terms, api, within } = self;
         let ours = terms.borrow_and_update().clone();
         watch_over(&tcp).map_err(Error::Broken)?;
-        let shake = Box::pin(timeout(HANDSHAKE, shake(tcp, &ours)));
-        let (mut client, first) = shake.await.map_err(|_| Error::Slow)??;
+        let shake = Box::pin(timeout(within, shake(tcp, &ours)));
+        let (mut client, first) = shake.await.map_err(|_| Error::Slow(within))??;
         drop(shaking);
         seat.settle();
         let certificate = certificate(&client)?;

@@ -1,0 +1,93 @@
+//! The API without a node: machined's server over a small store, for trying clients and for measuring.
+//!
+//! `cargo run -p machined --example api -- DIR` listens on `DIR/api.sock` and `DIR/gateway.sock` for a gateway of the same
+//! uid and prints the fingerprint. Start the gateway beside it, with its listening socket as descriptor 3:
+//! `STELE_API_SOCKET=DIR/api.sock STELE_KEYS_SOCKET=DIR/gateway.sock gateway 3<LISTENER`. It stops when a client asks for
+//! a reboot or shutdown.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use machined::{
+    logs::Logs,
+    meta,
+    pki::{file::File, keep},
+    resources::{Condition, Machine, machine::Phase},
+    server::{self, About, Parts, Sockets, ready, sockets},
+    stop,
+};
+use reconcile::{Runtime, Store};
+use tokio::sync::watch;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let dir = PathBuf::from(std::env::args().nth(1).context("usage: api DIR")?);
+    std::fs::create_dir_all(&dir)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+
+    let store = Store::new();
+    store.writer::<Machine>("example")?.put(Machine::ID, status(&boot_id));
+    let conditions = store.shared_writer::<Condition>("example")?;
+    conditions.put("example", Condition::met("this is not a node"))?;
+    let logs = Logs::new(dir.join("logs"), &boot_id);
+    logs.log("example")?.append(b"first line\nsecond line\n")?;
+
+    let meta = meta::Handle::new(&boot_id);
+    meta.detach("this is not a node").await;
+    let identity_file = File::new(dir.join("identity"));
+    let identity = Arc::new(keep::find(&identity_file, &meta).await?);
+    println!("fingerprint {}", identity.fingerprint_hex());
+    let (shown, identity) = watch::channel(identity);
+
+    let uid = rustix::process::getuid().as_raw();
+    let sockets = Sockets {
+        api: sockets::open(&dir.join("api.sock"), uid, None)?,
+        keys: sockets::open(&dir.join("gateway.sock"), uid, None)?,
+        gateway: uid,
+    };
+    let runtime = Runtime::new(store.clone());
+    let stop = stop::Handle::new();
+    let about =
+        About { version: env!("CARGO_PKG_VERSION").into(), boot_id, hostname: "example".into(), ..About::default() };
+    let parts = Parts {
+        about,
+        store: store.clone(),
+        stop: stop.clone(),
+        logs,
+        graph: runtime.graph(),
+        controllers: runtime.status(),
+        identity: identity.clone(),
+    };
+    let server = server::build(parts, sockets)?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| api::PORT.to_string());
+    let endpoint = format!("127.0.0.1:{port}").parse()?;
+    let probe = ready::Probe::new(&store, endpoint, identity, server.delivered())?;
+    tokio::select! {
+        () = server.run() => {}
+        () = probe.run(|stamp| println!("ready {stamp:?}")) => {}
+        () = keep::follow(&shown, &identity_file, &meta) => {}
+        request = stop.requested() => {
+            println!("stop: {}", request.cause);
+            // So that clients see NOT_SERVING and the phase.
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        }
+    }
+    Ok(())
+}
+
+fn status(boot_id: &str) -> Machine {
+    Machine {
+        phase: Phase::Maintenance,
+        unmet: vec!["there is no configuration".into()],
+        waits: vec![],
+        step: String::new(),
+        cause: String::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        machine_id: String::new(),
+        boot_id: boot_id.into(),
+        hostname: "example".into(),
+        fingerprint: String::new(),
+        addresses: vec![],
+    }
+}
