@@ -1,1 +1,299 @@
 //! The whole path in one process: a client over pinned TLS, the gateway, machined's server.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use api::{
+    connect::{Connector, Pin},
+    fingerprint::Fingerprint,
+    v1::{
+        self, diagnostics_client::DiagnosticsClient, log_client::LogClient, machine_client::MachineClient,
+        resource_client::ResourceClient, watch_event::Kind,
+    },
+};
+use tokio::{task::AbortHandle, time::timeout};
+use tokio_stream::StreamExt;
+use tonic::{Code, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt;
+
+use super::*;
+use crate::{
+    gateway,
+    resources::{Condition, Machine, machine::Phase},
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct Node {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+    store: Store,
+    stop: stop::Handle,
+    shown: watch::Sender<Arc<Identity>>,
+    api: StdListener,
+    running: Option<AbortHandle>,
+    tasks: JoinSet<()>,
+}
+
+fn uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+async fn node() -> Node {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = sockets::open(&folder.path().join("api"), uid(), None).unwrap();
+    let (shown, _) = watch::channel(Arc::new(Identity::make().unwrap()));
+    let (store, stop) = (Store::new(), stop::Handle::new());
+    store.register::<Machine>();
+    let mut node = Node { folder, address, store, stop, shown, api, running: None, tasks: JoinSet::new() };
+    let (api, keys) = (node.path("api"), node.path("keys"));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let start = gateway::Start { listener, api: &api, keys: &keys, limits: gateway::LIMITS };
+        runtime.block_on(gateway::serve(start, || ())).unwrap();
+    });
+    node.start().await;
+    node
+}
+
+impl Node {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What boot does: the API's socket comes from init's store.
+    async fn start(&mut self) {
+        let sockets = Sockets {
+            api: sockets::open(&self.path("api"), uid(), Some(self.api.try_clone().unwrap().into())).unwrap(),
+            keys: sockets::open(&self.path("keys"), uid(), None).unwrap(),
+            gateway: uid(),
+        };
+        let logs = Logs::new(self.path("logs"), "boot");
+        logs.log("fixture").unwrap().append(b"one\ntwo\nthree\n").unwrap();
+        let runtime = reconcile::Runtime::new(self.store.clone());
+        let parts = Parts {
+            about: About { version: "1.2.3".into(), boot_id: "this boot".into(), ..About::default() },
+            store: self.store.clone(),
+            stop: self.stop.clone(),
+            logs,
+            graph: runtime.graph(),
+            controllers: runtime.status(),
+            identity: self.shown.subscribe(),
+        };
+        let server = build(parts, sockets).unwrap();
+        let mut delivered = server.delivered();
+        self.running = Some(self.tasks.spawn(server.run()));
+        timeout(SOON, delivered.wait_for(|now| now.connected)).await.unwrap().unwrap();
+    }
+
+    async fn kill(&mut self) {
+        self.running.take().unwrap().abort();
+        self.tasks.join_next().await;
+    }
+
+    async fn connect(&self) -> Channel {
+        let fingerprint = Fingerprint::of_der(&self.shown.borrow().certificate);
+        let endpoint = self.address.to_string().parse().unwrap();
+        Connector::new(endpoint, Pin::Exact(vec![fingerprint])).connect().await.unwrap()
+    }
+}
+
+fn machine(phase: Phase, unmet: &[&str]) -> Machine {
+    Machine {
+        phase,
+        unmet: unmet.iter().map(|&text| text.to_owned()).collect(),
+        waits: vec![],
+        step: String::new(),
+        cause: String::new(),
+        version: String::new(),
+        machine_id: String::new(),
+        boot_id: String::new(),
+        hostname: String::new(),
+        fingerprint: String::new(),
+        addresses: vec![],
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_client_asks_everything() {
+    let node = node().await;
+    let channel = node.connect().await;
+    let version = MachineClient::new(channel.clone()).version(v1::VersionRequest {}).await.unwrap().into_inner();
+    assert_eq!((version.version.as_str(), version.boot_id.as_str()), ("1.2.3", "this boot"));
+    assert!(!version.kernel.is_empty());
+
+    let mut resources = ResourceClient::new(channel.clone());
+    let types = resources.types(v1::TypesRequest {}).await.unwrap().into_inner().types;
+    let machine_type = types.iter().find(|info| info.name == "machine").unwrap();
+    assert!(machine_type.schema.contains("\"phase\"") && !machine_type.columns.is_empty());
+
+    let logs = v1::ServiceLogRequest { service: "fixture".into(), tail: Some(2), ..Default::default() };
+    let mut chunks = LogClient::new(channel.clone()).service(logs).await.unwrap().into_inner();
+    let chunk = chunks.next().await.unwrap().unwrap();
+    assert_eq!(chunk.lines.iter().map(|line| line.text.as_slice()).collect::<Vec<_>>(), [b"two".as_slice(), b"three"]);
+    assert!(chunks.next().await.is_none());
+
+    let diagnostics = DiagnosticsClient::new(channel.clone()).controllers(v1::ControllersRequest {}).await.unwrap();
+    assert!(diagnostics.into_inner().dot.starts_with("digraph"));
+
+    for service in health::SERVICES {
+        let request = HealthCheckRequest { service: service.into() };
+        let answer = HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status, 1, "{service:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_what_would_be_right() {
+    let node = node().await;
+    node.store.writer::<Machine>("test").unwrap().put(Machine::ID, machine(Phase::Booting, &[]));
+    let mut resources = ResourceClient::new(node.connect().await);
+    let get = |of: &str, id: &str| v1::GetRequest { r#type: of.into(), id: id.into() };
+    for alias in ["machine", "machines", "status"] {
+        assert_eq!(resources.get(get(alias, "machine")).await.unwrap().into_inner().r#type, "machine");
+    }
+    let cases = [
+        (get("machin", "x"), "did you mean machines", "UNKNOWN_TYPE"),
+        (get("zzz", "x"), "no resource type \"zzz\"", "UNKNOWN_TYPE"),
+        (get("machine", "x"), "there is machine", "UNKNOWN_RESOURCE"),
+    ];
+    for (request, says, reason) in cases {
+        let status = resources.get(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        assert!(status.message().contains(says), "{}", status.message());
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.reason, reason);
+        assert!(!info.metadata["remedy"].is_empty());
+    }
+    let logs = v1::ServiceLogRequest { service: "nobody".into(), ..Default::default() };
+    let status = LogClient::new(node.connect().await).service(logs).await.unwrap_err();
+    assert!(status.message().contains("there are: fixture"), "{}", status.message());
+    let large = v1::GetRequest { r#type: "x".repeat(100_000), id: String::new() };
+    assert_eq!(resources.get(large).await.unwrap_err().code(), Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn a_watch_tells_all_and_then_each_change() {
+    let node = node().await;
+    let conditions = node.store.shared_writer::<Condition>("test").unwrap();
+    conditions.put("a", Condition::met("so")).unwrap();
+    conditions.put("b", Condition::met("so")).unwrap();
+    let request = v1::WatchRequest { r#type: "conditions".into(), id: "a".into(), ..Default::default() };
+    let mut watch = ResourceClient::new(node.connect().await).watch(request).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(watch.next().await.unwrap().unwrap());
+    }
+    conditions.put("b", Condition::unmet("not for us")).unwrap();
+    conditions.put("a", Condition::unmet("now not")).unwrap();
+    let change = watch.next().await.unwrap().unwrap();
+    assert_eq!(seen.iter().map(|e| e.kind()).collect::<Vec<_>>(), [Kind::Reset, Kind::Put, Kind::Synced]);
+    assert_eq!(change.kind(), Kind::Put);
+    assert!(change.object.unwrap().value.contains("now not"));
+    // Another client goes on where this one was.
+    conditions.remove("a").unwrap();
+    let request = v1::WatchRequest { r#type: "condition".into(), id: String::new(), bookmark: change.bookmark };
+    let mut again = ResourceClient::new(node.connect().await).watch(request).await.unwrap().into_inner();
+    let kinds = [again.next().await.unwrap().unwrap().kind(), again.next().await.unwrap().unwrap().kind()];
+    assert_eq!(kinds, [Kind::Deleted, Kind::Synced]);
+}
+
+#[tokio::test]
+async fn a_reboot_is_answered_then_done_and_seen() {
+    let node = node().await;
+    let writer = node.store.writer::<Machine>("test").unwrap();
+    let mut client = MachineClient::new(node.connect().await);
+    let until = v1::Phase::Stopping.into();
+    let mut phases = client.watch_phase(v1::WatchPhaseRequest { until }).await.unwrap().into_inner();
+    assert_eq!(phases.next().await.unwrap().unwrap().phase(), v1::Phase::Booting);
+    writer.put(Machine::ID, machine(Phase::Maintenance, &["no configuration"]));
+    let status = phases.next().await.unwrap().unwrap();
+    assert_eq!((status.phase(), status.unmet), (v1::Phase::Maintenance, vec!["no configuration".to_owned()]));
+
+    let reason = "a\nreason".to_owned();
+    let answer = client.reboot(v1::RebootRequest { reason: reason.clone() }).await.unwrap().into_inner();
+    assert_eq!(answer.boot_id, "this boot");
+    let request = timeout(SOON, node.stop.requested()).await.unwrap();
+    assert_eq!(request.cause, "reboot by 127.0.0.1: a reason");
+    let last = phases.next().await.unwrap().unwrap();
+    assert_eq!((last.phase(), last.boot_id.as_str()), (v1::Phase::Stopping, "this boot"));
+    assert!(phases.next().await.is_none(), "`until` was reached");
+
+    client.reboot(v1::RebootRequest { reason }).await.expect("what happens anyway is granted");
+    let refused = client.shutdown(v1::ShutdownRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("reboot by 127.0.0.1"), "{}", refused.message());
+    let mut health = HealthClient::new(node.connect().await);
+    let not_serving = async {
+        while health.check(HealthCheckRequest::default()).await.unwrap().into_inner().status != 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, not_serving).await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_wait_for_the_next_machined() {
+    let mut node = node().await;
+    let channel = node.connect().await;
+    MachineClient::new(channel.clone()).version(v1::VersionRequest {}).await.unwrap();
+    node.kill().await;
+    // The gateway kept keys and socket: the handshake succeeds, the call waits in the queue.
+    let late = node.connect().await;
+    let ask = async {
+        let mut client = MachineClient::new(late);
+        client.version(v1::VersionRequest {}).await
+    };
+    let (answer, ()) = tokio::join!(ask, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        node.start().await;
+    });
+    assert_eq!(answer.unwrap().into_inner().version, "1.2.3");
+}
+
+#[tokio::test]
+async fn a_new_identity_is_shown_at_once() {
+    let node = node().await;
+    let before = node.connect().await;
+    node.shown.send_replace(Arc::new(Identity::make().unwrap()));
+    let retry = async {
+        loop {
+            let fingerprint = Fingerprint::of_der(&node.shown.borrow().certificate);
+            let endpoint = node.address.to_string().parse().unwrap();
+            if Connector::new(endpoint, Pin::Exact(vec![fingerprint])).connect().await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, retry).await.unwrap();
+    MachineClient::new(before).version(v1::VersionRequest {}).await.expect("open connections go on");
+}
+
+#[tokio::test]
+async fn readiness_follows_the_gateway() {
+    let node = node().await;
+    let (stamps, mut stamped) = mpsc::unbounded_channel();
+    let (told, delivered) = watch::channel(keys::Delivered { connected: true, sets: 1 });
+    let endpoint = node.address.to_string().parse().unwrap();
+    let probe = ready::Probe::new(&node.store, endpoint, node.shown.subscribe(), delivered).unwrap();
+    let met = || node.store.get::<Condition>("api").is_some_and(|object| object.value.met);
+    assert!(!met());
+    assert_eq!(node.store.list::<crate::resources::Wait>().len(), 1);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(probe.run(move |stamp| stamps.send(stamp).unwrap()));
+    assert!(timeout(SOON, stamped.recv()).await.unwrap().unwrap().uptime_ns > 0);
+    let until = |wanted: bool| async move {
+        while met() != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, until(true)).await.unwrap();
+    assert!(node.store.list::<crate::resources::Wait>().is_empty());
+    told.send_replace(keys::Delivered { connected: false, sets: 1 });
+    timeout(SOON, until(false)).await.unwrap();
+    told.send_replace(keys::Delivered { connected: true, sets: 2 });
+    timeout(SOON, until(true)).await.unwrap();
+}
