@@ -189,7 +189,7 @@ mod tests {
         let (always, on_failure, never) =
             ("restart: { when: always }", "restart: { when: on-failure }", "restart: { when: never }");
         use State::{BackingOff, Failed, Ready, Starting, Stopped, Stopping, Waiting};
-        let table: Vec<(&str, &str, Observed, State, Option<Act>, Option<Instant>)> = vec![
+        let table = [
             ("first start", always, seen(Process::New), Starting, Some(Act::Start), None),
             ("needs are missing", always, lacks, Waiting, None, None),
             ("not wanted, never ran", always, unwanted(Process::New), Stopped, None, None),

@@ -47,6 +47,8 @@ pub(super) fn spawn(parts: Parts<'_>) -> Result<Child, Error> {
         descriptors,
         stdout: Some(parts.log.as_fd()),
         stderr: Some(parts.log.as_fd()),
+        // machined's own score is one that is spared; its services are like everybody else.
+        oom_score_adj: Some(0),
         session: true,
         register: Some(parts.link),
         ..Spawn::default()

@@ -189,14 +189,14 @@ impl Unit {
             Act::Start => {
                 if let Err(error) = self.start().await {
                     let why = chain(&error);
-                    self.context.events.error("services", &format!("{}: {why}", self.service.name));
+                    self.context.events.error("services", format!("{}: {why}", self.service.name));
                     self.end(End::NoStart(why)).await;
                 }
             }
             Act::Ask => {
                 let late = matches!(self.process, Process::Starting { .. }) && self.wanted;
                 if late {
-                    self.context.events.warn("services", &format!("{}: {}", self.service.name, decision.why));
+                    self.context.events.warn("services", format!("{}: {}", self.service.name, decision.why));
                 }
                 self.asked = Some(if late { End::NotReady } else { End::Stopped });
                 if let Some(running) = &self.running {
@@ -208,7 +208,7 @@ impl Unit {
             Act::Kill => {
                 let name = &self.service.name;
                 let within = self.service.stop.within;
-                self.context.events.warn("services", &format!("{name}: did not stop within {within}, killed"));
+                self.context.events.warn("services", format!("{name}: did not stop within {within}, killed"));
                 self.kill();
                 if let Process::Stopping { killed, .. } = &mut self.process {
                     *killed = true;
@@ -262,7 +262,7 @@ impl Unit {
         self.record.ready = true;
         self.readiness.done(&self.service.name, &self.context.link).await;
         let pid = self.record.pid.unwrap_or(0);
-        self.context.events.info("services", &format!("{} is ready (pid {pid})", self.service.name));
+        self.context.events.info("services", format!("{} is ready (pid {pid})", self.service.name));
     }
 
     /// Its first process is gone: nothing of it may stay.
