@@ -24,7 +24,7 @@ pub trait Controller: Send + 'static {
     fn reconcile(&mut self, cx: &mut Cycle<'_>) -> impl Future<Output = Result<Next, Self::Error>> + Send;
 
     /// Returns when something outside of the store asks for a cycle: netlink, inotify. Dropped at any await, so it must
-    /// be cancel-safe; it must wait for something new each time, or the controller spins.
+    /// be cancel-safe; it must wait for something new each time, or the controller spins (and is slowed down).
     fn wake(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }

@@ -48,6 +48,10 @@ impl Log {
         write(self.error, &format_args!("failed, next try in {delay:.1?}: {error}"));
     }
 
+    pub(super) fn slowed(&self) {
+        write(self.error, &format_args!("wants to run without end, and is slowed down: a bug (see Controller::wake)"));
+    }
+
     pub(super) fn recovered(&self, failures: u64) {
         let s = if failures == 1 { "" } else { "s" };
         write(self.info, &format_args!("works again after {failures} failure{s}"));

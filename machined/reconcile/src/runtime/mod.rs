@@ -5,6 +5,7 @@
 
 mod backoff;
 mod log;
+mod pace;
 mod run;
 mod status;
 #[cfg(test)]
@@ -152,7 +153,8 @@ impl Runtime {
         stop.send_replace(true);
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(self.grace, all).await.is_err() {
-            tasks.shutdown().await;
+            // Bounded too: a cycle that blocks its thread cannot be dropped.
+            let _ = tokio::time::timeout(self.grace, tasks.shutdown()).await;
         }
         let unfinished = self.status.controllers().into_iter().filter(|status| status.state != State::Stopped);
         Ok(Stopped { cut: unfinished.map(|status| status.name).collect() })

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backoff::{Backoff, earliest};
 use super::log::Log;
+use super::pace::Pace;
 use super::status::{State, Status};
 use crate::controller::{Controller, Next};
 use crate::cycle::{self, Failure};
@@ -41,7 +42,16 @@ impl<C: Controller> Loop<C> {
         let mut inputs: Vec<Changes> = self.ports.inputs().map(|port| (port.watch)(&self.store)).collect();
         let log = Log::new(C::NAME);
         let mut backoff = Backoff::default();
+        let mut pace = Pace::new();
+        let mut slowed = false;
         while !*self.stop.borrow() {
+            if let Some(until) = pace.next() {
+                if !std::mem::replace(&mut slowed, true) {
+                    log.slowed();
+                }
+                self.pause(until).await;
+                continue;
+            }
             // Before the cycle reads: what changes from here on asks for another cycle.
             inputs.iter_mut().for_each(Changes::mark_seen);
             self.status.running(C::NAME);
@@ -83,14 +93,18 @@ impl<C: Controller> Loop<C> {
         if self.status.failed(C::NAME, error.clone(), now + delay) {
             log.failed(&error, delay);
         }
-        let mut stop = self.stop.clone();
-        tokio::select! {
-            // Cancel-safe: both only look.
-            () = sleep_until(now + earliest(delay)) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+        self.pause(now + earliest(delay)).await;
         // A panic in `wake` is not told again here: its cause is, by the wait after the next good cycle.
         self.wait(inputs, Some(now + delay)).await;
+    }
+
+    /// Until then, or until the stop, whatever else happens.
+    async fn pause(&mut self, until: Instant) {
+        tokio::select! {
+            // Cancel-safe: both only look.
+            () = sleep_until(until) => {}
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
     }
 
     async fn wait(&mut self, inputs: &mut [Changes], until: Option<Instant>) -> Reason {

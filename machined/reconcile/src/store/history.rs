@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::shelf::Entry;
+use super::entry::Entry;
 
 /// Changes kept for each type. A reconnect takes a second or two; 256 changes outlast that for every type there is, and
 /// cost at most some 100 KiB for the types that change often (old values are kept alive).

@@ -4,7 +4,9 @@
 //! its own, rising over all types; a reader sees whole changes only. Called by the runtime (for controllers), by
 //! writers, and by the API server.
 
+mod entry;
 mod history;
+mod raw;
 mod registry;
 mod shelf;
 #[cfg(test)]
@@ -19,7 +21,7 @@ pub use self::registry::NameClash;
 use self::registry::Registry;
 pub use self::watch::{Changes, RawChange, RawEvent, RawWatch};
 pub use self::writer::{Claim, ClaimError, SharedWriter, WriteError, Writer};
-use crate::resource::{Object, RawObject, Resource, TypeInfo};
+use crate::resource::{Object, Resource};
 
 /// The handle on the store; cheap to clone, all clones are the same store.
 #[derive(Clone)]
@@ -103,51 +105,6 @@ impl Store {
         Ok(SharedWriter::new(self.clone(), owner))
     }
 
-    /// All types, ordered by name.
-    #[must_use]
-    pub fn types(&self) -> Vec<TypeInfo> {
-        self.with(|registry| registry.shelves().map(|shelf| shelf.info).collect())
-    }
-
-    /// The type that answers to this name: singular, plural or alias.
-    #[must_use]
-    pub fn resolve(&self, name: &str) -> Option<TypeInfo> {
-        self.with(|registry| registry.find(name).map(|shelf| shelf.info))
-    }
-
-    /// All objects of a type (by any of its names), ordered by id. None: there is no such type.
-    #[must_use]
-    pub fn list_raw(&self, name: &str) -> Option<Vec<RawObject>> {
-        let (info, entries) = self.with(|registry| {
-            let shelf = registry.find(name)?;
-            Some((shelf.info, shelf.objects.values().cloned().collect::<Vec<_>>()))
-        })?;
-        Some(entries.iter().map(|entry| entry.raw(info.name)).collect())
-    }
-
-    /// One object of a type (by any of its names).
-    #[must_use]
-    pub fn get_raw(&self, name: &str, id: &str) -> Option<RawObject> {
-        let (info, entry) = self.with(|registry| {
-            let shelf = registry.find(name)?;
-            Some((shelf.info, shelf.objects.get(id).cloned()?))
-        })?;
-        Some(entry.raw(info.name))
-    }
-
-    /// Follows a type (by any of its names) from `bookmark` on, or from the start when there is none or it is no longer
-    /// known. None: there is no such type.
-    ///
-    /// The protocol: after a start without a known bookmark, `Reset`, a `Put` for each object, `Synced`, then changes.
-    /// With a known one, the missed changes, `Synced`, then changes. A `Reset` may come at any time to a slow watcher.
-    #[must_use]
-    pub fn watch_raw(&self, name: &str, bookmark: Option<&str>) -> Option<RawWatch> {
-        self.with(|registry| {
-            let resume = bookmark.and_then(|text| self.parse_bookmark(text)).filter(|at| *at <= registry.revision);
-            Some(RawWatch::new(self.clone(), registry.find(name)?, resume))
-        })
-    }
-
     /// Every claim: type, owner, and how.
     pub(crate) fn claimants(&self) -> Vec<(&'static str, &'static str, Claim)> {
         self.with(|registry| {
@@ -158,16 +115,6 @@ impl Store {
 
     pub(crate) fn clashes(&self) -> Vec<NameClash> {
         self.with(|registry| registry.clashes().to_vec())
-    }
-
-    fn bookmark(&self, revision: u64) -> String {
-        format!("{:016x}-{revision}", self.shared.epoch)
-    }
-
-    fn parse_bookmark(&self, text: &str) -> Option<u64> {
-        let (epoch, revision) = text.split_once('-')?;
-        let known = epoch.len() == 16 && u64::from_str_radix(epoch, 16).ok()? == self.shared.epoch;
-        known.then(|| revision.parse().ok())?
     }
 
     /// The one place that takes the lock. `act` neither waits nor calls back into the store.

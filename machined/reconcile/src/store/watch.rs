@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::Store;
+use super::entry::Entry;
 use super::history::Kind;
-use super::shelf::{Entry, Shelf};
+use super::shelf::Shelf;
 use crate::resource::RawObject;
 
 /// Tells that something of a type has changed since the last time; any number of changes count as one.

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::resource::RawObject;
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,0 +1,61 @@
+//! The store as the API server sees it: types by name, values as JSON.
+
+use super::{RawWatch, Store};
+use crate::resource::{RawObject, TypeInfo};
+
+impl Store {
+    /// All types, ordered by name.
+    #[must_use]
+    pub fn types(&self) -> Vec<TypeInfo> {
+        self.with(|registry| registry.shelves().map(|shelf| shelf.info).collect())
+    }
+
+    /// The type that answers to this name: singular, plural or alias.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<TypeInfo> {
+        self.with(|registry| registry.find(name).map(|shelf| shelf.info))
+    }
+
+    /// All objects of a type (by any of its names), ordered by id. None: there is no such type.
+    #[must_use]
+    pub fn list_raw(&self, name: &str) -> Option<Vec<RawObject>> {
+        let (info, entries) = self.with(|registry| {
+            let shelf = registry.find(name)?;
+            Some((shelf.info, shelf.objects.values().cloned().collect::<Vec<_>>()))
+        })?;
+        Some(entries.iter().map(|entry| entry.raw(info.name)).collect())
+    }
+
+    /// One object of a type (by any of its names).
+    #[must_use]
+    pub fn get_raw(&self, name: &str, id: &str) -> Option<RawObject> {
+        let (info, entry) = self.with(|registry| {
+            let shelf = registry.find(name)?;
+            Some((shelf.info, shelf.objects.get(id).cloned()?))
+        })?;
+        Some(entry.raw(info.name))
+    }
+
+    /// Follows a type (by any of its names) from `bookmark` on, or from the start when there is none or it is no longer
+    /// known. None: there is no such type.
+    ///
+    /// The protocol: after a start without a known bookmark, `Reset`, a `Put` for each object, `Synced`, then changes.
+    /// With a known one, the missed changes, `Synced`, then changes. A `Reset` may come at any time to a slow watcher.
+    #[must_use]
+    pub fn watch_raw(&self, name: &str, bookmark: Option<&str>) -> Option<RawWatch> {
+        self.with(|registry| {
+            let resume = bookmark.and_then(|text| self.parse_bookmark(text)).filter(|at| *at <= registry.revision);
+            Some(RawWatch::new(self.clone(), registry.find(name)?, resume))
+        })
+    }
+
+    pub(super) fn bookmark(&self, revision: u64) -> String {
+        format!("{:016x}-{revision}", self.shared.epoch)
+    }
+
+    fn parse_bookmark(&self, text: &str) -> Option<u64> {
+        let (epoch, revision) = text.split_once('-')?;
+        let known = epoch.len() == 16 && u64::from_str_radix(epoch, 16).ok()? == self.shared.epoch;
+        known.then(|| revision.parse().ok())?
+    }
+}
