@@ -13,9 +13,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use backon::BackoffBuilder;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 use crate::{connect::Connector, error::is_transient};
+
+/// What was there before a break may be missing this often in a row after it; with a usual back-off that is half a
+/// minute, and a start takes a second or two.
+const REFUSALS: u32 = 10;
 
 /// What is followed: how it is opened where it stopped, and what its messages mean.
 pub trait Subject: Send {
@@ -60,6 +64,8 @@ pub struct Follow<S: Subject, B: BackoffBuilder + Clone> {
     connector: Connector,
     backoff: B,
     delays: Option<B::Backoff>,
+    /// Refusals in a row, since it was open.
+    refusals: Option<u32>,
     state: State<S::Message>,
     ready: VecDeque<S::Item>,
 }
@@ -74,7 +80,7 @@ impl<S: Subject, B: BackoffBuilder + Clone> Follow<S, B> {
     /// Follows a subject, first on a channel that is there, later on new ones.
     pub fn new(connector: Connector, channel: Channel, subject: S, backoff: B) -> Self {
         let state = State::Closed { channel: Some(channel), broken: false };
-        Self { subject, connector, backoff, delays: None, state, ready: VecDeque::new() }
+        Self { subject, connector, backoff, delays: None, refusals: None, state, ready: VecDeque::new() }
     }
 
     /// What was taken in so far.
@@ -116,6 +122,7 @@ impl<S: Subject, B: BackoffBuilder + Clone> Follow<S, B> {
                 State::Open(stream) => match stream.message().await {
                     Ok(Some(message)) => {
                         self.delays = None;
+                        self.refusals = Some(0);
                         self.subject.take(message, &mut self.ready);
                     }
                     Ok(None) if !self.subject.is_endless() => return Ok(Event::Ended),
@@ -127,7 +134,7 @@ impl<S: Subject, B: BackoffBuilder + Clone> Follow<S, B> {
     }
 
     fn broken(&mut self, why: Status) -> Result<Event<S::Item>, Status> {
-        if !self.subject.is_endless() || !is_transient(&why) {
+        if !self.subject.is_endless() || !(is_transient(&why) || self.may_be_starting(&why)) {
             return Err(why);
         }
         let delays = self.delays.get_or_insert_with(|| self.backoff.clone().build());
@@ -136,5 +143,14 @@ impl<S: Subject, B: BackoffBuilder + Clone> Follow<S, B> {
         };
         self.state = State::Waiting(retry_in);
         Ok(Event::Broken { why, retry_in })
+    }
+
+    /// A machined that has just started may not know yet what it knew before: its types and logs come one by one.
+    fn may_be_starting(&mut self, why: &Status) -> bool {
+        let refusals = self.refusals.as_mut().filter(|_| why.code() == Code::NotFound);
+        refusals.is_some_and(|refusals| {
+            *refusals += 1;
+            *refusals <= REFUSALS
+        })
     }
 }

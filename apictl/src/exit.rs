@@ -16,7 +16,7 @@ Exit codes:
   3    node not reachable
   4    the node refused: not permitted, or not in its present state
   5    not found: no such type, id, service or context
-  6    the time given with --timeout is over
+  6    out of time: --timeout, or what the command allows without it
   7    the node answers and is not healthy (`health`)
   8    another node: its certificate is not the pinned one
   130  interrupted (Ctrl-C)
@@ -54,6 +54,8 @@ pub(crate) struct Failure {
     pub(crate) remedy: String,
     /// The reader of the output went away (`| head`): not worth a word.
     pub(crate) quiet: bool,
+    /// It was shown already, when it happened: only its code is left to give.
+    pub(crate) said: bool,
     /// What went wrong with further nodes.
     pub(crate) others: Vec<Failure>,
 }
@@ -64,7 +66,7 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         let (message, remedy) = (message.into(), remedy.into());
-        Self { code, node: None, message, remedy, quiet: false, others: Vec::new() }
+        Self { code, node: None, message, remedy, quiet: false, said: false, others: Vec::new() }
     }
 
     pub(crate) fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Here: parse, run the command until it ends or Ctrl-C does, say what failed, choose the exit code.
 
+mod cell;
 mod cli;
 mod commands;
 mod exit;
@@ -58,8 +59,8 @@ fn main() -> ExitCode {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(failure)) if failure.quiet => ExitCode::SUCCESS,
         Some(Err(failure)) => {
-            app.ui.failure(&failure);
-            failure.others.iter().for_each(|other| app.ui.failure(other));
+            let all = std::iter::once(&failure).chain(&failure.others);
+            all.filter(|failure| !failure.said).for_each(|failure| app.ui.failure(failure));
             failure.code.into()
         }
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    cell::cell,
     cli::Format,
     exit::{Code, Failure, Result},
     text,
@@ -57,22 +58,10 @@ impl Shown<'_> {
         let document = self.document()?;
         let cells = columns.iter().map(|column| match column.pointer.as_str() {
             "" => document.id.to_owned(),
-            pointer => document.value.pointer(pointer).map(cell).unwrap_or_default(),
+            pointer => document.value.pointer(pointer).map(|value| cell(pointer, value)).unwrap_or_default(),
         });
         let extra = self.node.into_iter().chain(self.event).map(str::to_owned);
         Ok(extra.chain(cells).collect())
-    }
-}
-
-/// A JSON value in one cell; lists with commas, what is nested as JSON.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(all) if all.iter().all(|one| !one.is_array() && !one.is_object()) => {
-            all.iter().map(cell).collect::<Vec<_>>().join(",")
-        }
-        other => other.to_string(),
     }
 }
 

@@ -29,6 +29,13 @@ impl Table {
         self.rows.push(cells.into_iter().map(cell).collect());
     }
 
+    /// Keeps room in a column for what may come.
+    pub(crate) fn reserve(&mut self, column: usize, width: u16) {
+        if let Some(now) = self.widths.get_mut(column) {
+            *now = width.max(*now);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -12,5 +12,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
-    if args.follow { get::watch(app, "event", None).await } else { get::once(app, "event", None).await }
+    if args.follow {
+        get::watch::run(app, "event", None, get::Style::Journal).await
+    } else {
+        get::once(app, "event", None).await
+    }
 }

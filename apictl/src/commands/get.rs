@@ -1,19 +1,19 @@
 //! `apictl get`: resources of any type, once or as they change.
 
-use std::io::{Stdout, stdout};
+pub(crate) mod watch;
 
-use api::{
-    v1::{Column, GetRequest, ListRequest, Object, Type, TypesRequest, resource_client::ResourceClient},
-    watch::{Change, Watch},
-};
-use futures_util::StreamExt;
+use std::io::stdout;
 
+use api::v1::{Column, GetRequest, ListRequest, Object, Type, TypesRequest, resource_client::ResourceClient};
+
+pub(crate) use self::watch::Style;
 use crate::{
+    cell,
     cli::Format,
     commands::format,
     exit::{Code, Failure, Result},
-    node::{Answers, App, Node, follow},
-    objects::{self, Shown, change, columns, documents},
+    node::{Answers, App, Node},
+    objects::{self, Shown, columns, documents},
     table::Table,
 };
 
@@ -39,7 +39,8 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
     let Some(kind) = args.kind else {
         return types(app).await;
     };
-    if args.watch { watch(app, &kind, args.id.as_deref()).await } else { once(app, &kind, args.id.as_deref()).await }
+    let id = args.id.as_deref();
+    if args.watch { watch::run(app, &kind, id, Style::Changes).await } else { once(app, &kind, id).await }
 }
 
 /// Shows the resources as they are now.
@@ -75,65 +76,6 @@ pub(crate) async fn once(app: &App, kind: &str, id: Option<&str>) -> Result {
         }
     }
     answers.end()
-}
-
-/// Shows the resources and every change, until it is interrupted.
-pub(crate) async fn watch(app: &App, kind: &str, id: Option<&str>) -> Result {
-    let format = format(app, &FORMATS)?;
-    let answers = app.ask(async |node| Ok((resolve(node, kind).await?, Vec::new()))).await?;
-    let columns = merged(&answers, format);
-    let several = answers.several();
-    let mut waiting = answers.good.len();
-    let names: Vec<String> = answers.good.iter().map(|(node, _)| node.name.clone()).collect();
-    let mut failed = answers.failed;
-    failed.iter().for_each(|failure| app.ui.failure(failure));
-    let watched = answers.good.into_iter().map(|(node, (of, _))| (node, Watch::new(of.name, id)));
-    let mut changes = follow(&app.ui, watched);
-    let mut table = Table::new(headers(&columns, several, true));
-    let mut out = stdout();
-    while let Some((index, change)) = app.limited(changes.next()).await? {
-        match change {
-            Ok(Change::Synced) => {
-                // The first rows are printed together, so that the columns fit them.
-                waiting = waiting.saturating_sub(1);
-                if waiting == 0 && matches!(format, Format::Table | Format::Wide) {
-                    table.print(&mut out)?;
-                }
-            }
-            Ok(Change::Put(object)) => {
-                let shown = Shown { node: several.then_some(&names[index]), event: Some("put"), object: &object };
-                emit(&mut out, &mut table, &shown, &columns, format, waiting == 0)?;
-            }
-            Ok(Change::Deleted(object)) => {
-                let shown = Shown { node: several.then_some(&names[index]), event: Some("deleted"), object: &object };
-                emit(&mut out, &mut table, &shown, &columns, format, waiting == 0)?;
-            }
-            Err(failure) => {
-                app.ui.failure(&failure);
-                waiting = waiting.saturating_sub(1);
-                failed.push(failure);
-            }
-        }
-    }
-    Failure::all(failed)
-}
-
-fn emit(
-    out: &mut Stdout,
-    table: &mut Table,
-    shown: &Shown<'_>,
-    columns: &[Column],
-    format: Format,
-    now: bool,
-) -> Result {
-    if matches!(format, Format::Json | Format::Yaml) {
-        return change(out, shown, format);
-    }
-    table.row(shown.cells(columns)?);
-    if now {
-        table.print(out)?;
-    }
-    Ok(())
 }
 
 /// The type that a name means on a node.
@@ -177,7 +119,7 @@ fn merged(answers: &Answers<(Type, Vec<Object>)>, format: Format) -> Vec<Column>
 
 fn headers(columns: &[Column], several: bool, watch: bool) -> Vec<String> {
     let extra = several.then_some("NODE").into_iter().chain(watch.then_some("EVENT")).map(str::to_owned);
-    extra.chain(columns.iter().map(|column| column.header.clone())).collect()
+    extra.chain(columns.iter().map(cell::header)).collect()
 }
 
 /// The types there are.

@@ -55,9 +55,13 @@ pub(crate) async fn show(app: &App, source: &Source, following: bool, tail: Opti
     while let Some((index, chunk)) = app.limited(chunks.next()).await? {
         match chunk {
             Ok(chunk) => printer.chunk(&names[index], &chunk)?,
-            Err(failure) => failed.push(failure),
+            Err(failure) => {
+                app.ui.failure(&failure);
+                failed.push(failure);
+            }
         }
     }
+    failed.iter_mut().for_each(|failure| failure.said = true);
     Failure::all(failed)
 }
 
@@ -73,7 +77,8 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn chunk(&self, node: &str, chunk: &LogChunk) -> Result {
         if chunk.dropped > 0 {
-            self.app.ui.note(&format!("{node}: --- {} bytes of the log are lost here ---", chunk.dropped));
+            let unit = if self.kernel { "records" } else { "bytes" };
+            self.app.ui.note(&format!("{node}: --- {} {unit} of the log are lost here ---", chunk.dropped));
         }
         let mut out = stdout().lock();
         for line in &chunk.lines {

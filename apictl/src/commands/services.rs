@@ -15,5 +15,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
     let id = args.service.as_deref();
-    if args.watch { get::watch(app, "service", id).await } else { get::once(app, "service", id).await }
+    if args.watch {
+        get::watch::run(app, "service", id, get::Style::Changes).await
+    } else {
+        get::once(app, "service", id).await
+    }
 }

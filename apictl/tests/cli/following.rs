@@ -86,9 +86,9 @@ async fn a_watch_as_a_table_keeps_its_columns_and_ends_with_the_time() {
     node.node.change(|state| state.put("a-long-name", r#"{"size":1}"#));
     let mut child = operator.start(&node, &["get", "things", "-w", "--timeout", "4s"]);
     let mut out = lines(&mut child);
-    assert_eq!(line(&mut out).await, "EVENT   ID            SIZE");
-    assert_eq!(line(&mut out).await, "put     a-long-name   1");
+    assert_eq!(line(&mut out).await, "EVENT     ID            SIZE");
+    assert_eq!(line(&mut out).await, "put       a-long-name   1 B");
     node.node.change(|state| state.delete("a-long-name"));
-    assert_eq!(line(&mut out).await, "deleted   a-long-name   1");
+    assert_eq!(line(&mut out).await, "deleted   a-long-name   1 B");
     assert_eq!(end(child).await.code, 6);
 }

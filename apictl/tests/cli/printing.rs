@@ -16,9 +16,9 @@ async fn with_things() -> Fake {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_lists_and_objects() {
     let (operator, node) = (Operator::new(), with_things().await);
-    assert_eq!(operator.ask(&node, &["get", "th"]).await.out, "ID   SIZE\na    1\nb    22\n");
+    assert_eq!(operator.ask(&node, &["get", "th"]).await.out, "ID   SIZE\na    1 B\nb    22 B\n");
     let wide = operator.ask(&node, &["get", "thing", "-o", "wide"]).await.out;
-    assert_eq!(wide, "ID   SIZE   NOTE\na    1      first\nb    22     \\x1b]0;owned\\x07\n");
+    assert_eq!(wide, "ID   SIZE   NOTE\na    1 B    first\nb    22 B   \\x1b]0;owned\\x07\n");
     let list: Value = serde_json::from_str(&operator.ask(&node, &["get", "things", "-o", "json"]).await.out).unwrap();
     assert_eq!((&list[0]["id"], &list[1]["value"]["size"], list[0].get("node")), (&"a".into(), &22.into(), None));
     let one: Value =

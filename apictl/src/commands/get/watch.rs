@@ -1,0 +1,93 @@
+//! Resources as they change: what `get --watch`, `services --watch` and `events --follow` print.
+
+use std::io::{Stdout, stdout};
+
+use api::{
+    v1::{Column, Object},
+    watch::{Change, Watch},
+};
+use futures_util::StreamExt;
+
+use super::{FORMATS, headers, merged, resolve};
+use crate::{
+    cli::Format,
+    commands::format,
+    exit::{Failure, Result},
+    node::{App, follow},
+    objects::{Shown, change},
+    table::Table,
+};
+
+/// What the rows are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Objects that come, change and go; each row says which.
+    Changes,
+    /// Lines of a journal: that old ones go, to make room, is not worth a row.
+    Journal,
+}
+
+/// Shows the resources and every change, until it is interrupted.
+pub(crate) async fn run(app: &App, kind: &str, id: Option<&str>, style: Style) -> Result {
+    let format = format(app, &FORMATS)?;
+    let answers = app.ask(async |node| Ok((resolve(node, kind).await?, Vec::new()))).await?;
+    let columns = merged(&answers, format);
+    let several = answers.several();
+    let names: Vec<String> = answers.good.iter().map(|(node, _)| node.name.clone()).collect();
+    let mut waiting = vec![true; names.len()];
+    let mut failed = answers.failed;
+    failed.iter().for_each(|failure| app.ui.failure(failure));
+    let watched = answers.good.into_iter().map(|(node, (of, _))| (node, Watch::new(of.name, id)));
+    let mut changes = follow(&app.ui, watched);
+    let mut table = Table::new(headers(&columns, several, style == Style::Changes));
+    if style == Style::Changes {
+        // The first rows all say "put".
+        table.reserve(usize::from(several), 7);
+    }
+    let mut printer = Printer { out: stdout(), table, columns, format, live: false };
+    while let Some((index, change)) = app.limited(changes.next()).await? {
+        let node = several.then_some(names[index].as_str());
+        let event = |event| (style == Style::Changes).then_some(event);
+        match change {
+            Ok(Change::Put(object)) => printer.row(node, event("put"), &object)?,
+            Ok(Change::Deleted(_)) if style == Style::Journal => {}
+            Ok(Change::Deleted(object)) => printer.row(node, event("deleted"), &object)?,
+            Ok(Change::Synced) => waiting[index] = false,
+            Err(failure) => {
+                app.ui.failure(&failure);
+                waiting[index] = false;
+                failed.push(failure);
+            }
+        }
+        if !printer.live && !waiting.contains(&true) {
+            printer.go_live()?;
+        }
+    }
+    failed.iter_mut().for_each(|failure| failure.said = true);
+    Failure::all(failed)
+}
+
+struct Printer {
+    out: Stdout,
+    table: Table,
+    columns: Vec<Column>,
+    format: Format,
+    /// The first rows are printed together, so that the columns fit them.
+    live: bool,
+}
+
+impl Printer {
+    fn row(&mut self, node: Option<&str>, event: Option<&'static str>, object: &Object) -> Result {
+        let shown = Shown { node, event, object };
+        if matches!(self.format, Format::Json | Format::Yaml) {
+            return change(&mut self.out, &shown, self.format);
+        }
+        self.table.row(shown.cells(&self.columns)?);
+        if self.live { Ok(self.table.print(&mut self.out)?) } else { Ok(()) }
+    }
+
+    fn go_live(&mut self) -> Result {
+        self.live = true;
+        if matches!(self.format, Format::Json | Format::Yaml) { Ok(()) } else { Ok(self.table.print(&mut self.out)?) }
+    }
+}
