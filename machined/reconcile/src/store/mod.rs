@@ -4,6 +4,7 @@
 //! its own, rising over all types; a reader sees whole changes only. Called by the runtime (for controllers), by
 //! writers, and by the API server.
 
+mod demand;
 mod entry;
 mod history;
 mod raw;
@@ -33,6 +34,7 @@ struct Shared {
     /// Sets bookmarks of this store apart from those of the process before.
     epoch: u64,
     registry: Mutex<Registry>,
+    readers: demand::Readers,
 }
 
 impl Default for Store {
@@ -56,7 +58,11 @@ impl Store {
 
     /// A store that remembers so many changes of each type.
     fn remembering(changes: usize) -> Self {
-        let shared = Shared { epoch: fastrand::u64(..), registry: Mutex::new(Registry::new(changes)) };
+        let shared = Shared {
+            epoch: fastrand::u64(..),
+            registry: Mutex::new(Registry::new(changes)),
+            readers: demand::Readers::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 

@@ -19,6 +19,7 @@ impl Store {
     /// All objects of a type (by any of its names), ordered by id. None: there is no such type.
     #[must_use]
     pub fn list_raw(&self, name: &str) -> Option<Vec<RawObject>> {
+        self.look(name);
         let (info, entries) = self.with(|registry| {
             let shelf = registry.find(name)?;
             Some((shelf.info, shelf.objects.values().cloned().collect::<Vec<_>>()))
@@ -29,6 +30,7 @@ impl Store {
     /// One object of a type (by any of its names).
     #[must_use]
     pub fn get_raw(&self, name: &str, id: &str) -> Option<RawObject> {
+        self.look(name);
         let (info, entry) = self.with(|registry| {
             let shelf = registry.find(name)?;
             Some((shelf.info, shelf.objects.get(id).cloned()?))
@@ -43,9 +45,10 @@ impl Store {
     /// With a known one, the missed changes, `Synced`, then changes. A `Reset` may come at any time to a slow watcher.
     #[must_use]
     pub fn watch_raw(&self, name: &str, bookmark: Option<&str>) -> Option<RawWatch> {
+        let on_demand = self.look(name);
         self.with(|registry| {
             let resume = bookmark.and_then(|text| self.parse_bookmark(text)).filter(|at| *at <= registry.revision);
-            Some(RawWatch::new(self.clone(), registry.find(name)?, resume))
+            Some(RawWatch::new(self.clone(), registry.find(name)?, resume, on_demand))
         })
     }
 

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Store;
+use super::demand::WATCHED;
 use super::entry::Entry;
 use super::history::Kind;
 use super::shelf::Shelf;
@@ -63,6 +65,8 @@ pub struct RawWatch {
     name: &'static str,
     seen: watch::Receiver<u64>,
     state: State,
+    /// When a type that is read on demand is read again.
+    look: Option<Instant>,
 }
 
 /// ```text
@@ -88,14 +92,20 @@ enum State {
 }
 
 impl RawWatch {
-    pub(super) fn new(store: Store, shelf: &Shelf, resume: Option<u64>) -> Self {
+    pub(super) fn new(store: Store, shelf: &Shelf, resume: Option<u64>, on_demand: bool) -> Self {
         let state = match resume {
             Some(cursor) if shelf.history.after(cursor).is_ok() => {
                 State::Catching { cursor, until: shelf.history.newest() }
             }
             _ => State::Lost,
         };
-        Self { store, name: shelf.info.name, seen: shelf.changed.subscribe(), state }
+        Self {
+            store,
+            name: shelf.info.name,
+            seen: shelf.changed.subscribe(),
+            state,
+            look: on_demand.then(|| Instant::now() + WATCHED),
+        }
     }
 
     /// The next event; waits for one. Cancel-safe: an event is lost only if it was returned.
@@ -104,10 +114,22 @@ impl RawWatch {
             if let Some(event) = self.step() {
                 return event;
             }
-            if self.seen.changed().await.is_err() {
-                // Cannot be: this watch keeps the store.
-                std::future::pending::<()>().await;
+            match self.look {
+                None => self.changed().await,
+                Some(at) => {
+                    if tokio::time::timeout_at(at, self.changed()).await.is_err() {
+                        self.store.look(self.name);
+                        self.look = Some(Instant::now() + WATCHED);
+                    }
+                }
             }
+        }
+    }
+
+    async fn changed(&mut self) {
+        if self.seen.changed().await.is_err() {
+            // Cannot be: this watch keeps the store.
+            std::future::pending::<()>().await;
         }
     }
 
