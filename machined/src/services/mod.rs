@@ -7,6 +7,7 @@
 mod cgroup;
 mod context;
 mod declared;
+mod first;
 mod order;
 mod plan;
 mod ready;

@@ -8,21 +8,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use config::service::{Service, Signal};
-use sys::Pid;
+use config::service::Service;
 use sys::link::ExitStatus;
 use sys::process;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cgroup::Group;
+use super::first::{Running, ended, signal, take_over};
 use super::plan::{self, Act, Decision, End, Observed, Process};
 use super::ready::Readiness;
 use super::record::{self, Over, Record};
 use super::{Context, Error, sockets};
-use crate::link::{Kept, Link};
+use crate::link::Kept;
 use crate::logs;
 use crate::resources::service as resource;
 use crate::resources::service::State;
@@ -32,8 +31,6 @@ use crate::trace::chain;
 const LOOK: Duration = Duration::from_secs(10);
 /// Memory is shown in steps of this, so that a watch is not woken by every page.
 const STEP: u64 = 256 * 1024;
-/// init learns of an end as soon as machined does; without an answer after this it never will.
-const STATUS: Duration = Duration::from_secs(5);
 
 /// What others ask of a unit.
 #[derive(Debug)]
@@ -42,13 +39,6 @@ pub(super) enum Command {
     Stop(oneshot::Sender<()>),
     /// Stop it if it runs, start it, and say when the old process is gone.
     Restart(oneshot::Sender<()>),
-}
-
-/// A process, and whether it is our child.
-#[derive(Debug)]
-struct Running {
-    pid: Pid,
-    pidfd: AsyncFd<OwnedFd>,
 }
 
 /// One service.
@@ -338,51 +328,9 @@ impl Unit {
     }
 }
 
-/// The process init kept, when it is the one of the record.
-fn take_over(record: &Record, pidfd: OwnedFd) -> Result<Option<Running>, Error> {
-    let (Some(pid), Some(raw)) = (record.pid, record.pid.and_then(Pid::from_raw)) else { return Ok(None) };
-    let same = match record::pid_of(pidfd.as_fd()) {
-        // Reaped by init: its status waits there.
-        None => true,
-        Some(of) => of == pid && record::start_time(pid).is_none_or(|t| t == record.start_time),
-    };
-    if !same {
-        return Ok(None);
-    }
-    Ok(Some(Running { pid: raw, pidfd: crate::poll::readable(pidfd).map_err(Error::Process)? }))
-}
-
-/// Waits for the process to end. Cancel-safe.
-async fn ended(running: Option<&Running>, link: &Link) -> End {
-    let Some(running) = running else { return std::future::pending().await };
-    loop {
-        let Ok(mut readable) = running.pidfd.readable().await else { return End::Unknown };
-        match process::try_wait(running.pidfd.as_fd()) {
-            Ok(Some(status)) => return End::Exit(status),
-            Ok(None) => readable.clear_ready(),
-            // Not our child: machined was restarted since, and init is its parent now.
-            Err(_) => {
-                return tokio::time::timeout(STATUS, link.status(running.pid)).await.map_or(End::Unknown, End::Exit);
-            }
-        }
-    }
-}
-
 async fn sleep_until(when: Option<Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
-    }
-}
-
-fn signal(signal: Signal) -> process::Signal {
-    match signal {
-        Signal::Term => process::Signal::TERM,
-        Signal::Int => process::Signal::INT,
-        Signal::Hup => process::Signal::HUP,
-        Signal::Quit => process::Signal::QUIT,
-        Signal::Usr1 => process::Signal::USR1,
-        Signal::Usr2 => process::Signal::USR2,
-        Signal::Kill => process::Signal::KILL,
     }
 }
