@@ -49,6 +49,8 @@ pub struct Image {
     pub kernels: BTreeMap<Kernel, String>,
     /// Programs by absolute path.
     pub programs: Vec<String>,
+    /// SPDX licence expression of each source package that has a file in the image.
+    pub licences: BTreeMap<String, String>,
     /// Kernel modules by name.
     pub modules: Modules,
 }

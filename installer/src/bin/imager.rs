@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Command::Lock => lock::run(&cli.source),
         Command::Fetch(args) => fetch::run(&cli.source, args),
         Command::Extract(args) => extract::run(args),
-        Command::Ls(args) => ls::run(args),
+        Command::Ls(args) => ls::run(&cli.source, args),
         Command::Sizes(args) => sizes::run(args),
     };
     match done {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::lock::Lock;
+use crate::lock::{Lock, Package, Use};
 use crate::progress::{Progress, size};
 use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
-use crate::{base, cache, disk, erofs, fetch, initramfs, keys, release, rootfs, uki};
+use crate::tree::Origin;
+use crate::{base, cache, crates, disk, erofs, fetch, initramfs, keys, release, reviewed, rootfs, spdx, sums, uki};
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
 /// kernel that panics restarts at once, so that the next try can start.
@@ -52,7 +53,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     if args.overlay.is_some() && [Kernel::Cloud, Kernel::Generic].iter().any(|kernel| kernel.product() == name) {
         anyhow::bail!("an image with an overlay is not the product: give it a name other than {name}");
     }
-    let mut progress = Progress::new(7);
+    let mut progress = Progress::new(9);
     let image = spec::load(source)?;
     let lock = Lock::load(source)?;
     let fetched = fetch::ensure(lock.needed(args.kernel))?;
@@ -73,7 +74,11 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
         .zip(&base.parts.root_module_files)
         .map(|(name, path)| (name.clone(), rootfs::boot_file(&base, path)))
         .collect();
+    let packages = base.parts.packages.clone();
     let tree = rootfs::build(base, &inputs)?;
+    if args.overlay.is_none() {
+        reviewed::check(&tree, source)?;
+    }
     let bytes: usize = tree.files().map(|(_, bytes, ..)| bytes.len()).sum();
     progress.step("files", &format!("{} files, {}", tree.files().count(), size(bytes)));
 
@@ -101,13 +106,62 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
         ],
     )?;
     let signed = sign::sign(&unsigned, &key)?;
-    let file = args.out.join(format!("{name}.efi"));
+    let digest = cache::sha256(&signed);
+    let names = ["efi", "raw", "spdx.json"].map(|extension| format!("{name}.{extension}"));
+    // everything else is made of the UKI: nothing to do when it is the one that is there
+    if sums::says(&args.out, &names[0], &digest, &names) {
+        progress.end(&format!("{name} is up to date in {}", args.out.display()));
+        return Ok(());
+    }
+    let file = args.out.join(&names[0]);
     cache::save(&file, &signed).with_context(|| format!("cannot write {}", file.display()))?;
     progress.step(&format!("{name}.efi"), &size(signed.len()));
 
     let raw = args.out.join(format!("{name}.raw"));
     disk::write(&raw, &signed, 512)?;
     progress.step(&format!("{name}.raw"), &size(usize::try_from(std::fs::metadata(&raw)?.len())?));
+    let mut files: Vec<spdx::File<'_>> = tree
+        .files()
+        .map(|(path, bytes, _, origin)| spdx::File {
+            name: format!("rootfs{path}"),
+            bytes,
+            origin: origin.unwrap_or(&Origin::Stele),
+        })
+        .collect();
+    let kernel_origin = origin_of(&packages, Use::kernel(args.kernel));
+    let stub_origin = origin_of(&packages, Use::Stub);
+    files.push(spdx::File { name: "initramfs/init".to_owned(), bytes: &init, origin: &Origin::Stele });
+    files.extend(modules.iter().map(|(name, bytes)| spdx::File {
+        name: format!("initramfs/modules/{name}.ko.xz"),
+        bytes,
+        origin: &kernel_origin,
+    }));
+    files.push(spdx::File { name: "uki/linux".to_owned(), bytes: &linux, origin: &kernel_origin });
+    files.push(spdx::File { name: "uki/stub".to_owned(), bytes: &stub, origin: &stub_origin });
+    let crates = crates::list(source)?;
+    let sbom = spdx::document(&spdx::Inside {
+        name,
+        release: &release,
+        digest: &digest,
+        files: &files,
+        packages: &packages,
+        licences: &image.licences,
+        crates: &crates,
+    })?;
+    let file = args.out.join(format!("{name}.spdx.json"));
+    cache::save(&file, &serde_json::to_vec_pretty(&sbom)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    progress.step(
+        &format!("{name}.spdx.json"),
+        &format!("{} files, {} packages, {} crates", files.len(), packages.len(), crates.len()),
+    );
+    sums::update(&args.out, &names).context("cannot write SHA256SUMS")?;
+    progress.step("SHA256SUMS", "");
     progress.end(&format!("built {name} ({}, commit {}) in {}", release.version, release.commit, args.out.display()));
     Ok(())
+}
+
+fn origin_of(packages: &[Package], wanted: Use) -> Origin {
+    let package = packages.iter().find(|package| package.uses.contains(&wanted));
+    package.map_or(Origin::Stele, |package| Origin::Package(package.name.clone()))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::progress::size;
-use crate::uki;
+use crate::{inspect, uki};
 
 /// Options of `imager sizes`.
 #[derive(Debug, clap::Args)]
@@ -28,17 +28,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for section in uki::sections(&bytes).with_context(|| args.uki.display().to_string())? {
         rows.push((section.name, section.len));
     }
-    let initrd = uki::section(&bytes, uki::INITRD)?;
-    let mut rest = initrd;
-    while let Ok(reader) = cpio::NewcReader::new(rest) {
-        let (name, len) = (reader.entry().name().to_owned(), reader.entry().file_size());
-        if reader.entry().is_trailer() {
-            break;
+    for (name, _, content) in inspect::initramfs(uki::section(&bytes, uki::INITRD)?)? {
+        if !content.is_empty() {
+            rows.push((format!("{}/{name}", uki::INITRD), content.len()));
         }
-        if len > 0 {
-            rows.push((format!("{}/{name}", uki::INITRD), len as usize));
-        }
-        rest = reader.finish()?;
     }
     if args.json {
         let map: serde_json::Map<_, _> = rows.into_iter().map(|(name, len)| (name, len.into())).collect();
