@@ -8,6 +8,8 @@ pub mod boot;
 pub mod cgroup;
 pub mod clock;
 pub mod controllers;
+pub mod direct;
+pub mod efi;
 pub mod entropy;
 pub mod etc;
 pub mod events;

@@ -157,6 +157,11 @@ impl Handle {
         });
     }
 
+    /// The disk GUID that the image on this disk was built with; none without a META.
+    pub async fn image(&self) -> Option<boot::Guid> {
+        self.volume().await.map(|volume| volume.header.image)
+    }
+
     /// The volume, for the writer of the boot log's ring.
     pub(crate) async fn volume(&self) -> Option<Volume> {
         self.0.inner.lock().await.volume.clone()

@@ -1,0 +1,186 @@
+//! Which disk this system runs from: one decision from what is known. Pure.
+//!
+//! Invariant: two disks that fit are never guessed between, whatever the order in which they appeared; only a choice that
+//! was already committed in this boot stands when a copy is plugged in later.
+
+use boot::part;
+
+use crate::resources::disk::Disk;
+use crate::resources::partition::Partition;
+
+/// What is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// GUID of the partition the firmware booted from; none when it did not say.
+    pub(super) booted_from: Option<&'a str>,
+    /// The committed choice: the kernel's number of the medium.
+    pub(super) committed: Option<u64>,
+    /// The drivers of all disks that were there from the start are loaded.
+    pub(super) all_there: bool,
+    /// The wait is over.
+    pub(super) late: bool,
+    /// By name.
+    pub(super) disks: &'a [(String, Disk)],
+    /// By name.
+    pub(super) parts: &'a [(String, Partition)],
+}
+
+/// The decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It may still come; for this reason.
+    Wait(String),
+    /// This one, for this reason.
+    Found { disk: String, meta: Option<String>, reason: String },
+    /// There is none, for this reason.
+    None(String),
+    /// These; for this reason.
+    Ambiguous { disks: Vec<String>, reason: String },
+}
+
+/// Decides.
+pub(super) fn choose(facts: Facts<'_>) -> Verdict {
+    if let Some(sequence) = facts.committed {
+        return match facts.disks.iter().find(|(_, disk)| disk.sequence == sequence) {
+            Some((name, _)) => found(&facts, name, "chosen earlier in this boot".into()),
+            None => Verdict::None("the system disk of this boot was removed".into()),
+        };
+    }
+    if !facts.all_there && !facts.late {
+        return Verdict::Wait("drivers of disks are being loaded".into());
+    }
+    match facts.booted_from {
+        Some(guid) => by_partition(&facts, guid),
+        None => by_meta(&facts),
+    }
+}
+
+fn by_partition(facts: &Facts<'_>, guid: &str) -> Verdict {
+    let fits = facts.parts.iter().filter(|(_, part)| part.uuid.eq_ignore_ascii_case(guid));
+    let disks = distinct(fits.map(|(_, part)| &part.disk));
+    match &disks[..] {
+        [] if facts.late => Verdict::None(format!(
+            "the firmware booted from partition {guid}, which no disk has; a network or removable medium has none"
+        )),
+        [] => Verdict::Wait(format!("no disk has partition {guid}, from which the firmware booted")),
+        [disk] => found(facts, disk, format!("the firmware booted from its partition {guid}")),
+        _ => ambiguous(disks, format!("have partition {guid}, from which the firmware booted")),
+    }
+}
+
+fn by_meta(facts: &Facts<'_>) -> Verdict {
+    let disks = distinct(facts.parts.iter().filter(|(_, part)| is_meta(part)).map(|(_, part)| &part.disk));
+    match &disks[..] {
+        [] => Verdict::None("the firmware did not say from which disk, and no disk has a META partition".into()),
+        [disk] => found(facts, disk, "the only disk with a META partition".into()),
+        _ => ambiguous(disks, "have a META partition, and the firmware did not say from which it booted".into()),
+    }
+}
+
+fn ambiguous(disks: Vec<String>, why: String) -> Verdict {
+    let reason = format!("the disks {} {why}: unplug all but one, or give one other GUIDs", disks.join(" and "));
+    Verdict::Ambiguous { disks, reason }
+}
+
+fn found(facts: &Facts<'_>, disk: &str, reason: String) -> Verdict {
+    let mut metas = facts.parts.iter().filter(|(_, part)| part.disk == disk && is_meta(part)).map(|(name, _)| name);
+    match (metas.next(), metas.next()) {
+        (Some(_), Some(_)) => Verdict::Ambiguous {
+            disks: vec![disk.into()],
+            reason: format!("the disk {disk} has more than one META partition: delete all but one"),
+        },
+        (meta, _) => Verdict::Found { disk: disk.into(), meta: meta.cloned(), reason },
+    }
+}
+
+/// The right type and the magic: a type alone is only a promise.
+fn is_meta(part: &Partition) -> bool {
+    part.kind.eq_ignore_ascii_case(&part::META.guid.to_string())
+        && part.content.as_ref().is_some_and(|content| content.format == "meta")
+}
+
+fn distinct<'d>(disks: impl Iterator<Item = &'d String>) -> Vec<String> {
+    let mut disks: Vec<String> = disks.cloned().collect();
+    disks.sort();
+    disks.dedup();
+    disks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::partition::Content;
+
+    type Machine = (Vec<(String, Disk)>, Vec<(String, Partition)>);
+
+    /// Disks with the GUID of their first partition and whether they have META.
+    fn machine(disks: &[(&str, &str, bool)]) -> Machine {
+        let (mut all, mut parts) = (Vec::new(), Vec::new());
+        for (sequence, (name, esp, meta)) in (1..).zip(disks) {
+            all.push(((*name).to_owned(), Disk { sequence, ..Disk::default() }));
+            let part = Partition { disk: (*name).into(), uuid: (*esp).into(), ..Partition::default() };
+            parts.push((format!("{name}1"), part.clone()));
+            if *meta {
+                let content = Some(Content { format: "meta".into(), ..Content::default() });
+                let kind = part::META.guid.to_string();
+                parts.push((format!("{name}2"), Partition { kind, content, uuid: format!("{esp}m"), ..part }));
+            }
+        }
+        (all, parts)
+    }
+
+    fn verdict(disks: &[(&str, &str, bool)], booted_from: Option<&str>, all_there: bool, late: bool) -> Verdict {
+        let (disks, parts) = machine(disks);
+        choose(Facts { booted_from, committed: None, all_there, late, disks: &disks, parts: &parts })
+    }
+
+    fn name(verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Wait(_) => "wait".into(),
+            Verdict::None(_) => "none".into(),
+            Verdict::Found { disk, meta, .. } => format!("{disk} {}", meta.as_deref().unwrap_or("-")),
+            Verdict::Ambiguous { disks, .. } => format!("? {}", disks.join(" ")),
+        }
+    }
+
+    #[test]
+    fn one_fits_or_nothing_is_guessed() {
+        let one: &[_] = &[("vda", "a", true), ("vdb", "b", true)];
+        let clones: &[_] = &[("vda", "a", true), ("vdb", "a", true)];
+        for (disks, booted_from, all_there, late, wanted) in [
+            (one, Some("A"), true, false, "vda vda2"),
+            (one, Some("a"), false, false, "wait"),
+            (one, Some("c"), true, false, "wait"),
+            (one, Some("c"), true, true, "none"),
+            (one, None, true, false, "? vda vdb"),
+            (clones, Some("a"), true, false, "? vda vdb"),
+            (clones, None, true, true, "? vda vdb"),
+            (&[("vda", "a", false)], Some("a"), true, false, "vda -"),
+            (&[("vda", "a", false)], None, true, false, "none"),
+            (&[("vda", "a", false), ("vdb", "b", true)], None, true, false, "vdb vdb2"),
+            (&[], None, true, false, "none"),
+            (&[], None, false, false, "wait"),
+            (one, Some("a"), false, true, "vda vda2"),
+        ] {
+            let verdict = verdict(disks, booted_from, all_there, late);
+            assert_eq!(name(&verdict), wanted, "{disks:?} {booted_from:?} {verdict:?}");
+        }
+        let Verdict::Ambiguous { reason, .. } = verdict(clones, Some("a"), true, false) else { panic!() };
+        assert!(reason.contains("vda and vdb") && reason.contains("unplug"), "{reason}");
+    }
+
+    #[test]
+    fn a_committed_choice_stands_until_the_disk_goes() {
+        let (disks, parts) = machine(&[("vda", "a", true), ("vdb", "a", true)]);
+        let facts = Facts {
+            booted_from: Some("a"),
+            committed: Some(2),
+            all_there: true,
+            late: true,
+            disks: &disks,
+            parts: &parts,
+        };
+        assert_eq!(name(&choose(facts)), "vdb vdb2");
+        assert_eq!(name(&choose(Facts { committed: Some(9), ..facts })), "none");
+    }
+}

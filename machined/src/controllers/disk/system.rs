@@ -1,0 +1,297 @@
+//! The controller of the system disk: finds it, gives META to those who wait for it, and makes an image's GUIDs its own.
+//!
+//! ```text
+//! wait --found--> META attached --all drivers loaded, unchanged for SETTLED--> committed --> GUIDs made unique
+//!   |  \--two fit--> ambiguous: META detached, nothing written
+//!   \--PATIENCE over--> none
+//! ```
+//! Invariant: nothing of a disk's table is written before the choice is committed in /run, and never when two disks fit.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use boot::Guid;
+use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+use serde::{Deserialize, Serialize};
+
+use super::choose::{Facts, Verdict, choose};
+use super::host::Host;
+use super::unique;
+use crate::efi::{self, Variables};
+use crate::events::Events;
+use crate::meta::{self, chain};
+use crate::resources::coldplug::{Coldplug, Stage};
+use crate::resources::condition::Condition;
+use crate::resources::disk::Disk;
+use crate::resources::partition::Partition;
+use crate::resources::system_disk::{State, SystemDisk};
+use crate::resources::wait::Wait;
+use crate::uptime;
+
+/// How long the machine waits for the disk it booted from; spinning disks behind a controller need some seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing may have changed before a choice is final: a second disk that is slower than the first shows up.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Between two tries to use META or to change the table.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The controller.
+#[derive(Debug)]
+pub(super) struct System {
+    host: Host,
+    /// Where the committed choice is kept.
+    file: PathBuf,
+    meta: meta::Handle,
+    events: Events,
+    variables: Variables,
+    started: Instant,
+    started_ms: u64,
+    committed: Option<u64>,
+    /// The verdict and since when it stands.
+    verdict: Option<(Verdict, Instant)>,
+    told: String,
+    tried: Option<Instant>,
+}
+
+/// The choice, as it is kept for the next machined of this boot.
+#[derive(Debug, Serialize, Deserialize)]
+struct Committed {
+    sequence: u64,
+}
+
+impl System {
+    /// `file` keeps the choice for the next machined.
+    pub(super) fn new(host: Host, file: PathBuf, meta: meta::Handle, events: Events) -> Self {
+        let kept: Option<Committed> = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let variables = Variables::new(&host.sys);
+        let committed = kept.map(|kept| kept.sequence);
+        let (started, started_ms) = (Instant::now(), uptime::now_ms());
+        let (verdict, told, tried) = (None, String::new(), None);
+        Self { host, file, meta, events, variables, started, started_ms, committed, verdict, told, tried }
+    }
+
+    fn decide(&mut self, cx: &mut Cycle<'_>) -> Result<(Verdict, Vec<(String, Disk)>), CycleError> {
+        let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
+        let disks: Vec<_> = cx.list::<Disk>()?.into_iter().map(|o| (o.id, Disk::clone(&o.value))).collect();
+        let parts: Vec<_> = cx.list::<Partition>()?.into_iter().map(|o| (o.id, Partition::clone(&o.value))).collect();
+        if self.variables.is_efi()
+            && let Err(error) = efi::ensure_mounted(&self.host.sys)
+            && stage >= Stage::Storage
+        {
+            self.tell(format!("the firmware's variables cannot be read: {}", chain(&error)));
+        }
+        let booted_from = self.variables.booted_from().unwrap_or_else(|error| {
+            self.events.warn("disk", format!("cannot read from which partition the firmware booted: {error}"));
+            None
+        });
+        let facts = Facts {
+            booted_from: booted_from.as_deref(),
+            committed: self.committed,
+            all_there: stage >= Stage::Storage && listed(&self.host, &disks, &parts),
+            late: self.started.elapsed() >= PATIENCE,
+            disks: &disks,
+            parts: &parts,
+        };
+        let verdict = choose(facts);
+        if self.verdict.as_ref().is_none_or(|(before, _)| *before != verdict) {
+            self.verdict = Some((verdict.clone(), Instant::now()));
+        }
+        Ok((verdict, disks))
+    }
+
+    /// One event for each new text.
+    fn tell(&mut self, text: String) {
+        if self.told != text {
+            self.events.warn("disk", &text);
+            self.told = text;
+        }
+    }
+
+    /// Gives META to those who wait for it; why not, when it cannot be used.
+    async fn attach(&mut self, verdict: &Verdict) -> Option<String> {
+        let (meta, disk) = match verdict {
+            Verdict::Wait(_) => return None,
+            Verdict::None(reason) | Verdict::Ambiguous { reason, .. } => {
+                self.meta.detach(reason.clone()).await;
+                return None;
+            }
+            Verdict::Found { meta, disk, .. } => (meta, disk),
+        };
+        let Some(meta) = meta else {
+            self.meta.detach(format!("the system disk {disk} has no META partition")).await;
+            return None;
+        };
+        let device = self.host.node(meta);
+        if matches!(self.meta.state(), meta::State::Attached { device: now, .. } if now == device) {
+            return None;
+        }
+        match self.meta.attach(&device).await {
+            Ok(()) => {
+                if matches!(self.meta.state(), meta::State::Attached { damaged: true, .. }) {
+                    self.events
+                        .error("disk", format!("machined's record in META ({meta}) was damaged: starting a new one"));
+                }
+                self.events.info("disk", format!("the system disk is {disk}, META is {meta}"));
+                None
+            }
+            Err(error) => Some(chain(&error)),
+        }
+    }
+
+    /// Commits a choice that has stood long enough, then makes its GUIDs unique. Returns what `guids` says.
+    async fn commit(&mut self, disk: &str, of: &Disk, stage: Stage) -> &'static str {
+        let Some(image) = self.meta.image().await else { return "" };
+        let shared = of.guid == image.to_string();
+        if self.committed.is_none() {
+            let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+            if stage < Stage::All || since < SETTLED {
+                return if shared { "shared" } else { "unique" };
+            }
+            if let Err(error) = self.save(of.sequence) {
+                self.tell(format!("cannot keep the choice of the system disk: {error}"));
+                return if shared { "shared" } else { "unique" };
+            }
+            self.committed = Some(of.sequence);
+        }
+        if self.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
+            return if shared { "shared" } else { "unique" };
+        }
+        self.tried = Some(Instant::now());
+        let job = unique::Disk { device: self.host.node(disk), sector: of.sector.into(), size: of.size, image };
+        let done = tokio::task::spawn_blocking(move || unique::make(&job, random)).await;
+        match done {
+            Ok(Ok(true)) => {
+                self.events.info("disk", format!("the GUIDs of {disk} and its partitions are its own now"));
+                if let Err(error) = unique::announce(&self.host.sys, disk) {
+                    self.tell(format!("the new table of {disk} is shown only after the next change: {error}"));
+                }
+                "unique"
+            }
+            Ok(Ok(false)) => "unique",
+            Ok(Err(error)) => {
+                self.tell(format!("{disk} still has the GUIDs of its image: {}", chain(&error)));
+                "shared"
+            }
+            // The runtime is stopping.
+            Err(_) => "",
+        }
+    }
+
+    fn save(&self, sequence: u64) -> io::Result<()> {
+        let new = self.file.with_extension("new");
+        fs::write(&new, serde_json::to_vec(&Committed { sequence })?)?;
+        fs::rename(new, &self.file)
+    }
+
+    /// As if the verdict had stood so long already.
+    #[cfg(test)]
+    pub(super) fn age(&mut self, by: Duration) {
+        if let Some((_, since)) = &mut self.verdict {
+            *since -= by;
+        }
+    }
+
+    /// When time alone changes something.
+    fn next(&self, verdict: &Verdict, failed: bool) -> Next {
+        let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let tick = Duration::from_millis(10);
+        match verdict {
+            Verdict::Wait(_) => Next::After(PATIENCE.saturating_sub(self.started.elapsed()) + tick),
+            Verdict::Found { .. } if failed => Next::After(RETRY),
+            Verdict::Found { .. } if self.committed.is_none() => {
+                Next::After(SETTLED.saturating_sub(since).max(Duration::from_millis(500)) + tick)
+            }
+            _ => Next::OnChange,
+        }
+    }
+}
+
+/// Every disk and partition that the kernel shows is among the resources: the inventory lags a moment behind.
+fn listed(host: &Host, disks: &[(String, Disk)], parts: &[(String, Partition)]) -> bool {
+    host.scan().iter().all(|seen| {
+        let known = disks.iter().any(|(name, disk)| *name == seen.name && disk.sequence == seen.sequence);
+        known && seen.partitions.iter().all(|part| parts.iter().any(|(name, _)| *name == part.name))
+    })
+}
+
+fn random() -> Guid {
+    // The text of a random UUID is always a GUID.
+    Guid::parse(&uuid::Uuid::new_v4().to_string()).unwrap_or(Guid::ZERO)
+}
+
+impl Controller for System {
+    const NAME: &'static str = "disk/system";
+    type Error = CycleError;
+
+    fn declare(ports: &mut Ports) {
+        ports.watch::<Disk>().watch::<Partition>().watch::<Coldplug>();
+        ports.own::<SystemDisk>().share::<Condition>().share::<Wait>();
+    }
+
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
+        let (verdict, disks) = self.decide(cx)?;
+        let failed = self.attach(&verdict).await;
+        let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
+        let mut guids = "";
+        if let Verdict::Found { disk, .. } = &verdict
+            && let Some((_, of)) = disks.iter().find(|(name, _)| name == disk)
+        {
+            guids = self.commit(disk, of, stage).await;
+        }
+        let (status, condition) = status(&verdict, failed.as_deref(), guids);
+        if let Verdict::Wait(reason) = &verdict {
+            let deadline = self.started_ms + u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+            let wait = Wait {
+                what: "the system disk".into(),
+                reason: reason.clone(),
+                since_uptime_ms: self.started_ms,
+                deadline_uptime_ms: Some(deadline),
+            };
+            cx.put::<Wait>("system-disk", wait)?;
+        } else if !condition.met {
+            self.tell(condition.reason.clone());
+        }
+        cx.put::<SystemDisk>(SystemDisk::ID, status)?;
+        cx.put::<Condition>("system-disk", condition)?;
+        Ok(self.next(&verdict, failed.is_some()))
+    }
+}
+
+fn status(verdict: &Verdict, failed: Option<&str>, guids: &str) -> (SystemDisk, Condition) {
+    let none = SystemDisk {
+        state: State::None,
+        disk: String::new(),
+        meta: String::new(),
+        reason: String::new(),
+        candidates: Vec::new(),
+        guids: guids.into(),
+    };
+    match verdict.clone() {
+        Verdict::Wait(reason) => (
+            SystemDisk { state: State::Waiting, reason: reason.clone(), ..none },
+            Condition::unmet(format!("waiting for the system disk: {reason}")),
+        ),
+        Verdict::None(reason) => {
+            (SystemDisk { reason: reason.clone(), ..none }, Condition::met(format!("no system disk: {reason}")))
+        }
+        Verdict::Ambiguous { disks, reason } => (
+            SystemDisk { state: State::Ambiguous, reason: reason.clone(), candidates: disks, ..none },
+            Condition::unmet(format!("system disk unknown: {reason}")),
+        ),
+        Verdict::Found { disk, meta, reason } => {
+            let condition = match failed {
+                Some(why) => Condition::unmet(format!("META of the system disk {disk} cannot be used: {why}")),
+                None => Condition::met(format!("the system disk is {disk}: {reason}")),
+            };
+            let (meta, candidates) = (meta.unwrap_or_default(), vec![disk.clone()]);
+            (SystemDisk { state: State::Found, disk, meta, reason, candidates, ..none }, condition)
+        }
+    }
+}
+
+/// Where the choice is kept.
+pub(super) fn file(run: &Path) -> PathBuf {
+    run.join("system-disk")
+}
