@@ -125,7 +125,15 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     // The controllers. Each area's owner adds its line here.
     let mut runtime = Runtime::new(store.clone());
     controllers::device::register(&mut runtime, &events, &stop).map_err(Error::Controllers)?;
-    controllers::network::register(&mut runtime, run, &identity.now().hostname, &events).map_err(Error::Controllers)?;
+    controllers::network::register(&mut runtime, run, identity.watch(), &events).map_err(Error::Controllers)?;
+    let (fingerprint, shown_fingerprint) = watch::channel(String::new());
+    let outside = controllers::process::machine::Outside {
+        version: image.version.clone(),
+        identity: identity.watch(),
+        fingerprint: shown_fingerprint,
+        stop: stop.watch(),
+    };
+    controllers::process::register(&mut runtime, &store, outside)?;
     let (graph, status) = (runtime.graph(), runtime.status());
     runtime.check()?;
     let (quit, quitting) = oneshot::channel::<()>();
@@ -148,6 +156,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     // The API.
     let file = pki::file::File::new(run.join("identity"));
     let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta).await?));
+    tasks.start("fingerprint", follow_identity(showing.clone(), fingerprint));
     let about = about(&image, &identity.now());
     let parts = Parts {
         about,
@@ -204,6 +213,16 @@ async fn follow_meta(keeper: identity::Keeper, meta: meta::Handle) {
         }
     };
     tokio::join!(keeper.run(meta.clone(), name), seed);
+}
+
+/// What people compare, for the machine's status and the console.
+async fn follow_identity(mut showing: watch::Receiver<Arc<pki::Identity>>, fingerprint: watch::Sender<String>) {
+    loop {
+        fingerprint.send_replace(showing.borrow_and_update().fingerprint_hex());
+        if showing.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// A listening socket that clients can queue at while machined is restarted.

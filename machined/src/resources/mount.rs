@@ -1,4 +1,4 @@
-//! A mounted filesystem. Written by `process/mounts`; the id is the mount point, with the kernel's mount number where
+//! A mounted filesystem, as it was when somebody asked; the id is the mount point, with the kernel's mount number where
 //! several lie on one point.
 
 use reconcile::{Column, Resource};

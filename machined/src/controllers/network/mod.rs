@@ -26,9 +26,10 @@ use std::io;
 use std::path::Path;
 
 use reconcile::Runtime;
+use tokio::sync::watch;
 
 use crate::events::Events;
-use crate::uptime;
+use crate::{identity, uptime};
 
 use self::dhcp4::lease::Leases;
 use self::dhcp4::wire::Sockets;
@@ -41,7 +42,12 @@ const PROMOTE: [&str; 2] =
     ["/proc/sys/net/ipv4/conf/all/promote_secondaries", "/proc/sys/net/ipv4/conf/default/promote_secondaries"];
 
 /// Adds the network's controllers. `run` is /run/stele; leases and what routers said are kept there.
-pub fn register(runtime: &mut Runtime, run: &Path, hostname: &str, events: &Events) -> io::Result<()> {
+pub fn register(
+    runtime: &mut Runtime,
+    run: &Path,
+    identity: watch::Receiver<identity::Machine>,
+    events: &Events,
+) -> io::Result<()> {
     for path in PROMOTE {
         if let Err(error) = std::fs::write(path, "1") {
             tracing::warn!("network: cannot write {path}: {error}");
@@ -49,7 +55,7 @@ pub fn register(runtime: &mut Runtime, run: &Path, hostname: &str, events: &Even
     }
     let setup = Setup {
         leases: Leases::new(run.join("dhcp")),
-        hostname: hostname.to_owned(),
+        identity,
         events: events.clone(),
         now: uptime::now_ms,
         random: || Box::new(random),

@@ -87,6 +87,13 @@ impl Client {
         Self { mac, hostname, random, state: State::Off, lease, next: None, xid: 0, tries: 0, since: now }
     }
 
+    /// The machine's name, told with the next message.
+    pub fn name(&mut self, hostname: &str) {
+        if self.hostname != hostname {
+            hostname.clone_into(&mut self.hostname);
+        }
+    }
+
     /// The lease whose address the link has.
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()

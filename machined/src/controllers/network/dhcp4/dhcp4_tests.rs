@@ -87,7 +87,7 @@ impl World {
     fn controller(&self, folder: &Path) -> Dhcp4<Fake> {
         let setup = Setup {
             leases: Leases::new(folder.join("dhcp")),
-            hostname: "node".into(),
+            identity: watch::channel(identity::Machine::default()).1,
             events: self.events.clone(),
             now: || NOW.get(),
             random: || Box::new(|| 4),

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use reconcile::{Controller, Cycle, CycleError, Next, Object, Ports};
+use tokio::sync::watch;
 
 use crate::events::Events;
+use crate::identity;
 use crate::resources::Wait;
 use crate::resources::link::Link;
 use crate::resources::link_config::{LinkConfig, LinkSpec, NetworkSource, Source};
@@ -51,8 +53,8 @@ pub enum Error {
 pub struct Setup {
     /// Where leases are kept.
     pub leases: Leases,
-    /// The name told to servers; may be empty.
-    pub hostname: String,
+    /// Who the machine is: its name is told to servers.
+    pub identity: watch::Receiver<identity::Machine>,
     /// For people.
     pub events: Events,
     /// Milliseconds since the kernel started.
@@ -94,7 +96,8 @@ impl<W: Wire> Dhcp4<W> {
             if !self.sessions.contains_key(&link.id) {
                 let kept = self.setup.leases.load(&link.id);
                 let random = (self.setup.random)();
-                let client = Client::new(mac, self.setup.hostname.clone(), kept.clone(), now, random);
+                let hostname = self.setup.identity.borrow().hostname.clone();
+                let client = Client::new(mac, hostname, kept.clone(), now, random);
                 let session = Session { index: link.value.index, mac, client, wire: None, kept };
                 self.sessions.insert(link.id.clone(), session);
             }
@@ -201,6 +204,7 @@ impl<W: Wire> Controller for Dhcp4<W> {
         let mut failed = None;
         for link in wanted {
             let Some(session) = self.sessions.get_mut(&link.id) else { continue };
+            session.client.name(&self.setup.identity.borrow().hostname);
             if let Err(source) = session.step(link.value.up && link.value.carrier, now) {
                 failed = failed.or(Some(Error::Socket { link: link.id.clone(), source }));
             }

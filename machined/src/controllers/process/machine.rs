@@ -1,0 +1,195 @@
+//! The status of the machine as a whole: how far it has come, and what is missing.
+
+use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+use tokio::sync::watch;
+
+use crate::identity;
+use crate::resources::address::{Address, AddressScope};
+use crate::resources::machine::{Machine, Phase};
+use crate::resources::{Condition, Wait};
+use crate::stop::State;
+
+/// The condition that the API's side puts; without it the machine has not booted, whatever the others say.
+const API: &str = "api";
+
+/// What is known outside of the store.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Version of Stele.
+    pub version: String,
+    /// Who this machine is.
+    pub identity: watch::Receiver<identity::Machine>,
+    /// SHA-256 of the certificate the API shows; empty until there is one.
+    pub fingerprint: watch::Receiver<String>,
+    /// Whether the machine is on its way down.
+    pub stop: watch::Receiver<State>,
+}
+
+/// `process/machine`.
+pub struct Status {
+    outside: Outside,
+}
+
+impl Status {
+    /// Shows the machine.
+    pub fn new(outside: Outside) -> Self {
+        Self { outside }
+    }
+}
+
+/// What a phase says of itself beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stop {
+    cause: String,
+    step: String,
+}
+
+/// The phase: a stop is never taken back; without every condition the machine still boots. There is no configuration yet,
+/// so a machine that has booted is in maintenance.
+fn phase(stop: Option<&Stop>, unmet: &[String]) -> Phase {
+    match stop {
+        Some(_) => Phase::Stopping,
+        None if unmet.is_empty() => Phase::Maintenance,
+        None => Phase::Booting,
+    }
+}
+
+/// Why the machine has not booted yet.
+fn unmet(conditions: &[(String, Condition)]) -> Vec<String> {
+    let mut unmet: Vec<String> = conditions
+        .iter()
+        .filter(|(_, condition)| !condition.met)
+        .map(|(_, condition)| condition.reason.clone())
+        .collect();
+    if !conditions.iter().any(|(id, _)| id == API) {
+        unmet.push("the API has not started yet".into());
+    }
+    unmet
+}
+
+/// Addresses others can use, link-local ones last.
+fn addresses(mut all: Vec<Address>) -> Vec<String> {
+    all.retain(Address::usable);
+    all.sort_by(|a, b| {
+        let key = |address: &Address| (address.scope, address.link.clone(), address.address.addr().is_ipv6());
+        key(a).cmp(&key(b))
+    });
+    all.iter()
+        .map(|address| match address.scope {
+            AddressScope::Link => {
+                format!("{}%{}/{}", address.address.addr(), address.link, address.address.prefix_len())
+            }
+            _ => address.address.to_string(),
+        })
+        .collect()
+}
+
+impl Controller for Status {
+    const NAME: &'static str = "process/machine";
+    type Error = CycleError;
+
+    fn declare(ports: &mut Ports) {
+        ports.watch::<Condition>();
+        ports.watch::<Wait>();
+        ports.watch::<Address>();
+        ports.own::<Machine>();
+    }
+
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
+        let stop = match &*self.outside.stop.borrow_and_update() {
+            State::Running => None,
+            State::Stopping { request, step } => Some(Stop { cause: request.cause.clone(), step: step.clone() }),
+        };
+        let identity = self.outside.identity.borrow_and_update().clone();
+        let fingerprint = self.outside.fingerprint.borrow_and_update().clone();
+        let conditions: Vec<_> =
+            cx.list::<Condition>()?.into_iter().map(|found| (found.id, (*found.value).clone())).collect();
+        let waits = cx.list::<Wait>()?;
+        let unmet = unmet(&conditions);
+        let phase = phase(stop.as_ref(), &unmet);
+        let Stop { cause, step } = stop.unwrap_or_default();
+        let machine = Machine {
+            phase,
+            unmet,
+            waits: waits.iter().map(|wait| format!("{}: {}", wait.value.what, wait.value.reason)).collect(),
+            step,
+            cause,
+            version: self.outside.version.clone(),
+            machine_id: identity.machine_id,
+            boot_id: identity.boot_id,
+            hostname: identity.hostname,
+            fingerprint,
+            addresses: addresses(cx.list::<Address>()?.into_iter().map(|found| (*found.value).clone()).collect()),
+        };
+        cx.put(Machine::ID, machine)?;
+        Ok(Next::OnChange)
+    }
+
+    async fn wake(&mut self) {
+        let Outside { identity, fingerprint, stop, .. } = &mut self.outside;
+        // A sender that is gone changes nothing any more.
+        tokio::select! {
+            Ok(()) = identity.changed() => {}
+            Ok(()) = fingerprint.changed() => {}
+            Ok(()) = stop.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reconcile::{Store, run_cycle};
+
+    use super::*;
+    use crate::resources::address::AddressOrigin;
+    use crate::stop;
+
+    fn address(link: &str, address: &str, scope: AddressScope) -> Address {
+        let address = address.parse().unwrap();
+        let origin = AddressOrigin::Other;
+        Address { link: link.into(), address, scope, origin, tentative: false, deprecated: false }
+    }
+
+    #[tokio::test]
+    async fn phases_follow_the_conditions_and_the_stop() {
+        let store = Store::new();
+        let conditions = store.shared_writer::<Condition>("test").unwrap();
+        let stopping = stop::Handle::new();
+        let (_identity, identity) = watch::channel(identity::Machine::default());
+        let (fingerprint, seen) = watch::channel(String::new());
+        let stop = stopping.watch();
+        let mut status = Status::new(Outside { version: "1".into(), identity, fingerprint: seen, stop });
+        let mut cycle = async || {
+            run_cycle(&mut status, &store).await.unwrap();
+            (*store.get::<Machine>(Machine::ID).unwrap().value).clone()
+        };
+        let machine = cycle().await;
+        assert_eq!((machine.phase, machine.unmet.len()), (Phase::Booting, 1));
+        conditions.put("api", Condition::unmet("the API does not answer")).unwrap();
+        assert_eq!(cycle().await.unmet, ["the API does not answer"]);
+        conditions.put("api", Condition::met("the API answers")).unwrap();
+        fingerprint.send_replace("ab".into());
+        let machine = cycle().await;
+        assert_eq!((machine.phase, machine.fingerprint.as_str()), (Phase::Maintenance, "ab"));
+        stopping.request(stop::Request { action: stop::Action::Reboot, cause: "because".into() });
+        stopping.step("unmounting");
+        let machine = cycle().await;
+        assert_eq!(
+            (machine.phase, machine.step.as_str(), machine.cause.as_str()),
+            (Phase::Stopping, "unmounting", "because")
+        );
+    }
+
+    #[test]
+    fn link_local_addresses_come_last_with_their_link() {
+        let all = vec![
+            address("eth0", "fe80::1/64", AddressScope::Link),
+            address("lo", "127.0.0.1/8", AddressScope::Host),
+            address("eth1", "10.1.0.1/24", AddressScope::Global),
+            address("eth0", "fec0::2/64", AddressScope::Global),
+            address("eth0", "10.0.2.15/24", AddressScope::Global),
+        ];
+        assert_eq!(addresses(all), ["10.0.2.15/24", "fec0::2/64", "10.1.0.1/24", "fe80::1%eth0/64"]);
+    }
+}
