@@ -1,4 +1,4 @@
-//! PID 1 with short times, for the tests: `pid1 <machined> <socket>` in process and mount namespaces of its own.
+//! PID 1 with short times, for the tests: `pid1 <machined> <socket>`, or `pid1 panic`, `pid1 abort`, in process and mount namespaces of its own.
 //! Refuses to run anywhere else, because it ends by killing everything and by reboot(2).
 
 use init::{Config, Console, Pid1, Timings, ruin};
@@ -8,6 +8,12 @@ use std::time::Duration;
 fn main() {
     assert!(rustix::process::getpid().is_init(), "only for process 1 of a namespace of its own");
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    ruin::prepare();
+    match arguments[0].to_str() {
+        Some("panic") => panic!("as told"),
+        Some("abort") => std::process::abort(),
+        _ => {}
+    }
     let timings = Timings {
         heartbeat: Duration::from_millis(1500),
         backoff_first: Duration::from_millis(100),

@@ -22,7 +22,7 @@ pub(crate) struct Brain {
     lines: BufReader<UnixStream>,
 }
 
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -30,7 +30,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test on a workstation starts its own processes")]
-fn unshare() -> Command {
+pub(crate) fn unshare() -> Command {
     let mut command = Command::new("unshare");
     // A user namespace besides, so that even a wrong kill, umount or reboot reaches nothing of the host.
     command.args(["--user", "--map-root-user", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]);

@@ -3,7 +3,7 @@
 
 mod machine;
 
-use machine::{Machine, pause};
+use machine::{Machine, example, pause, unshare};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -189,4 +189,16 @@ fn a_storm_of_orphans_is_reaped() {
     // One zombie is allowed: the first order's shell, whose parent machined is.
     assert!(told.contains(&format!("Status {{ pid: Pid({pid}), status: Exited(0) }}")), "{told:?}");
     assert!(told.last().unwrap().contains("generation: 2"), "{told:?}");
+}
+
+/// The kernel panics when PID 1 dies of either; this restarts the machine instead (SIGHUP, as a namespace shows it).
+#[test]
+fn a_broken_init_restarts_the_machine() {
+    if Machine::start().is_none() {
+        return;
+    }
+    for how in ["panic", "abort"] {
+        let output = unshare().arg(example("pid1")).arg(how).output().unwrap();
+        assert_eq!(output.status.signal(), Some(1), "{how}: {output:?}");
+    }
 }
