@@ -52,11 +52,11 @@ image: build ## build the image into _out/ (KERNEL=generic: the kernel for any h
 
 demo: image ## build the image, boot it in a virtual machine, ask it over the API; leaves it running
 	$(call say,compiling the demonstration)
-	@cargo build --locked -p tests --bin demo
-	@$(CARGO_TARGET_DIR)/debug/demo start --out $(OUT) --kernel $(KERNEL)
+	@cargo build --locked --release -p tests --bin demo
+	@$(CARGO_TARGET_DIR)/release/demo start --out $(OUT) --kernel $(KERNEL)
 
 demo-stop: ## stop the machine that `make demo` left running
-	@$(CARGO_TARGET_DIR)/debug/demo stop --out $(OUT)
+	@$(CARGO_TARGET_DIR)/release/demo stop --out $(OUT)
 
 # The product's image plus services that misbehave on purpose; for the stories only.
 test-image: image
@@ -78,7 +78,7 @@ test-long: test-image ## what is too long for every run
 	@STELE_LONG=1 cargo test --locked -p tests --test stories
 
 bench: test-image ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
-	@cargo run --locked -p tests --bin bench -- --out $(OUT)
+	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)
 
 fmt: setup ## format the code
 	@cargo fmt --all

@@ -16,7 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("machined", &["api", "boot", "config", "reconcile", "sys"]),
     ("reconcile", &[]),
     ("sys", &[]),
-    ("tests", &["api"]),
+    ("tests", &[]),
 ];
 
 #[expect(clippy::disallowed_methods, reason = "cargo itself is asked")]
