@@ -35,7 +35,12 @@ pub fn update(folder: &Path, names: &[String]) -> io::Result<()> {
 pub fn says(folder: &Path, file: &str, sum: &str, names: &[String]) -> bool {
     let list = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap_or_default();
     let has = |sum: &str, name: &str| list.lines().any(|line| line.split_once("  ") == Some((sum, name)));
-    has(sum, file) && names.iter().all(|name| list.contains(&format!("  {name}\n")) && folder.join(name).exists())
+    // a disk that somebody booted has changed since
+    let changed = |name: &str| std::fs::metadata(folder.join(name)).and_then(|stat| stat.modified());
+    let listed = changed("SHA256SUMS").ok();
+    let is_listed =
+        |name: &String| list.contains(&format!("  {name}\n")) && changed(name).is_ok_and(|time| Some(time) <= listed);
+    has(sum, file) && names.iter().all(is_listed)
 }
 
 fn sum(path: &Path) -> io::Result<String> {
@@ -64,7 +69,12 @@ mod tests {
         update(folder.path(), &["b".to_owned()]).unwrap();
         let text = std::fs::read_to_string(at("SHA256SUMS")).unwrap();
         assert!(text.starts_with("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\nba7816bf"));
+        let both = ["a".to_owned(), "b".to_owned()];
+        let sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert!(says(folder.path(), "a", sum, &both));
+        assert!(!says(folder.path(), "a", "e3", &both));
         std::fs::remove_file(at("a")).unwrap();
+        assert!(!says(folder.path(), "a", sum, &both));
         update(folder.path(), &["b".to_owned()]).unwrap();
         assert!(!std::fs::read_to_string(at("SHA256SUMS")).unwrap().contains("  a"));
     }
