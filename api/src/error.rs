@@ -120,6 +120,12 @@ pub fn connect_cause(status: &Status) -> Option<&Connect> {
     None
 }
 
+/// Whether the connection broke under the call: only what is made on this side has a cause, and only the connection
+/// makes such.
+pub fn is_broken(status: &Status) -> bool {
+    status.source().is_some() && connect_cause(status).is_none()
+}
+
 /// A refusal or failure of a call as the node explains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
@@ -138,6 +144,8 @@ impl From<&Status> for Explained {
         let info = status.get_details_error_info();
         let message = match connect_cause(status) {
             Some(connect) => connect.to_string(),
+            // What h2 and hyper say of it means nothing to an operator.
+            None if is_broken(status) => "the connection broke".to_owned(),
             None if status.message().is_empty() => status.code().description().to_owned(),
             None => status.message().to_owned(),
         };
@@ -202,5 +210,14 @@ mod tests {
         let status = Status::from_error(Box::new(Connect::Refused { endpoint }));
         assert!(connect_cause(&status).is_some() && is_transient(&status));
         assert!(Explained::from(&status).message.contains("refused"));
+        assert!(!is_broken(&status));
+    }
+
+    #[test]
+    fn a_broken_connection_is_told_in_words() {
+        let status = Status::from_error(Box::new(io::Error::other("h2 protocol error")));
+        assert!(is_broken(&status) && is_transient(&status));
+        assert_eq!(Explained::from(&status).message, "the connection broke");
+        assert!(!is_broken(&Status::internal("from the node")));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{io, process::ExitCode};
 
-use api::error::{Connect, Explained, connect_cause};
+use api::error::{Connect, Explained, connect_cause, is_broken};
 use tonic::{Code as Grpc, Status};
 
 /// Shown below the main help.
@@ -108,6 +108,7 @@ impl From<Status> for Failure {
         let code = match (connect_cause(&status), status.code()) {
             (Some(Connect::Fingerprint { .. }), _) => Code::OtherNode,
             (Some(_), _) | (None, Grpc::Unavailable) => Code::Unreachable,
+            (None, _) if is_broken(&status) => Code::Unreachable,
             (None, Grpc::PermissionDenied | Grpc::Unauthenticated | Grpc::FailedPrecondition) => Code::Refused,
             (None, Grpc::NotFound) => Code::NotFound,
             (None, Grpc::DeadlineExceeded) => Code::Deadline,

@@ -156,7 +156,8 @@ where
                         Ok(Event::Item(item)) => return Some(((index, Ok(item)), (Some(follow), broken))),
                         Ok(Event::Broken { why, .. }) if !broken => {
                             broken = true;
-                            ui.note(&format!("{name}: connection lost ({}); trying again", Failure::from(why).message));
+                            let why = Failure::from(why).message;
+                            ui.note(&format!("{name}: connection lost ({why}); trying again"));
                         }
                         Ok(Event::Broken { .. }) => {}
                         Ok(Event::Ended) => return None,

@@ -180,12 +180,10 @@ struct View<'a> {
 
 impl View<'_> {
     fn show(&self, now: &str) {
-        let line = format!("{}: {now}", self.name);
-        let last = self.last.take();
-        if last != line {
-            self.progress.line(&line);
+        if self.last.take() != now {
+            self.progress.line(&format!("{}: {now}", self.name));
         }
-        self.last.set(line);
+        self.last.set(now.to_owned());
     }
 
     fn late(&self, limit: Duration) -> Failure {

@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    io::{IsTerminal, stderr, stdout},
+    io::{IsTerminal, Write, stderr, stdout},
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ impl Ui {
 
     /// A line for the person; node text in it is made safe.
     pub(crate) fn note(&self, message: &str) {
-        eprintln!("{}", text::lines(message));
+        say(&text::lines(message));
     }
 
     /// Text in a style, on stdout.
@@ -51,9 +51,9 @@ impl Ui {
         // Connection errors start with the endpoint, which mostly is the node's name.
         let node = failure.node.as_deref().filter(|node| !failure.message.starts_with(*node));
         let node = node.map(|node| format!("{node}: ")).unwrap_or_default();
-        eprintln!("{label} {}", text::lines(&format!("{node}{}", failure.message)));
+        say(&format!("{label} {}", text::lines(&format!("{node}{}", failure.message))));
         for line in failure.remedy.lines() {
-            eprintln!("  {}", text::plain(line));
+            say(&format!("  {}", text::plain(line)));
         }
     }
 
@@ -75,7 +75,7 @@ impl Ui {
     pub(crate) fn progress(&self, what: &str) -> Progress {
         let what = text::plain(what).into_owned();
         if !self.terminal {
-            eprintln!("{what} ...");
+            say(&format!("{what} ..."));
             return Progress { bar: None };
         }
         let bar = ProgressBar::new_spinner();
@@ -88,6 +88,11 @@ impl Ui {
     }
 }
 
+/// A line on stderr. A reader that left (`2>&1 | head`) is no reason to panic, as `eprintln!` does.
+fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
 /// Something under way.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
@@ -98,8 +103,8 @@ impl Progress {
     pub(crate) fn line(&self, text: &str) {
         let text = text::plain(text);
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(&text)),
+            None => say(&text),
         }
     }
 
