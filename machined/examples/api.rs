@@ -9,6 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use machined::{
+    identity,
     logs::Logs,
     meta,
     pki::{file::File, keep},
@@ -36,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let meta = meta::Handle::new(&boot_id);
     meta.detach("this is not a node").await;
     let identity_file = File::new(dir.join("identity"));
-    let identity = Arc::new(keep::find(&identity_file, &meta).await?);
+    let identity = Arc::new(keep::find(&identity_file, &meta, &store).await?);
     println!("fingerprint {}", identity.fingerprint_hex());
     let (shown, identity) = watch::channel(identity);
 
@@ -48,10 +49,12 @@ async fn main() -> anyhow::Result<()> {
     };
     let runtime = Runtime::new(store.clone());
     let stop = stop::Handle::new();
-    let about =
-        About { version: env!("CARGO_PKG_VERSION").into(), boot_id, hostname: "example".into(), ..About::default() };
+    let about = About { version: env!("CARGO_PKG_VERSION").into(), ..About::default() };
+    let names = identity::Machine { machine_id: String::new(), boot_id, hostname: "example".into() };
+    let names = watch::Sender::new(names);
     let parts = Parts {
         about,
+        names: names.subscribe(),
         store: store.clone(),
         stop: stop.clone(),
         logs,

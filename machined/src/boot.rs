@@ -155,11 +155,12 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
 
     // The API.
     let file = pki::file::File::new(run.join("identity"));
-    let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta).await?));
+    let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta, &store).await?));
     tasks.start("fingerprint", follow_identity(showing.clone(), fingerprint));
-    let about = about(&image, &identity.now());
+    let about = about(&image);
     let parts = Parts {
         about,
+        names: identity.watch(),
         store: store.clone(),
         stop: stop.clone(),
         logs,
@@ -251,15 +252,12 @@ async fn drop_rest(link: &Link, kept: link::Kept) {
     }
 }
 
-fn about(image: &Image, machine: &Machine) -> server::About {
+fn about(image: &Image) -> server::About {
     server::About {
         version: image.version.clone(),
         commit: image.commit.clone(),
         built: image.built.clone(),
         image_digest: String::new(),
-        machine_id: machine.machine_id.clone(),
-        boot_id: machine.boot_id.clone(),
-        hostname: machine.hostname.clone(),
     }
 }
 

@@ -161,3 +161,7 @@ fn allowed() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Ba
 fn rule(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?])
 }
+
+#[cfg(test)]
+#[path = "harden/tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ use std::{
 /// The limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections in all. Each costs the gateway about 20 KiB, so this has to fit into its memory limit.
+    /// Connections in all.
     pub total: usize,
     /// Connections from one address (of IPv6: one /64, which is what one machine is given).
     pub each: usize,

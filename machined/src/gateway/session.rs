@@ -28,6 +28,9 @@ const UPSTREAM: Duration = Duration::from_secs(5);
 /// For saying goodbye to a client that cannot be served.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What the kernel holds for a client that reads slowly. Its own limit is 4 MiB, and it counts against our memory.
+const SENDING: usize = 128 * 1024;
+
 /// A client that answers nothing for this long is gone: what it was sent is dropped, idle it is probed.
 const GONE: Duration = Duration::from_secs(60);
 
@@ -104,9 +107,10 @@ impl Session {
     }
 }
 
-/// Lets the kernel notice clients that vanish.
+/// Lets the kernel notice clients that vanish, and hold no more for slow ones than `SENDING`.
 fn watch_over(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
+    sockopt::set_socket_send_buffer_size(tcp, SENDING)?;
     sockopt::set_socket_keepalive(tcp, true)?;
     sockopt::set_tcp_keepidle(tcp, GONE)?;
     sockopt::set_tcp_keepintvl(tcp, GONE / 6)?;
@@ -119,7 +123,7 @@ fn watch_over(tcp: &TcpStream) -> io::Result<()> {
 async fn shake(tcp: TcpStream, terms: &Terms) -> Result<(TlsStream<TcpStream>, Vec<u8>), Error> {
     let mut client = TlsAcceptor::from(terms.config.clone()).accept(tcp).await.map_err(Error::Handshake)?;
     // What the client does not take leaves the pump waiting, not the memory growing.
-    client.get_mut().1.set_buffer_limit(Some(32 * 1024));
+    client.get_mut().1.set_buffer_limit(Some(16 * 1024));
     // A client's HTTP/2 preface and settings.
     let mut first = Vec::with_capacity(256);
     client.read_buf(&mut first).await.map_err(Error::Handshake)?;

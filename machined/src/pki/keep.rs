@@ -5,27 +5,52 @@
 
 use std::{sync::Arc, time::Duration};
 
+use reconcile::{SharedWriter, Store};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{Error, Identity, file::File};
-use crate::meta;
+use crate::{meta, resources::Wait};
 
 /// How long the API waits for the system disk before it opens with an identity that only this boot knows.
 pub const META_WITHIN: Duration = Duration::from_secs(5);
 
 const META: &str = "META";
 
+const WAIT: &str = "identity";
+
 /// Finds the identity, or makes one.
 ///
 /// # Errors
 /// Only when none can be made; places that fail are logged.
-pub async fn find(file: &File, meta: &meta::Handle) -> Result<Identity, Error> {
+pub async fn find(file: &File, meta: &meta::Handle, store: &Store) -> Result<Identity, Error> {
     let kept = file.load().unwrap_or_else(complain);
-    if kept.is_none() {
+    if kept.is_none() && meta.state() == meta::State::Waiting {
+        let _shown = show_wait(store);
         meta.settled(META_WITHIN).await;
     }
     settle(kept, file, meta).await
+}
+
+/// Shows what is waited for until it is dropped.
+fn show_wait(store: &Store) -> Option<impl Drop> {
+    struct Shown(SharedWriter<Wait>);
+    impl Drop for Shown {
+        fn drop(&mut self) {
+            let _ = self.0.remove(WAIT);
+        }
+    }
+    let now = sys::tsc::uptime_ns() / 1_000_000;
+    let within = u64::try_from(META_WITHIN.as_millis()).unwrap_or(u64::MAX);
+    let wait = Wait {
+        what: "the system disk, which keeps the API's identity".into(),
+        reason: "no disk with our META was found yet".into(),
+        since_uptime_ms: now,
+        deadline_uptime_ms: Some(now + within),
+    };
+    let waits = store.shared_writer::<Wait>("pki").ok()?;
+    waits.put(WAIT, wait).ok()?;
+    Some(Shown(waits))
 }
 
 /// Keeps the identity in step with META for ever. Everybody who shows it watches `shown`.
@@ -109,9 +134,9 @@ mod tests {
     async fn it_is_made_once_and_survives_machined() {
         let folder = tempfile::tempdir().unwrap();
         let file = File::new(folder.path().join("identity"));
-        let first = find(&file, &without_disk().await).await.unwrap();
+        let first = find(&file, &without_disk().await, &Store::new()).await.unwrap();
         // A new machined: META not yet looked for, so it must not be waited for either.
-        let again = find(&file, &meta::Handle::new(BOOT)).await.unwrap();
+        let again = find(&file, &meta::Handle::new(BOOT), &Store::new()).await.unwrap();
         assert_eq!(first, again);
     }
 
@@ -121,7 +146,7 @@ mod tests {
         let file = File::new(folder.path().join("identity"));
         let meta = without_disk().await;
         let old = Identity::make().unwrap();
-        let early = find(&file, &meta).await.unwrap();
+        let early = find(&file, &meta, &Store::new()).await.unwrap();
         let (shown, mut seen) = watch::channel(Arc::new(early.clone()));
         let change = async {
             meta.update(|record| record.identity = Some(format(&old))).await.unwrap();
@@ -134,7 +159,7 @@ mod tests {
         };
         assert_eq!(*late, old);
         assert_eq!(file.load().unwrap(), Some(old.clone()));
-        assert_eq!(find(&File::new(folder.path().join("next boot")), &meta).await.unwrap(), old);
+        assert_eq!(find(&File::new(folder.path().join("next boot")), &meta, &Store::new()).await.unwrap(), old);
     }
 
     #[tokio::test]
@@ -143,7 +168,7 @@ mod tests {
         let meta = without_disk().await;
         let broken = meta::Identity { key: "none".into(), certificate: "none".into() };
         meta.update(|record| record.identity = Some(broken)).await.unwrap();
-        let made = find(&File::new(folder.path().join("identity")), &meta).await.unwrap();
+        let made = find(&File::new(folder.path().join("identity")), &meta, &Store::new()).await.unwrap();
         assert_eq!(meta.record().await.identity, Some(format(&made)));
     }
 }

@@ -1,6 +1,9 @@
-//! What runs on this machine, as the API says it: fixed for as long as machined runs. Filled in by `boot`.
+//! What runs on this machine, as the API says it: fixed for as long as machined runs, but for the names of the machine,
+//! which META may bring late. Filled in by `boot`.
 
 use api::v1;
+
+use crate::identity::Machine;
 
 /// What `Machine.Version` answers; see the proto file for each field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,18 +16,13 @@ pub struct About {
     pub built: String,
     /// Digest of the running UKI, or empty.
     pub image_digest: String,
-    /// 32 hex digits.
-    pub machine_id: String,
-    /// UUID of this boot.
-    pub boot_id: String,
-    /// The host name.
-    pub hostname: String,
 }
 
 impl About {
-    /// The answer; kernel and architecture are asked of the kernel.
-    pub(super) fn message(&self) -> v1::VersionResponse {
-        let Self { version, commit, built, image_digest, machine_id, boot_id, hostname } = self.clone();
+    /// The answer for this machine; kernel and architecture are asked of the kernel.
+    pub(super) fn message(&self, machine: &Machine) -> v1::VersionResponse {
+        let Self { version, commit, built, image_digest } = self.clone();
+        let Machine { machine_id, boot_id, hostname } = machine.clone();
         let kernel = rustix::system::uname();
         let arch = match kernel.machine().to_string_lossy().as_ref() {
             "x86_64" => "amd64".into(),

@@ -26,6 +26,9 @@ use crate::gateway::{LIMITS, preamble::Preamble, wire};
 /// The gateway sends the preamble with the client's first bytes, so it is there when the connection is.
 const OPENING: Duration = Duration::from_secs(2);
 
+/// What the kernel holds of what the gateway does not take because its client is slow; it counts against our memory.
+const SENDING: usize = 32 * 1024;
+
 /// After an error of accept that does not go away at once.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -97,6 +100,7 @@ async fn open(mut stream: UnixStream, counted: OwnedSemaphorePermit, gateway: u3
     if uid != gateway {
         return Err(Error::NotGateway(uid));
     }
+    rustix::net::sockopt::set_socket_send_buffer_size(&stream, SENDING).map_err(io::Error::from)?;
     let peer = timeout(OPENING, read_opening(&mut stream)).await.map_err(|_| Error::Slow)??;
     Ok(Connection { stream, replayed: 0, peer, _counted: counted })
 }

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::{About, error::Error, peer::Peer};
 use crate::{
+    identity,
     resources::machine::{Machine as Overall, Phase},
     stop,
 };
@@ -26,6 +27,7 @@ const REASON: usize = 200;
 #[derive(Clone, Debug)]
 pub(super) struct Machines {
     about: Arc<About>,
+    names: watch::Receiver<identity::Machine>,
     store: Store,
     stop: stop::Handle,
     wishes: mpsc::Sender<stop::Request>,
@@ -33,10 +35,19 @@ pub(super) struct Machines {
 
 impl Machines {
     /// The service, and the wishes for `stopper`.
-    pub(super) fn new(about: Arc<About>, store: Store, stop: stop::Handle) -> (Self, mpsc::Receiver<stop::Request>) {
+    pub(super) fn new(
+        about: About,
+        names: watch::Receiver<identity::Machine>,
+        store: Store,
+        stop: stop::Handle,
+    ) -> (Self, mpsc::Receiver<stop::Request>) {
         // One counts; the rest wait or are told.
         let (wishes, wished) = mpsc::channel(1);
-        (Self { about, store, stop, wishes }, wished)
+        (Self { about: Arc::new(about), names, store, stop, wishes }, wished)
+    }
+
+    fn boot_id(&self) -> String {
+        self.names.borrow().boot_id.clone()
     }
 
     async fn wish(&self, action: stop::Action, peer: &Peer, reason: &str) -> Result<v1::StopResponse, Error> {
@@ -55,7 +66,7 @@ impl Machines {
             // It fails only when the server is ending, which is what is wanted.
             None => drop(self.wishes.send(stop::Request { action, cause }).await),
         }
-        Ok(v1::StopResponse { boot_id: self.about.boot_id.clone() })
+        Ok(v1::StopResponse { boot_id: self.boot_id() })
     }
 }
 
@@ -71,7 +82,7 @@ pub(super) async fn stopper(mut wished: mpsc::Receiver<stop::Request>, stop: sto
 #[tonic::async_trait]
 impl Machine for Machines {
     async fn version(&self, _: Request<v1::VersionRequest>) -> Result<Response<v1::VersionResponse>, Status> {
-        Ok(Response::new(self.about.message()))
+        Ok(Response::new(self.about.message(&self.names.borrow())))
     }
 
     type WatchPhaseStream = BoxStream<'static, Result<v1::PhaseStatus, Status>>;
@@ -86,7 +97,7 @@ impl Machine for Machines {
             why: format!("{until} is not a phase this version knows"),
         })?;
         let watch = PhaseWatch {
-            boot_id: self.about.boot_id.clone(),
+            boot_id: self.boot_id(),
             changes: self.store.watch::<Overall>(),
             store: self.store.clone(),
             stop: self.stop.watch(),

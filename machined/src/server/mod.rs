@@ -50,6 +50,8 @@ const REQUEST: usize = 64 * 1024;
 pub struct Parts {
     /// What `Machine.Version` answers.
     pub about: About,
+    /// The machine's names, now and when META brings others.
+    pub names: watch::Receiver<crate::identity::Machine>,
     /// What Resource serves.
     pub store: Store,
     /// Reboot and shutdown.
@@ -102,8 +104,8 @@ pub struct Server {
 
 /// Puts the parts together.
 pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
-    let Parts { about, store, stop, logs, graph, controllers, identity } = parts;
-    let (machine, wished) = machine::Machines::new(Arc::new(about), store.clone(), stop.clone());
+    let Parts { about, names, store, stop, logs, graph, controllers, identity } = parts;
+    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let mut routes = Routes::builder();
@@ -187,6 +189,8 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(api::v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // So that generic clients can show the details of our errors.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
 #[cfg(test)]

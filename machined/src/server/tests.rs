@@ -30,6 +30,7 @@ struct Node {
     store: Store,
     stop: stop::Handle,
     shown: watch::Sender<Arc<Identity>>,
+    names: watch::Sender<crate::identity::Machine>,
     api: StdListener,
     running: Option<AbortHandle>,
     tasks: JoinSet<()>,
@@ -47,7 +48,13 @@ async fn node() -> Node {
     let (shown, _) = watch::channel(Arc::new(Identity::make().unwrap()));
     let (store, stop) = (Store::new(), stop::Handle::new());
     store.register::<Machine>();
-    let mut node = Node { folder, address, store, stop, shown, api, running: None, tasks: JoinSet::new() };
+    let names = crate::identity::Machine {
+        machine_id: "0123".into(),
+        boot_id: "this boot".into(),
+        hostname: "stele-0123".into(),
+    };
+    let names = watch::Sender::new(names);
+    let mut node = Node { folder, address, store, stop, shown, names, api, running: None, tasks: JoinSet::new() };
     let (api, keys) = (node.path("api"), node.path("keys"));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -74,7 +81,8 @@ impl Node {
         logs.log("fixture").unwrap().append(b"one\ntwo\nthree\n").unwrap();
         let runtime = reconcile::Runtime::new(self.store.clone());
         let parts = Parts {
-            about: About { version: "1.2.3".into(), boot_id: "this boot".into(), ..About::default() },
+            about: About { version: "1.2.3".into(), ..About::default() },
+            names: self.names.subscribe(),
             store: self.store.clone(),
             stop: self.stop.clone(),
             logs,

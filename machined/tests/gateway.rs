@@ -1,0 +1,104 @@
+//! The gateway as the program that a node runs, hardened, between the client's own library and machined's server.
+
+#![expect(clippy::unwrap_used, reason = "in a test, also in its helpers")]
+
+use std::{
+    io::Read,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use api::{
+    connect::{Connector, Pin},
+    fingerprint::Fingerprint,
+    v1::{VersionRequest, machine_client::MachineClient},
+};
+use machined::{
+    identity,
+    logs::Logs,
+    pki::Identity,
+    server::{self, About, Parts, Server, Sockets, sockets},
+    stop,
+};
+use reconcile::{Runtime, Store};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Killed when the test ends, however it does.
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// As the supervisor does: the listening socket as descriptor 3, and one to say "ready" on.
+#[expect(clippy::disallowed_methods, reason = "a test's own child")]
+fn start(dir: &Path, listener: TcpListener) -> Gateway {
+    // The shell only renumbers descriptors: stdin is the socket, stdout the way to say "ready".
+    let renumber = "exec \"$0\" 3<&0 4>&1 </dev/null >&2";
+    let child = Command::new("sh")
+        .args(["-c", renumber, env!("CARGO_BIN_EXE_gateway")])
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stdout(Stdio::piped())
+        .env("STELE_READY_FD", "4")
+        .env("STELE_API_SOCKET", dir.join("api"))
+        .env("STELE_KEYS_SOCKET", dir.join("keys"))
+        .spawn();
+    Gateway(child.unwrap())
+}
+
+fn machined(dir: &Path, identity: watch::Receiver<Arc<Identity>>) -> Server {
+    let uid = rustix::process::getuid().as_raw();
+    let (store, runtime) = (Store::new(), Runtime::new(Store::new()));
+    let names = identity::Machine { machine_id: "0".into(), boot_id: "b".into(), hostname: "h".into() };
+    let parts = Parts {
+        about: About { version: "1.2.3".into(), ..About::default() },
+        names: watch::Sender::new(names).subscribe(),
+        store,
+        stop: stop::Handle::new(),
+        logs: Logs::new(dir.join("logs"), "b"),
+        graph: runtime.graph(),
+        controllers: runtime.status(),
+        identity,
+    };
+    let open = |name| sockets::open(&dir.join(name), uid, None).unwrap();
+    server::build(parts, Sockets { api: open("api"), keys: open("keys"), gateway: uid }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hardened_program_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let shown = watch::Sender::new(Arc::new(Identity::make().unwrap()));
+    let mut gateway = start(dir.path(), listener);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(machined(dir.path(), shown.subscribe()).run());
+
+    let mut ready = gateway.0.stdout.take().unwrap();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut byte = [0; 1];
+        ready.read_exact(&mut byte).map(|()| byte)
+    });
+    assert_eq!(timeout(SOON, said).await.unwrap().unwrap().unwrap(), *b"1");
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.0.id())).unwrap();
+    for line in ["Seccomp:\t2", "NoNewPrivs:\t1", "Threads:\t1"] {
+        assert!(status.contains(line), "{line} in\n{status}");
+    }
+    for _ in 0..20 {
+        let pin = Pin::Exact(vec![Fingerprint::of_der(&shown.borrow().certificate)]);
+        let channel = Connector::new(endpoint.parse().unwrap(), pin).connect().await.unwrap();
+        let answer = timeout(SOON, MachineClient::new(channel).version(VersionRequest {})).await.unwrap().unwrap();
+        assert_eq!(answer.into_inner().version, "1.2.3");
+    }
+    assert!(gateway.0.try_wait().unwrap().is_none(), "it still runs");
+}
