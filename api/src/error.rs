@@ -102,9 +102,10 @@ impl Connect {
         }
     }
 
-    /// Whether trying again may help without anybody doing something.
+    /// Whether a node that was reached before may be reached again without anybody doing something. All but another
+    /// certificate: a node on its way down or up refuses in many ways, a port forwarder in between in more.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Fingerprint { .. } | Self::NotTls { .. } | Self::Tls { .. })
+        !matches!(self, Self::Fingerprint { .. })
     }
 }
 
