@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) log: Vec<Vec<u8>>,
     /// Accepts no connection.
     pub(crate) off: bool,
+    /// Does not know its types yet.
+    pub(crate) starting: bool,
     /// Refuses to stop.
     pub(crate) busy: bool,
     /// Reboot and Shutdown that were asked for, with their reasons.
@@ -182,6 +184,7 @@ impl Fake {
             epoch: 1,
             log: Vec::new(),
             off: false,
+            starting: false,
             busy: false,
             asked: Vec::new(),
         };

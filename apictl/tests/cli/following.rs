@@ -1,7 +1,10 @@
 //! Watches and followed logs over broken connections and restarts of machined: no gap, no repetition.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::{Fake, Operator, end, line, lines};
 
@@ -43,7 +46,10 @@ async fn a_watch_goes_on_over_breaks_and_restarts() {
         state.delete("b");
         state.put("c", r#"{"size":6}"#);
         state.off = false;
+        state.starting = true;
     });
+    sleep(Duration::from_secs(1)).await;
+    node.node.change(|state| state.starting = false);
     next().await;
     next().await;
     let expected = [

@@ -37,8 +37,8 @@ impl Service {
         })
     }
 
-    fn known(kind: &str) -> Result<()> {
-        let known = kind == "thing";
+    fn known(&self, kind: &str) -> Result<()> {
+        let known = kind == "thing" && !self.0.state.lock().unwrap().starting;
         known.then_some(()).ok_or_else(|| refusal(Code::NotFound, &format!("no type {kind:?}"), "ask for things"))
     }
 
@@ -95,7 +95,7 @@ impl Resource for Service {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>> {
         let GetRequest { r#type, id } = request.into_inner();
-        Self::known(&r#type)?;
+        self.known(&r#type)?;
         let found = self.0.state.lock().unwrap().objects.get(&id).cloned();
         found.map(Response::new).ok_or_else(|| refusal(Code::NotFound, &format!("no thing {id:?}"), "there are: a, b"))
     }
@@ -103,7 +103,7 @@ impl Resource for Service {
     type ListStream = Streamed<Object>;
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<Self::ListStream>> {
-        Self::known(&request.into_inner().r#type)?;
+        self.known(&request.into_inner().r#type)?;
         let all: Vec<_> = self.0.state.lock().unwrap().objects.values().cloned().map(Ok).collect();
         Ok(Response::new(Box::pin(stream::iter(all))))
     }
@@ -112,7 +112,7 @@ impl Resource for Service {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>> {
         let WatchRequest { r#type, bookmark, .. } = request.into_inner();
-        Self::known(&r#type)?;
+        self.known(&r#type)?;
         let mut at = None;
         Ok(Response::new(Box::pin(self.0.stream(move |state| {
             let events = match at {
