@@ -134,6 +134,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         stop: stop.watch(),
     };
     controllers::process::register(&mut runtime, &store, outside)?;
+    controllers::console::register(&mut runtime);
     let (graph, status) = (runtime.graph(), runtime.status());
     runtime.check()?;
     let (quit, quitting) = oneshot::channel::<()>();
