@@ -59,7 +59,7 @@ impl Seats {
 
     /// A seat for a connection from `address` that begins its handshake.
     pub fn take(&self, address: IpAddr) -> Result<Seat, Full> {
-        let key = key(address);
+        let key = client(address);
         let mut taken = self.taken.borrow_mut();
         let (total, guests) = &mut *taken;
         if *total >= self.limits.total {
@@ -124,7 +124,8 @@ impl Drop for Seat {
     }
 }
 
-fn key(address: IpAddr) -> IpAddr {
+/// What counts as one client: an IPv4 address, an IPv6 prefix of 64 bits, a link-local address.
+pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         // Link-local addresses all share one prefix: there, the whole address is the machine.
         IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
@@ -179,7 +180,7 @@ mod tests {
             ("2001:db8::", "2001:db8:0:1::", false),
         ];
         for (a, b, same) in cases {
-            assert_eq!(key(ip(a)) == key(ip(b)), same, "{a} {b}");
+            assert_eq!(client(ip(a)) == client(ip(b)), same, "{a} {b}");
         }
     }
 }

@@ -124,6 +124,15 @@ mod tests {
         assert_eq!(listed, described, "left: the table (keep it sorted); right: the descriptors");
     }
 
+    #[test]
+    fn health_knows_every_service_of_ours() {
+        let ours = methods()
+            .into_iter()
+            .filter_map(|method| Some(method.strip_prefix("/stele.")?.rsplit_once('/')?.0.to_owned()));
+        let ours: BTreeSet<_> = ours.map(|service| format!("stele.{service}")).chain([String::new()]).collect();
+        assert_eq!(ours, super::super::health::SERVICES.into_iter().map(str::to_owned).collect());
+    }
+
     fn peer(organisations: Option<&[&str]>) -> Peer {
         let certificate = organisations.map(|o| Certificate {
             subject: "CN=someone".into(),

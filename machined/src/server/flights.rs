@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::gateway::seats::client;
+
 /// In all: with up to 100 KiB each, half of machined's memory limit.
 pub const TOTAL: usize = 512;
 
@@ -37,6 +39,7 @@ impl Flights {
         if flights.values().sum::<usize>() >= TOTAL {
             return Err(Full::Total);
         }
+        let address = client(address);
         let count = flights.entry(address).or_default();
         if *count >= EACH {
             return Err(Full::Each);
