@@ -67,3 +67,6 @@ async fn observe(handle: Handle) -> Result<Observed, Error> {
         routes,
     })
 }
+
+#[cfg(test)]
+mod tests;

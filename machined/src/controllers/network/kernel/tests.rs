@@ -1,0 +1,133 @@
+//! Against a real kernel, in a network namespace of the test's own thread. Needs root; says so and passes without.
+
+use futures_util::TryStreamExt;
+use rtnetlink::LinkVeth;
+
+use super::*;
+use crate::controllers::network::kernel::listen::Listener;
+use crate::controllers::network::netlink::{Changes, OURS};
+use crate::controllers::network::plan::{Desired, plan};
+use crate::resources::address::AddressSpec;
+use crate::resources::link::LinkKind;
+use crate::resources::link_config::LinkSpec;
+use crate::resources::route::RouteSpec;
+
+/// Runs `test` in a new network namespace that ends with it.
+fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+            eprintln!("skipped: a network namespace needs root ({error})");
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(30), test()).await.unwrap() });
+    });
+    thread.join().unwrap();
+}
+
+async fn veth() {
+    let made = with(async |handle: Handle| {
+        handle.link().add(LinkVeth::new("eth0", "far0").build()).execute().await.unwrap();
+        Ok(())
+    });
+    made.await.unwrap();
+    Kernel.apply(&Change::SetUp { link: "far0".into(), up: true }).await.unwrap();
+}
+
+fn desired(address: &str, gateway: &str) -> Desired {
+    let spec = LinkSpec { up: true, mtu: Some(1400), dhcp4: false, accept_ra: true, metric: 1026 };
+    let route = |destination: &str, gateway: Option<&str>| RouteSpec {
+        link: "eth0".into(),
+        destination: destination.parse().unwrap(),
+        gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+        preferred_source: None,
+        metric: 1026,
+        source: "test".into(),
+    };
+    Desired {
+        links: [("eth0".to_owned(), spec)].into(),
+        addresses: vec![AddressSpec { link: "eth0".into(), address: address.parse().unwrap(), source: "test".into() }],
+        routes: vec![route("0.0.0.0/0", Some(gateway)), route("172.16.0.0/24", None)],
+    }
+}
+
+/// Applies until nothing is left, and says how often that took.
+async fn settle(desired: &Desired) -> usize {
+    for cycle in 0..4 {
+        let changes = plan(desired, &Kernel.observe().await.unwrap());
+        if changes.is_empty() {
+            return cycle;
+        }
+        for change in changes {
+            Kernel.apply(&change).await.unwrap();
+        }
+    }
+    panic!("the plan never ends: {:?}", plan(desired, &Kernel.observe().await.unwrap()));
+}
+
+#[test]
+fn the_kernel_gets_what_is_planned_and_keeps_what_is_not_ours() {
+    in_namespace(async || {
+        veth().await;
+        let before = Kernel.observe().await.unwrap();
+        let lo = before.links.iter().find(|link| link.name == "lo").unwrap();
+        assert_eq!(lo.kind, LinkKind::Loopback);
+        assert_eq!(before.links.iter().find(|link| link.name == "eth0").unwrap().virtual_kind, "veth");
+
+        // Somebody else's address, without our protocol number.
+        let index = before.links.iter().find(|link| link.name == "eth0").unwrap().index;
+        let foreign = with(async |handle: Handle| {
+            let address = "10.9.0.1".parse().unwrap();
+            handle.address().add(index, address, 24).execute().await.unwrap();
+            Ok(())
+        });
+        foreign.await.unwrap();
+
+        assert_eq!(settle(&desired("10.5.0.2/24", "10.5.0.1")).await, 1);
+        let now = Kernel.observe().await.unwrap();
+        let link = now.links.iter().find(|link| link.name == "eth0").unwrap();
+        assert_eq!((link.up, link.carrier, link.mtu, link.accept_ra), (true, true, 1400, Some(2)));
+        let ours = now.addresses.iter().find(|address| address.address.to_string() == "10.5.0.2/24").unwrap();
+        assert_eq!(ours.protocol, OURS, "the kernel keeps who made an address");
+
+        // Another lease: the old address and route go, the gateway is replaced, the foreign one stays.
+        assert_eq!(settle(&desired("10.6.0.2/24", "10.6.0.1")).await, 1);
+        let now = Kernel.observe().await.unwrap();
+        let addresses: Vec<_> = now.addresses.iter().map(|address| address.address.to_string()).collect();
+        assert!(addresses.contains(&"10.9.0.1/24".to_owned()) && addresses.contains(&"10.6.0.2/24".to_owned()));
+        assert!(!addresses.contains(&"10.5.0.2/24".to_owned()));
+        let default = now.routes.iter().find(|route| route.destination.prefix_len() == 0).unwrap();
+        assert_eq!(default.gateway, Some("10.6.0.1".parse().unwrap()));
+
+        // Nothing wanted any more: all of ours goes, nothing else.
+        settle(&Desired::default()).await;
+        let now = Kernel.observe().await.unwrap();
+        assert!(now.addresses.iter().all(|address| address.protocol != OURS));
+        assert!(now.routes.iter().all(|route| route.protocol != OURS));
+        assert!(now.addresses.iter().any(|address| address.address.to_string() == "10.9.0.1/24"));
+    });
+}
+
+#[test]
+fn what_happens_is_heard() {
+    in_namespace(async || {
+        let mut listener = Listener::state().unwrap();
+        veth().await;
+        listener.changed().await;
+        Kernel.apply(&Change::SetUp { link: "eth0".into(), up: true }).await.unwrap();
+        listener.changed().await;
+        let names = with(async |handle: Handle| {
+            let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await.unwrap();
+            Ok(dump::names(&links))
+        });
+        assert_eq!(names.await.unwrap().len(), 3);
+    });
+}
+
+#[test]
+fn a_link_that_is_gone_is_told_apart_from_a_refusal() {
+    in_namespace(async || {
+        let change = Change::SetUp { link: "none0".into(), up: true };
+        assert!(matches!(Kernel.apply(&change).await, Err(Error::Gone(name)) if name == "none0"));
+    });
+}
