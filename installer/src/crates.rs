@@ -74,12 +74,11 @@ struct DependencyKind {
 ///
 /// # Errors
 /// When cargo is missing or the workspace is broken.
-pub fn list(source: &Path) -> Result<Vec<Crate>, Error> {
-    let manifest = source.join("../Cargo.toml");
+pub fn list(manifest: &Path) -> Result<Vec<Crate>, Error> {
     let output = host::program("cargo", "cargo")
         .args(["metadata", "--format-version=1", "--offline", "--locked"])
         .args(["--filter-platform=x86_64-unknown-linux-gnu", "--manifest-path"])
-        .args([&manifest])
+        .args([manifest])
         .run()?;
     Ok(linked(&serde_json::from_slice(&output.stdout)?))
 }

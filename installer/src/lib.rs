@@ -29,6 +29,7 @@ pub mod progress;
 pub mod release;
 pub mod reviewed;
 pub mod rootfs;
+pub mod services;
 pub mod sign;
 pub mod spdx;
 pub mod spec;

@@ -1,5 +1,7 @@
 //! Which build this is: version, commit and time. The time is the commit's, never the clock's.
 
+use std::path::Path;
+
 use crate::host;
 
 /// Names one build; everything that differs between two commits comes from here.
@@ -21,9 +23,9 @@ pub struct Release {
 
 /// `$STELE_COMMIT` and `$SOURCE_DATE_EPOCH` when they are set, else what git says about the checkout, else `unknown` and 0.
 #[must_use]
-pub fn find(kernel: &str) -> Release {
-    let commit = variable("STELE_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
-    let time = variable("SOURCE_DATE_EPOCH").or_else(|| git(&["log", "-1", "--format=%ct"]));
+pub fn find(source: &Path, kernel: &str) -> Release {
+    let commit = variable("STELE_COMMIT").or_else(|| git(source, &["rev-parse", "--short=12", "HEAD"]));
+    let time = variable("SOURCE_DATE_EPOCH").or_else(|| git(source, &["log", "-1", "--format=%ct"]));
     let built_unix = time.and_then(|text| text.parse().ok()).unwrap_or(0);
     Release {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,8 +41,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn git(args: &[&str]) -> Option<String> {
-    let output = host::program("git", "git").args(args).run().ok()?;
+fn git(source: &Path, args: &[&str]) -> Option<String> {
+    let output = host::program("git", "git").args(["-C".as_ref(), source.as_os_str()]).args(args).run().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|text| !text.is_empty())
 }
 

@@ -9,7 +9,7 @@ use crate::tree::{Origin, Tree};
 /// Our programs, by their names in the folder of `--binaries`.
 const PROGRAMS: [&str; 2] = ["machined", "gateway"];
 /// Where services are declared.
-const SERVICES: &str = "/usr/lib/stele/services";
+pub const SERVICES: &str = "/usr/lib/stele/services";
 /// Mount points and folders that machined fills.
 const FOLDERS: [&str; 9] = ["/boot", "/dev", "/etc", "/mnt", "/proc", "/run", "/sys", "/tmp", "/var"];
 /// The merged /usr of Debian 13.

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_file_has_a_holder_and_every_package_a_licence() {
-        let release = crate::release::find("6.12");
+        let release = crate::release::find(std::path::Path::new("."), "6.12");
         let debian = Origin::Package("libc6".to_owned());
         let files = [
             File { name: "rootfs/usr/bin/machined".to_owned(), bytes: b"m", origin: &Origin::Stele },

@@ -9,7 +9,9 @@ use crate::progress::{Progress, size};
 use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
 use crate::tree::Origin;
-use crate::{base, cache, crates, disk, erofs, fetch, initramfs, keys, release, reviewed, rootfs, spdx, sums, uki};
+use crate::{
+    base, cache, crates, disk, erofs, fetch, initramfs, keys, release, reviewed, rootfs, services, spdx, sums, uki,
+};
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
 /// kernel that panics restarts at once, so that the next try can start.
@@ -39,6 +41,9 @@ pub struct Args {
     /// Key to sign with instead of the development key (PEM)
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
+    /// Cargo.toml of the workspace that the programs are from, asked for the SBOM's crates [default: the checkout's]
+    #[arg(long)]
+    manifest: Option<PathBuf>,
     /// Certificate of --key (PEM)
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
@@ -60,7 +65,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     progress.step("packages", &format!("{} pinned, {fetched} fetched", lock.needed(args.kernel).count()));
 
     let base = base::build(&image, &lock, args.kernel)?;
-    let release = release::find(&base.parts.release);
+    let release = release::find(source, &base.parts.release);
     progress.step("base", &format!("kernel {}", base.parts.release));
 
     let inputs =
@@ -76,6 +81,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
         .collect();
     let packages = base.parts.packages.clone();
     let tree = rootfs::build(base, &inputs)?;
+    services::check(&tree)?;
     if args.overlay.is_none() {
         reviewed::check(&tree, source)?;
     }
@@ -138,7 +144,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     }));
     files.push(spdx::File { name: "uki/linux".to_owned(), bytes: &linux, origin: &kernel_origin });
     files.push(spdx::File { name: "uki/stub".to_owned(), bytes: &stub, origin: &stub_origin });
-    let crates = crates::list(source)?;
+    let crates = crates::list(&args.manifest.clone().unwrap_or_else(|| source.join("../Cargo.toml")))?;
     let sbom = spdx::document(&spdx::Inside {
         name,
         release: &release,

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::lock::{Lock, Package, Use};
 use crate::spec::{Image, Kernel};
-use crate::{host, mirror, spec};
+use crate::{base, fetch, host, mirror, spec};
 
 const SUITE: &str = "trixie";
 /// Debian's archive keys, in the package debian-archive-keyring.
@@ -47,9 +47,24 @@ pub fn run(source: &Path) -> anyhow::Result<()> {
     for kernel in [Kernel::Cloud, Kernel::Generic] {
         add(&kernel_package(&apt, &image, kernel)?, Use::kernel(kernel))?;
     }
-    let lock = Lock { suite: SUITE.to_owned(), packages: found.into_values().collect() };
+    let mut lock = Lock { suite: SUITE.to_owned(), packages: found.into_values().collect() };
+    prune(&mut lock, &image)?;
     lock.save(source)?;
     eprintln!("{} packages pinned in {}", lock.packages.len(), source.join("packages.lock").display());
+    Ok(())
+}
+
+/// Leaves out packages for the image that would give no file: libraries of programs that are not taken.
+fn prune(lock: &mut Lock, image: &Image) -> anyhow::Result<()> {
+    fetch::ensure(&lock.packages)?;
+    let mut used = BTreeSet::new();
+    for kernel in [Kernel::Cloud, Kernel::Generic] {
+        used.extend(base::build(image, lock, kernel)?.parts.packages.into_iter().map(|package| package.name));
+    }
+    for package in &mut lock.packages {
+        package.uses.retain(|&one| one != Use::Image || used.contains(&package.name));
+    }
+    lock.packages.retain(|package| !package.uses.is_empty());
     Ok(())
 }
 
