@@ -125,6 +125,9 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     // The controllers. Each area's owner adds its line here.
     let mut runtime = Runtime::new(store.clone());
     controllers::device::register(&mut runtime, &events, &stop).map_err(Error::Controllers)?;
+    controllers::disk::register(&mut runtime, &events, &meta, run).map_err(Error::Controllers)?;
+    let tail = meta::Tail::new(meta.clone(), logs.clone(), run);
+    controllers::boot::register(&mut runtime, &events, &stop, &image, &meta, &tail, run);
     controllers::network::register(&mut runtime, run, identity.watch(), &events).map_err(Error::Controllers)?;
     let (fingerprint, shown_fingerprint) = watch::channel(String::new());
     let outside = controllers::process::machine::Outside {
@@ -179,7 +182,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
 
     tokio::select! {
         request = stop.requested() => {
-            let shutdown = Shutdown { link, stop, services, meta, events, quit, controllers };
+            let shutdown = Shutdown { link, stop, services, meta, tail, events, quit, controllers };
             shutdown::run(shutdown, &request).await.map_err(Error::Link)
         }
         (name, why) = tasks.ended() => Err(Error::Task(name, why)),

@@ -4,10 +4,11 @@
 //! complete record. Without a META the record lives in memory and everybody can ask why. The disk controller attaches
 //! META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
 
-pub(crate) use crate::trace::chain;
+use crate::trace::chain;
 
 mod record;
 mod ring;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 
 pub use record::{Identity, Mark, Record, Stop};
 pub use ring::{Last, Ring};
+pub use tail::Tail;
 pub use volume::{Error, Volume};
 
 /// Whether there is a META.
@@ -133,7 +135,7 @@ impl Handle {
         let (volume, loaded) = match read.await {
             Ok(found) => found,
             Err(e) => {
-                self.0.state.send_replace(State::Absent(crate::meta::chain(&e)));
+                self.0.state.send_replace(State::Absent(chain(&e)));
                 return Err(e);
             }
         };

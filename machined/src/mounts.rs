@@ -35,7 +35,6 @@ const MOUNTS: &[Mount] = &[
     new("mqueue", "/dev/mqueue", DATA, "", false),
     new("securityfs", "/sys/kernel/security", DATA, "", false),
     new("pstore", "/sys/fs/pstore", DATA, "", false),
-    new("efivarfs", "/sys/firmware/efi/efivars", DATA, "", false),
 ];
 
 /// Where devtmpfs has no folder of its own.

@@ -37,6 +37,8 @@ pub struct Shutdown {
     pub services: services::Handle,
     /// Keeps the cause for the next boot.
     pub meta: meta::Handle,
+    /// Keeps the last lines of the log for the next boot.
+    pub tail: meta::Tail,
     /// The log for people.
     pub events: Events,
     /// Ends the controllers.
@@ -47,7 +49,7 @@ pub struct Shutdown {
 
 /// Stops everything and hands over to init. Returns only when init cannot be told.
 pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link::Error> {
-    let Shutdown { link, stop, services, meta, events, quit, controllers } = all;
+    let Shutdown { link, stop, services, meta, tail, events, quit, controllers } = all;
     let action = request.action.into();
     // From here on init finishes the job if we do not.
     link.stopping(action).await?;
@@ -79,6 +81,12 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
     match timeout(CONTROLLERS, controllers).await {
         Ok(Ok(Ok(stopped))) if stopped.cut.is_empty() => {}
         other => tracing::warn!("controllers were cut off: {other:?}"),
+    }
+
+    match timeout(META, tail.flush()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("the last lines of the log are not kept: {}", trace::chain(&error)),
+        Err(_) => tracing::warn!("the last lines of the log are not kept: META takes too long"),
     }
 
     stop.step("handing over to init");

@@ -43,13 +43,13 @@ impl Ring {
         Ok(Some((Self { meta: meta.clone(), boot, seq, open }, last)))
     }
 
-    /// Appends text. Of text longer than the ring only the end is written.
+    /// Appends text; false when META is not there (any more). Of text longer than the ring only the end is written.
     ///
     /// # Errors
-    /// The disk, or META went away: nothing counts as written, the same text can be given again.
-    pub async fn append(&mut self, text: &[u8]) -> Result<(), Error> {
+    /// The disk: nothing counts as written, the same text can be given again.
+    pub async fn append(&mut self, text: &[u8]) -> Result<bool, Error> {
         let text = &text[text.len().saturating_sub(LOG.len / BLOCK * TEXT_MAX - TEXT_MAX)..];
-        let Some(volume) = self.meta.volume().await else { return Ok(()) };
+        let Some(volume) = self.meta.volume().await else { return Ok(false) };
         let (mut seq, mut open) = (self.seq, self.open.clone());
         let mut blocks = Vec::new();
         let mut rest = text;
@@ -65,7 +65,7 @@ impl Ring {
         }
         volume::blocking(move || volume.write_ring(&blocks)).await?;
         (self.seq, self.open) = (seq, open);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 const ONE: &str = "11111111-1111-4111-8111-111111111111";
 const TWO: &str = "22222222-2222-4222-8222-222222222222";
 
-fn fresh(dir: &Path) -> PathBuf {
+pub(super) fn fresh(dir: &Path) -> PathBuf {
     let path = dir.join("meta");
     let mut bytes = vec![0; usize::try_from(SIZE).unwrap()];
     let header = Header::new(boot::Guid([7; 16])).encode();
@@ -108,7 +108,7 @@ async fn the_next_boot_reads_the_log_of_this_one() {
     meta.attach(&path).await.unwrap();
     let (mut ring, last) = Ring::open(&meta).await.unwrap().unwrap();
     assert_eq!(last, None);
-    ring.append(b"first ").await.unwrap();
+    assert!(ring.append(b"first ").await.unwrap());
     ring.append(&vec![b'x'; 3 * BLOCK]).await.unwrap();
     // machined starts again in the same boot
     let (mut ring, last) = Ring::open(&meta).await.unwrap().unwrap();
@@ -123,4 +123,6 @@ async fn the_next_boot_reads_the_log_of_this_one() {
     assert_eq!(last.text.len(), 6 + 3 * BLOCK + 5);
     assert!(last.text.starts_with(b"first ") && last.text.ends_with(b"x last"));
     ring.append(&vec![b'y'; 2 << 20]).await.unwrap();
+    next.detach("unplugged").await;
+    assert!(!ring.append(b"lost").await.unwrap());
 }

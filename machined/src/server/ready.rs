@@ -160,7 +160,8 @@ fn claim(written: Result<(), reconcile::WriteError>) {
 pub fn announce(stamp: Stamp, mark: &Path) -> io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).open(mark) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        opened => drop(opened?),
+        // The boot record reads it, also after a restart of machined.
+        opened => writeln!(opened?, "{} {}", stamp.uptime_ns, stamp.tsc)?,
     }
     let line = format!("stele: api ready uptime_ms={} tsc={}", stamp.uptime_ns / 1_000_000, stamp.tsc);
     let kernel = sys::kmsg::Log::open().and_then(|mut log| log.write(sys::kmsg::Level::Info, line.as_bytes()));

@@ -1,1 +1,43 @@
-//! How this boot went and how the last one ended.
+//! How this boot went and how the last one ended: the boot record, the tail of the boot log in META, crash records.
+
+mod log;
+mod phase;
+mod pstore;
+mod record;
+mod source;
+
+use std::path::Path;
+
+use reconcile::Runtime;
+
+use self::phase::Stamp;
+use crate::events::Events;
+use crate::image::Image;
+use crate::meta::{self, Tail};
+use crate::stop;
+
+/// Adds this area's controllers, early in machined's start: its stamp is taken here. `run` is machined's folder in /run.
+pub fn register(
+    runtime: &mut Runtime,
+    events: &Events,
+    stop: &stop::Handle,
+    image: &Image,
+    meta: &meta::Handle,
+    tail: &Tail,
+    run: &Path,
+) {
+    let places =
+        record::Places { sys: "/sys".into(), proc: "/proc".into(), run: run.to_owned(), init: init(), started: now() };
+    runtime.register(log::Log::new(tail.clone(), stop.clone()));
+    runtime.register(record::Record::new(places, image.clone(), meta.clone(), tail.clone(), events.clone()));
+}
+
+fn now() -> Stamp {
+    Stamp { uptime_ns: sys::tsc::uptime_ns(), tsc: sys::tsc() }
+}
+
+/// What init says about its own start.
+fn init() -> Option<Stamp> {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    Some(Stamp { uptime_ns: number("STELE_INIT_UPTIME_NS")?, tsc: number("STELE_INIT_TSC")? })
+}

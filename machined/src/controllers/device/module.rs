@@ -16,11 +16,11 @@ use super::class::Class;
 use super::host::Host;
 use super::queue::Queue;
 use crate::events::Events;
-use crate::meta::chain;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::kernel_module::KernelModule;
 use crate::resources::system_disk::{State, SystemDisk};
+use crate::trace::chain;
 use crate::uevent::{Batch, Listener};
 use crate::uptime;
 
@@ -36,6 +36,8 @@ pub(super) struct Module {
     catalog: Catalog,
     queue: Queue,
     walked: bool,
+    /// The API has answered once: from then on drivers are loaded as devices come.
+    answered: bool,
     ours: BTreeMap<String, (String, Duration)>,
 }
 
@@ -56,7 +58,7 @@ impl Module {
             Catalog::default()
         });
         let (queue, ours) = (Queue::default(), BTreeMap::new());
-        Self { host, events, listener, catalog, queue, walked: false, ours }
+        Self { host, events, listener, catalog, queue, walked: false, answered: false, ours }
     }
 
     /// Devices that carry a modalias.
@@ -123,10 +125,10 @@ impl Module {
     }
 
     /// Up to which class modules may be loaded now, and when that may change by itself.
-    fn open(cx: &mut Cycle<'_>) -> Result<(Class, Option<Duration>), CycleError> {
+    fn open(&mut self, cx: &mut Cycle<'_>) -> Result<(Class, Option<Duration>), CycleError> {
         let left = PATIENCE.saturating_sub(Duration::from_millis(uptime::now_ms()));
-        let answers = cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
-        if answers || left.is_zero() {
+        self.answered |= cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
+        if self.answered || left.is_zero() {
             return Ok((Class::Rest, None));
         }
         let disk = cx.get::<SystemDisk>(SystemDisk::ID)?;
@@ -168,7 +170,7 @@ impl Controller for Module {
             self.load_up_to(class).await?;
             self.put(cx, self.queue.stage(class))?;
         }
-        let (open, again) = Self::open(cx)?;
+        let (open, again) = self.open(cx)?;
         self.load_up_to(open).await?;
         self.put(cx, self.queue.stage(open))?;
         Ok(again.map_or(Next::OnChange, |left| Next::After(left + Duration::from_millis(1))))

@@ -21,13 +21,14 @@ use super::host::Host;
 use super::unique;
 use crate::efi::{self, Variables};
 use crate::events::Events;
-use crate::meta::{self, chain};
+use crate::meta;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::disk::Disk;
 use crate::resources::partition::Partition;
 use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::Wait;
+use crate::trace::chain;
 use crate::uptime;
 
 /// How long the machine waits for the disk it booted from; spinning disks behind a controller need some seconds.

@@ -1,0 +1,225 @@
+//! The controller that writes the boot record. Everything slow (META's ring, pstore) is read once the API answers, or after
+//! [`PATIENCE`].
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+
+use super::phase::{Stamp, Stamps, phases};
+use super::pstore;
+use super::source;
+use crate::efi::Variables;
+use crate::events::Events;
+use crate::image;
+use crate::meta::{self, State, Tail};
+use crate::resources::boot_record::{BootRecord, Image, Last};
+use crate::resources::condition::Condition;
+use crate::resources::system_disk::SystemDisk;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the parts come from; tests imitate them.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) sys: PathBuf,
+    pub(super) proc: PathBuf,
+    /// machined's folder in /run.
+    pub(super) run: PathBuf,
+    pub(super) init: Option<Stamp>,
+    /// This machined's start.
+    pub(super) started: Stamp,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub(super) struct Record {
+    places: Places,
+    image: image::Image,
+    meta: meta::Handle,
+    tail: Tail,
+    events: Events,
+    since: Instant,
+    crashes: Option<Vec<String>>,
+}
+
+impl Record {
+    pub(super) fn new(places: Places, image: image::Image, meta: meta::Handle, tail: Tail, events: Events) -> Self {
+        Self { places, image, meta, tail, events, since: Instant::now(), crashes: None }
+    }
+
+    /// The first machined of this boot leaves its stamp for those after it.
+    fn machined(&self) -> Option<Stamp> {
+        let file = self.places.run.join("machined-start");
+        if let Ok(text) = fs::read_to_string(&file) {
+            return parse(&text);
+        }
+        let Stamp { uptime_ns, tsc } = self.places.started;
+        // Without the file only a restart of machined would show a later start.
+        let _ = fs::write(file, format!("{uptime_ns} {tsc}\n"));
+        Some(self.places.started)
+    }
+
+    fn stamps(&self, variables: &Variables) -> Stamps {
+        let api = fs::read_to_string(self.places.run.join("api-ready")).ok();
+        Stamps {
+            firmware_us: source::firmware_us(variables),
+            init: self.places.init,
+            machined: self.machined(),
+            api: api.and_then(|text| parse(&text)),
+            now: Some(super::now()),
+        }
+    }
+
+    /// Crash records, collected once.
+    async fn crashes(&mut self) -> Vec<String> {
+        if let Some(crashes) = &self.crashes {
+            return crashes.clone();
+        }
+        let (from, into) = (self.places.sys.join("fs/pstore"), self.places.run.join("pstore"));
+        let found = tokio::task::spawn_blocking(move || pstore::collect(&from, &into)).await;
+        let crashes = found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())).unwrap_or_else(|error| {
+            self.events.warn("boot", format!("crash records in pstore cannot be collected: {error}"));
+            Vec::new()
+        });
+        if !crashes.is_empty() {
+            self.events.warn("boot", format!("the kernel left {} crash records in pstore", crashes.len()));
+        }
+        self.crashes = Some(crashes.clone());
+        crashes
+    }
+
+    async fn last(&mut self) -> Last {
+        let crash_records = self.crashes().await;
+        if let Err(error) = self.tail.flush().await {
+            self.events.warn("boot", format!("the boot log is not kept: {}", crate::trace::chain(&error)));
+        }
+        let log = self.tail.last();
+        let previous = self.meta.record().await.previous;
+        let panic = pstore::panic_line(&self.places.run.join("pstore"));
+        let boot_id = previous.as_ref().map(|mark| mark.id.clone()).or(log.as_ref().map(|log| log.boot_id.clone()));
+        let time_unix = previous.as_ref().and_then(|mark| mark.stop.as_ref()).map(|stop| stop.time_unix);
+        let (ended, reason) = ended(&self.meta.state(), previous.as_ref(), panic);
+        Last {
+            ended: ended.into(),
+            reason,
+            boot_id: boot_id.unwrap_or_default(),
+            time_unix,
+            log_bytes: log.map_or(0, |log| log.bytes),
+            crash_records,
+        }
+    }
+}
+
+/// How the boot before this one ended.
+fn ended(state: &State, previous: Option<&meta::Mark>, panic: Option<String>) -> (&'static str, String) {
+    match (state, previous) {
+        (_, Some(meta::Mark { stop: Some(stop), .. })) => {
+            let ended = if stop.action == "reboot" { "reboot" } else { "power-off" };
+            (ended, stop.cause.clone())
+        }
+        _ if panic.is_some() => ("panic", panic.unwrap_or_default()),
+        (_, Some(_)) => ("unclean", "a power cut, a reset, a panic without pstore, or a hang".into()),
+        (State::Attached { damaged: true, .. }, _) => ("unknown", "machined's record in META was damaged".into()),
+        (State::Attached { .. }, _) => ("none", "this disk was not booted before".into()),
+        (State::Absent(why), _) => ("unknown", format!("no META: {why}")),
+        (State::Waiting, _) => ("unknown", "META has not been found yet".into()),
+    }
+}
+
+fn parse(text: &str) -> Option<Stamp> {
+    let (uptime, tsc) = text.trim().split_once(' ')?;
+    Some(Stamp { uptime_ns: uptime.parse().ok()?, tsc: tsc.parse().ok()? })
+}
+
+impl Controller for Record {
+    const NAME: &'static str = "boot/record";
+    type Error = CycleError;
+
+    fn declare(ports: &mut Ports) {
+        ports.watch::<Condition>().watch::<SystemDisk>().own::<BootRecord>();
+    }
+
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
+        let answers = cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
+        let left = PATIENCE.saturating_sub(self.since.elapsed());
+        if !answers && self.crashes.is_none() && !left.is_zero() {
+            // The stamp is taken now; the rest can wait.
+            self.machined();
+            return Ok(Next::After(left));
+        }
+        let variables = Variables::new(&self.places.sys);
+        let image::Image { version, commit, built, .. } = self.image.clone();
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let record = BootRecord {
+            boot_id: self.meta.boot_id().into(),
+            phases: phases(&self.stamps(&variables)),
+            image: Image { version, commit, built, kernel },
+            source: source::source(&variables, &self.places.proc),
+            secure_boot: source::secure_boot(&variables),
+            tpm: self.places.sys.join("class/tpm/tpm0").exists(),
+            last: self.last().await,
+        };
+        cx.put::<BootRecord>(BootRecord::ID, record)?;
+        Ok(Next::OnChange)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::Logs;
+    use reconcile::{Store, run_cycle};
+
+    const BOOT: &str = "11111111-1111-4111-8111-111111111111";
+
+    #[test]
+    fn says_how_the_last_boot_ended() {
+        let attached = State::Attached { device: "/dev/vda2".into(), damaged: false };
+        let mark = |action: Option<&str>| {
+            let stop = |action: &str| meta::Stop { action: action.into(), cause: "why".into(), time_unix: 1 };
+            meta::Mark { id: "x".into(), stop: action.map(stop) }
+        };
+        for (state, previous, panic, wanted) in [
+            (&attached, Some(mark(Some("reboot"))), None, "reboot"),
+            (&attached, Some(mark(Some("power-off"))), Some("old"), "power-off"),
+            (&attached, Some(mark(None)), Some("Kernel panic"), "panic"),
+            (&attached, Some(mark(None)), None, "unclean"),
+            (&attached, None, None, "none"),
+            (&State::Absent("no disk".into()), None, None, "unknown"),
+            (&State::Waiting, None, Some("Kernel panic"), "panic"),
+        ] {
+            assert_eq!(ended(state, previous.as_ref(), panic.map(Into::into)).0, wanted);
+        }
+    }
+
+    #[tokio::test]
+    async fn waits_for_the_api_and_then_tells_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().to_path_buf();
+        let store = Store::new();
+        let events = Events::open(&store, run.join("events")).unwrap();
+        let meta = meta::Handle::new(BOOT);
+        let tail = Tail::new(meta.clone(), Logs::new(run.join("logs"), BOOT), &run);
+        let stamp = |ms: u64| Stamp { uptime_ns: ms * 1_000_000, tsc: ms * 2_000_000 };
+        let (init, started) = (Some(stamp(1000)), stamp(1100));
+        let places = Places { sys: run.join("sys"), proc: run.join("proc"), run: run.clone(), init, started };
+        fs::create_dir_all(run.join("sys/class/tpm/tpm0")).unwrap();
+        fs::create_dir_all(run.join("proc")).unwrap();
+        fs::write(run.join("proc/cmdline"), "quiet\n").unwrap();
+        let mut record = Record::new(places, image::Image::unknown(), meta, tail, events);
+        run_cycle(&mut record, &store).await.unwrap();
+        assert!(store.get::<BootRecord>(BootRecord::ID).is_none());
+
+        fs::write(run.join("api-ready"), "2000000000 4000000000\n").unwrap();
+        store.shared_writer::<Condition>("test").unwrap().put(Condition::API, Condition::met("")).unwrap();
+        run_cycle(&mut record, &store).await.unwrap();
+        let record = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
+        assert_eq!((record.tpm, &*record.source.via, &*record.source.command_line), (true, "kernel", "quiet"));
+        assert_eq!(record.phases.len(), 5);
+        assert_eq!(record.phases[3].duration_ms, Some(900.0));
+        assert_eq!(record.last.ended, "unknown");
+    }
+}
