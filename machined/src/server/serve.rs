@@ -37,8 +37,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 128 * 1024;
 
-/// What one stream may owe a client that reads slowly.
-const SEND_BUFFER: usize = 32 * 1024;
+/// What may still be unsent when hyper asks an answer for its next piece. Small, so that an answer (and its place among the
+/// flights) lives until the client has taken nearly all of it, and one piece for each stream is all that is held.
+const SEND_BUFFER: usize = 1024;
 
 /// All headers of a request.
 const HEADERS: u32 = 16 * 1024;
