@@ -55,6 +55,8 @@ pub(super) enum Process {
 pub(super) enum End {
     /// By itself.
     Exit(ExitStatus),
+    /// Before this machined started, as an earlier one wrote down.
+    Before(String),
     /// It ended while nobody could learn how.
     Unknown,
     /// It was not ready in time and was ended.
@@ -153,7 +155,7 @@ impl std::fmt::Display for End {
             Self::Exit(status) => write!(f, "ended with {status}"),
             Self::Unknown => f.write_str("ended while nobody watched"),
             Self::NotReady => f.write_str("was not ready in time"),
-            Self::NoStart(why) => f.write_str(why),
+            Self::NoStart(why) | Self::Before(why) => f.write_str(why),
             Self::Stopped => f.write_str("stopped as wanted"),
         }
     }

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 /// What is kept of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Record {
     /// Its process.
     pub(super) pid: Option<i32>,
     /// Start time of the process, clock ticks since boot: with the pid it names a process for good.
     pub(super) start_time: u64,
+    /// Whether it runs, or was not seen to end.
+    pub(super) running: bool,
     /// Whether it has said that it is ready.
     pub(super) ready: bool,
     /// Since when it is in its state, milliseconds of Unix time.

@@ -89,8 +89,11 @@ impl Unit {
             (Some(_), _, false) => Process::Starting { since: now },
             (None, Some(Over::Well), _) => Process::Ended { how: End::Exit(ExitStatus::Exited(0)), at: now },
             (None, Some(Over::Badly), _) => Process::Ended { how: End::Unknown, at: now },
-            // Ended, and its supervisor with it, before that was written down; or never started.
-            (None, None, _) if record.pid.is_some() => Process::Ended { how: End::Unknown, at: now },
+            // It ran when its supervisor ended, and init has no trace of it.
+            (None, None, _) if record.running => Process::Ended { how: End::Unknown, at: now },
+            (None, None, _) if record.pid.is_some() => {
+                Process::Ended { how: End::Before(record.last_end.clone().unwrap_or_default()), at: now }
+            }
             (None, None, _) => Process::New,
         };
         let group = Group(context.paths.cgroups.join(&name));
@@ -233,7 +236,7 @@ impl Unit {
         }
         self.record.pid = Some(pid);
         self.record.start_time = record::start_time(pid).unwrap_or(0);
-        (self.record.ready, self.record.over) = (false, None);
+        (self.record.running, self.record.ready, self.record.over) = (true, false, None);
         self.save();
         let copy = child.pidfd.try_clone().map_err(Error::Process)?;
         self.running =
@@ -285,7 +288,7 @@ impl Unit {
             _ => self.record.failures.saturating_add(1),
         };
         self.record.last_end = Some(how.to_string());
-        self.record.ready = false;
+        (self.record.running, self.record.ready) = (false, false);
         self.process = Process::Ended { how, at: Instant::now() };
     }
 
