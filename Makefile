@@ -29,7 +29,7 @@ NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR
 say = @printf '\n==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean test-image
+.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean fixture test-image bench-images
 
 help: ## list the targets
 	@printf 'Stele. Start with: make demo\n\n'
@@ -58,11 +58,23 @@ demo: image ## build the image, boot it in a virtual machine, ask it over the AP
 demo-stop: ## stop the machine that `make demo` left running
 	@$(CARGO_TARGET_DIR)/release/demo stop --out $(OUT)
 
-# The product's image plus services that misbehave on purpose; for the stories only.
-test-image: image
-	$(call say,building the image for tests)
+fixture: setup
 	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p fixture
-	@tests/image/build "$(IMAGER)" "$(BINARIES)" "$(OUT)/test"
+
+# The product's image plus services that misbehave on purpose, with both kernels; for the stories only.
+test-image: image fixture
+	$(call say,building the image for tests)
+	@tests/image/build "$(IMAGER)" "$(BINARIES)" "$(OUT)/test" cloud generic
+
+# What the figures are taken of: the product with both kernels, and a bare program with the same ones.
+bench-images: image fixture
+	$(call say,building the images to measure)
+	@mkdir -p $(OUT)/test
+	@$(IMAGER) build --kernel cloud --binaries $(BINARIES) --out $(OUT)
+	@$(IMAGER) build --kernel generic --binaries $(BINARIES) --out $(OUT)
+	@$(IMAGER) baseline --kernel cloud --program $(BINARIES)/baseline --stem $(OUT)/test/baseline
+	@$(IMAGER) baseline --kernel generic --program $(BINARIES)/baseline --stem $(OUT)/test/baseline-metal
+	@tests/image/parts $(IMAGER) $(OUT)/stele-amd64 $(OUT)/stele-metal-amd64 $(OUT)/test/baseline $(OUT)/test/baseline-metal
 
 test: lint test-fast test-image ## everything but the very long: lints, unit tests, stories in virtual machines
 	$(call say,stories in virtual machines)
@@ -77,7 +89,7 @@ test-fast: setup ## tests that need no virtual machine
 test-long: test-image ## what is too long for every run
 	@STELE_LONG=1 cargo test --locked -p tests --test stories
 
-bench: test-image ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
+bench: bench-images ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
 	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)
 
 fmt: setup ## format the code

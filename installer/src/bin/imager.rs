@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use installer::commands::{build, extract, fetch, image, lock, ls, sizes};
+use installer::commands::{baseline, build, extract, fetch, image, lock, ls, sizes};
 
 /// Builds the Stele image out of pinned Debian packages and this workspace's programs.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Extract(extract::Args),
     /// List the files inside a UKI
     Ls(ls::Args),
+    /// Build the bare image that the figures are compared with
+    Baseline(baseline::Args),
     /// Show how large a UKI is, and each part of it
     Sizes(sizes::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch::run(&cli.source, args),
         Command::Extract(args) => extract::run(args),
         Command::Ls(args) => ls::run(&cli.source, args),
+        Command::Baseline(args) => baseline::run(&cli.source, args),
         Command::Sizes(args) => sizes::run(args),
     };
     match done {

@@ -1,5 +1,6 @@
 //! The subcommands of `imager`, one file each.
 
+pub mod baseline;
 pub mod build;
 pub mod extract;
 pub mod fetch;
