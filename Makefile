@@ -78,7 +78,7 @@ bench-images: image fixture
 
 test: lint test-fast test-image ## everything but the very long: lints, unit tests, stories in virtual machines
 	$(call say,stories in virtual machines)
-	@cargo test --locked -p tests --test image --test stories
+	@STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test image --test stories
 
 test-fast: setup ## tests that need no virtual machine
 	$(call say,unit tests)
@@ -87,7 +87,7 @@ test-fast: setup ## tests that need no virtual machine
 	@cargo test --locked -p tests --lib --test workspace
 
 test-long: test-image ## what is too long for every run
-	@STELE_LONG=1 cargo test --locked -p tests --test stories
+	@STELE_LONG=1 STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test stories
 
 bench: bench-images ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
 	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)

@@ -21,6 +21,7 @@ const CALL: Duration = Duration::from_secs(120);
 /// `apictl` with an endpoint and a pinned fingerprint; its settings are a folder of its own.
 pub struct Apictl {
     endpoint: String,
+    /// Empty: whatever answers is trusted.
     fingerprint: String,
     config: PathBuf,
 }
@@ -31,6 +32,11 @@ impl Apictl {
         let line = vm.wait_line("stele: fingerprint ", BOOT)?;
         let fingerprint = line.split_whitespace().next_back().unwrap_or_default().to_owned();
         Ok(Self { endpoint: vm.api.to_string(), fingerprint, config: vm.folder().join("apictl") })
+    }
+
+    /// Trusts whatever answers, for a machine whose console nobody sees.
+    pub fn insecure(vm: &Vm) -> Self {
+        Self { endpoint: vm.api.to_string(), fingerprint: String::new(), config: vm.folder().join("apictl") }
     }
 
     /// The pinned fingerprint.
@@ -50,9 +56,13 @@ impl Apictl {
         command
             .env("XDG_CONFIG_HOME", &self.config)
             .env("NO_COLOR", "1")
-            .args(["--endpoint", &self.endpoint, "--fingerprint", &self.fingerprint])
+            .args(["--endpoint", &self.endpoint])
             .args(arguments)
             .stdin(Stdio::null());
+        match self.fingerprint.as_str() {
+            "" => command.arg("--insecure"),
+            fingerprint => command.args(["--fingerprint", fingerprint]),
+        };
         command
     }
 
@@ -85,6 +95,19 @@ impl Apictl {
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let text = self.ok(&[arguments, &["--output", "json"]].concat())?;
         serde_json::from_str(&text).with_context(|| format!("apictl {} printed no JSON: {text}", arguments.join(" ")))
+    }
+
+    /// Starts a call that goes on until it is dropped, such as a followed log; what it prints is collected.
+    pub fn follow(&self, arguments: &[&str]) -> Result<Following> {
+        let out = tempfile::NamedTempFile::new()?;
+        let err = tempfile::NamedTempFile::new()?;
+        let child = self
+            .command(arguments)
+            .stdout(out.reopen()?)
+            .stderr(err.reopen()?)
+            .spawn()
+            .context("starting apictl; run `make build`")?;
+        Ok(Following { child, out, err })
     }
 
     /// All resources of a type.
@@ -123,6 +146,47 @@ impl Apictl {
             machine["value"]["phase"] == "maintenance"
         })
         .map(drop)
+    }
+}
+
+/// A call that goes on; it ends with this value.
+pub struct Following {
+    child: Child,
+    out: tempfile::NamedTempFile,
+    err: tempfile::NamedTempFile,
+}
+
+impl Following {
+    /// The complete lines it printed so far.
+    pub fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&std::fs::read(&self.out).unwrap_or_default()).into_owned();
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+    }
+
+    /// What it said besides.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.err).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it printed a line that is `wanted`, and returns it.
+    pub fn wait_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let found = wait::until(what, BOOT, || {
+            let line = self.lines().into_iter().find(|line| wanted(line)).map(Some);
+            line.or_else(|| matches!(self.child.try_wait(), Ok(Some(_))).then_some(None))
+        });
+        match found {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => bail!("apictl ended before {what}: {}", self.said()),
+            Err(timed_out) => bail!("{timed_out}; apictl said: {}", self.said()),
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -42,6 +42,11 @@ pub fn apictl() -> PathBuf {
     out().join("apictl")
 }
 
+/// The image builder; the Makefile says where it is.
+pub fn imager() -> PathBuf {
+    env::var_os("STELE_IMAGER").map_or_else(|| "imager".into(), PathBuf::from)
+}
+
 /// An image in all the forms a machine can start from.
 #[derive(Clone, Debug)]
 pub struct Image {

@@ -6,6 +6,7 @@
 pub mod apictl;
 pub mod artifacts;
 pub mod chaos;
+pub mod machine;
 pub mod runner;
 pub mod vm;
 pub mod wait;

@@ -1,11 +1,18 @@
 //! Runs stories: two machines at a time, each story retried once when the emulator itself hung, and only then.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::vm::{EmulatorHang, emulator_hangs};
+
+/// How long each story took.
+static TOOK: Mutex<Vec<(&'static str, Duration)>> = Mutex::new(Vec::new());
 
 /// A story: its name is a sentence.
 pub struct Story {
@@ -37,10 +44,18 @@ pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
     let long = std::env::var_os("STELE_LONG").is_some();
     let trials = stories
         .into_iter()
-        .map(|story| Trial::test(story.name, move || told(story.run)).with_ignored_flag(story.long && !long))
+        .map(|story| {
+            let ignored = story.long && !long;
+            Trial::test(story.name, move || timed(&story)).with_ignored_flag(ignored)
+        })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     finish();
+    let mut took = TOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    took.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    for (name, time) in took.iter() {
+        println!("{:6.1} s  {name}", time.as_secs_f32());
+    }
     println!("hangs of the emulator: {} (a story that met one was told once more)", emulator_hangs());
     println!(
         "test result: {}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out",
@@ -51,6 +66,13 @@ pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
         conclusion.num_filtered_out
     );
     conclusion.exit_code()
+}
+
+fn timed(story: &Story) -> Result<(), Failed> {
+    let start = Instant::now();
+    let done = told(story.run);
+    TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((story.name, start.elapsed()));
+    done
 }
 
 fn told(story: fn() -> Result<()>) -> Result<(), Failed> {

@@ -1,10 +1,48 @@
-//! The stories: what an operator sees, told with real machines. One file each, named as sentences.
+//! The stories: what an operator sees, told with real machines. One file each; a name is a sentence.
 
-mod boots;
+mod a_damaged_image;
+mod a_flood;
+mod a_hung_machined;
+mod a_late_cable;
+mod a_panic;
+mod a_wrong_clock;
+mod any_hardware;
+mod boots_by_firmware;
+mod boots_by_kernel;
+mod few_resources;
+mod killed_again_and_again;
+mod kinds_of_disks;
+mod many_ways_to_fail;
+mod no_serial_port;
+mod orphans;
+mod shared;
+mod stops_in_order;
+mod two_clones;
+mod watched_over_a_restart;
 
 use std::process::ExitCode;
 
+/// The long ones first, those that share a machine apart from each other, so that two are always under way.
 fn main() -> ExitCode {
-    let stories = [boots::stories()].into_iter().flatten().collect();
-    tests::runner::run(stories, || {})
+    let stories = [
+        killed_again_and_again::stories(),
+        boots_by_firmware::stories(),
+        stops_in_order::stories(),
+        two_clones::stories(),
+        kinds_of_disks::stories(),
+        any_hardware::stories(),
+        a_damaged_image::stories(),
+        a_panic::stories(),
+        boots_by_kernel::stories(),
+        a_late_cable::stories(),
+        a_hung_machined::stories(),
+        a_wrong_clock::stories(),
+        watched_over_a_restart::stories(),
+        no_serial_port::stories(),
+        many_ways_to_fail::stories(),
+        few_resources::stories(),
+        orphans::stories(),
+        a_flood::stories(),
+    ];
+    tests::runner::run(stories.into_iter().flatten().collect(), || shared::MACHINE.stop())
 }

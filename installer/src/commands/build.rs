@@ -15,7 +15,8 @@ use crate::{
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
 /// kernel that panics restarts at once, so that the next try can start.
-pub(super) const CMDLINE: &str = "rootfstype=ramfs panic=-1 console=tty0 console=ttyS0,115200 quiet loglevel=4 printk.devkmsg=on";
+pub(super) const CMDLINE: &str =
+    "rootfstype=ramfs panic=-1 console=tty0 console=ttyS0,115200 quiet loglevel=4 printk.devkmsg=on";
 
 /// Options of `imager build`.
 #[derive(Debug, clap::Args)]

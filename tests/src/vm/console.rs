@@ -1,8 +1,6 @@
 //! What a machine printed on its first serial port, as the emulator writes it to a file.
 
-use std::{fs, path::PathBuf, time::Duration};
-
-use crate::wait::{self, TimedOut};
+use std::{fs, path::PathBuf};
 
 /// The console of one machine.
 #[derive(Clone, Debug)]
@@ -40,16 +38,6 @@ impl Console {
         self.text().split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(needle)).count()
     }
 
-    /// Waits for a complete line that contains `needle`.
-    pub fn wait_for(&self, needle: &str, limit: Duration) -> Result<String, TimedOut> {
-        wait::until(&format!("'{needle}' on the console"), limit, || self.line(needle))
-    }
-
-    /// Waits for a complete line that contains `needle` and was printed after the first `after` bytes.
-    pub fn wait_after(&self, needle: &str, after: u64, limit: Duration) -> Result<String, TimedOut> {
-        wait::until(&format!("'{needle}' on the console"), limit, || self.line_after(needle, after))
-    }
-
     /// The last `lines` lines.
     pub fn tail(&self, lines: usize) -> String {
         let text = self.text();
@@ -57,7 +45,8 @@ impl Console {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    fn line_after(&self, needle: &str, after: u64) -> Option<String> {
+    /// The first complete line that contains `needle` and was printed after the first `after` bytes.
+    pub fn line_after(&self, needle: &str, after: u64) -> Option<String> {
         let bytes = fs::read(&self.path).ok()?;
         let start = usize::try_from(after).ok()?.min(bytes.len());
         let text = String::from_utf8_lossy(&bytes[start..]).into_owned();

@@ -4,6 +4,7 @@ mod accel;
 mod console;
 mod hang;
 mod qmp;
+mod slots;
 mod spec;
 mod tpm;
 
@@ -13,6 +14,7 @@ pub use qmp::Qmp;
 pub use spec::{Boot, Bus, Disk, Nic, Spec};
 
 use std::{
+    cell::RefCell,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -35,11 +37,12 @@ pub struct Vm {
     pub qmp: Qmp,
     /// Where the guest's API port is reached from here.
     pub api: SocketAddr,
-    emulator: Child,
+    emulator: RefCell<Child>,
     // Dropped after the emulator, in this order.
     tpm: Option<tpm::Swtpm>,
     folder: Folder,
     left: bool,
+    _slot: slots::Slot,
 }
 
 /// Where a machine's files are.
@@ -73,6 +76,7 @@ impl Vm {
     }
 
     fn launch(spec: &Spec, folder: Folder) -> Result<Self> {
+        let slot = slots::take();
         let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path(), spec.detached)).transpose()?;
         let port = if spec.port == 0 { free_port()? } else { spec.port };
         let mut command = spec.command(folder.path(), port)?;
@@ -92,10 +96,11 @@ impl Vm {
             console,
             qmp,
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            emulator,
+            emulator: RefCell::new(emulator),
             tpm,
             folder,
             left: false,
+            _slot: slot,
         })
     }
 
@@ -108,15 +113,34 @@ impl Vm {
 
     /// Waits for a line on the console that contains `text`, and returns it.
     pub fn wait_line(&self, text: &str, limit: Duration) -> Result<String> {
-        match self.console.wait_for(text, limit) {
-            Ok(line) => Ok(line),
-            Err(timed_out) => {
-                if hang::is_emulator(&self.console, &self.qmp) {
-                    return Err(EmulatorHang { console: self.console.tail(40) }.into());
-                }
-                bail!("{timed_out}; the console ends with:\n{}", self.console.tail(60))
-            }
+        self.wait_line_after(text, 0, limit)
+    }
+
+    /// The same for a line after the first `mark` bytes of the console.
+    pub fn wait_line_after(&self, text: &str, mark: u64, limit: Duration) -> Result<String> {
+        let found = wait::until(&format!("'{text}' on the console"), limit, || {
+            self.console.line_after(text, mark).map(Some).or_else(|| self.is_off().then_some(None))
+        });
+        match found {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => bail!(
+                "the machine switched itself off before it printed '{text}'; the console ends with:\n{}\n{}",
+                self.console.tail(60),
+                stderr_of(self.folder())
+            ),
+            Err(_) if self.is_hung() => Err(EmulatorHang { console: self.console.tail(40) }.into()),
+            Err(timed_out) => bail!("{timed_out}; the console ends with:\n{}", self.console.tail(60)),
         }
+    }
+
+    /// Whether the machine is switched off.
+    pub fn is_off(&self) -> bool {
+        matches!(self.emulator.borrow_mut().try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Whether the emulator itself has stopped working; takes some seconds, and counts it.
+    pub fn is_hung(&self) -> bool {
+        !self.is_off() && hang::is_emulator(&self.console, &self.qmp)
     }
 
     /// The folder that holds the machine's sockets, logs and disks.
@@ -132,12 +156,12 @@ impl Vm {
 
     /// The number of the emulator's process.
     pub fn pid(&self) -> u32 {
-        self.emulator.id()
+        self.emulator.borrow().id()
     }
 
     /// Waits until the machine has powered itself off.
     pub fn wait_off(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let emulator = &mut self.emulator;
+        let emulator = self.emulator.get_mut();
         let status = wait::until("the machine to power off", limit, || emulator.try_wait().transpose());
         match status {
             Ok(status) => Ok(status.context("waiting for the emulator")?),
@@ -149,7 +173,7 @@ impl Vm {
     pub fn leave_running(mut self) -> Vec<u32> {
         self.left = true;
         let tpm = self.tpm.as_mut().map(tpm::Swtpm::leave_running);
-        std::iter::once(self.emulator.id()).chain(tpm).collect()
+        std::iter::once(self.emulator.borrow().id()).chain(tpm).collect()
     }
 }
 
@@ -159,8 +183,9 @@ impl Drop for Vm {
             return;
         }
         // It may be gone already; then there is nothing to do.
-        let _ = self.emulator.kill();
-        let _ = self.emulator.wait();
+        let emulator = self.emulator.get_mut();
+        let _ = emulator.kill();
+        let _ = emulator.wait();
     }
 }
 

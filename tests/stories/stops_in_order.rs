@@ -1,0 +1,39 @@
+//! Ctrl-Alt-Del reboots a machine in order, the power button switches it off; a service that ignores signals holds neither
+//! up for longer than it declares.
+
+use anyhow::{Result, ensure};
+use tests::{machine, runner::Story, vm::BOOT};
+
+use crate::shared;
+
+pub(crate) fn stories() -> Vec<Story> {
+    vec![Story::new("ctrl_alt_del_and_the_power_button_stop_in_order_a_deaf_service_too", story)]
+}
+
+fn story() -> Result<()> {
+    machine::with(&shared::spec()?, |machine| {
+        machine.apictl.wait_maintenance()?;
+        machine.chaos()?.call("tell deaf")?;
+        machine
+            .apictl
+            .follow(&["logs", "deaf", "--follow"])?
+            .wait_line("deaf to ignore signals", |line| line.contains("ignoring signals"))?;
+
+        let mark = machine.vm.console.len();
+        machine.vm.qmp.ctrl_alt_del()?;
+        machine.vm.wait_line_after("stele: stopping: Ctrl-Alt-Del", mark, BOOT)?;
+        machine.vm.wait_line_after("stele: init started", mark, BOOT)?;
+        machine.vm.wait_line_after("stele: api ready", mark, BOOT)?;
+        machine.apictl.wait_maintenance()?;
+        let record = machine.apictl.get("boot-record", "boot")?;
+        let last = &record["value"]["last"];
+        ensure!(last["ended"] == "reboot" && last["reason"].to_string().contains("Ctrl-Alt-Del"), "{record}");
+        let log = machine.apictl.ok(&["logs", "last-boot"])?;
+        ensure!(log.contains("deaf: did not stop within 3s, killed"), "the deadline of deaf is not in the log:\n{log}");
+
+        let mark = machine.vm.console.len();
+        machine.vm.qmp.power_button()?;
+        machine.vm.wait_line_after("stele: stopping: power button", mark, BOOT)?;
+        machine.vm.wait_off(BOOT).map(drop)
+    })
+}
