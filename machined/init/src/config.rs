@@ -28,13 +28,13 @@ pub struct Timings {
     pub heartbeat: Duration,
     /// The first pause before machined is started again: short enough that one crash is hardly seen.
     pub backoff_first: Duration,
-    /// The longest pause: an operator's repair should not wait longer.
+    /// The longest pause: an operator's repair should not wait longer, and with a start it stays below `drain_after`.
     pub backoff_last: Duration,
     /// A machined that lived this long was well: the pause starts from the first again.
     pub stable: Duration,
-    /// Log pipes are drained after this long without a reader: services block on full pipes until then.
+    /// Log pipes that fill are drained after this long without a reader: services block on full pipes until then.
     pub drain_after: Duration,
-    /// How often they are drained then: 1 MiB pipes at four times a second keep up with 4 MiB/s each.
+    /// How often they are drained then: the free half of 1 MiB pipes at four times a second keeps up with 2 MiB/s each.
     pub drain_every: Duration,
     /// The watchdog's time: long enough for the slowest stop phase between two feedings.
     pub watchdog: Duration,
@@ -55,7 +55,7 @@ impl Timings {
     pub const NODE: Self = Self {
         heartbeat: Duration::from_secs(30),
         backoff_first: Duration::from_millis(100),
-        backoff_last: Duration::from_secs(5),
+        backoff_last: Duration::from_secs(3),
         stable: Duration::from_secs(30),
         drain_after: Duration::from_secs(5),
         drain_every: Duration::from_millis(250),

@@ -79,7 +79,11 @@ fn log_pipes_wait_for_a_reader_and_are_drained_only_later() {
     // This one never asks, so nobody reads: drained after a second.
     let mut third = machine.brain();
     pause(Duration::from_millis(1800));
-    assert_eq!(third.fetch()[0], "Entry { name: \"log:test\", kind: LogPipe, dropped: 200000 }");
+    // All but what fits into half of the pipe: that blocks nobody.
+    let told = third.fetch()[0].clone();
+    let dropped = told.strip_prefix("Entry { name: \"log:test\", kind: LogPipe, dropped: ").expect("an entry");
+    let dropped: u32 = dropped.trim_end_matches(" }").parse().expect("a number");
+    assert!((200_000 - 32_768..=200_000).contains(&dropped), "{told}");
     assert!(third.fetch()[0].ends_with("dropped: 0 }"), "told once");
 }
 
