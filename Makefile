@@ -15,7 +15,7 @@ endif
 
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
-export STELE_COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+export STELE_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 TRIPLE   := x86_64-unknown-linux-gnu
@@ -29,7 +29,7 @@ NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR
 say = @printf '\n==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean fixture test-image bench-images
+.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean nodes fixture test-image bench-images
 
 help: ## list the targets
 	@printf 'Stele. Start with: make demo\n\n'
@@ -39,9 +39,11 @@ help: ## list the targets
 setup: ## install what building and testing need (packages, Rust); asks for sudo when not root
 	@hack/setup
 
-build: setup ## compile everything: the node's programs, apictl, imager
+nodes: setup
 	$(call say,compiling the node's programs (static))
 	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p init -p machined
+
+build: nodes ## compile everything: the node's programs, apictl, imager
 	$(call say,compiling apictl and imager)
 	@cargo build --locked --release -p apictl -p installer
 	@mkdir -p $(OUT) && cp $(CARGO_TARGET_DIR)/release/apictl $(OUT)/apictl

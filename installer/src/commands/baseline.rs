@@ -37,7 +37,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     let lock = Lock::load(source)?;
     fetch::ensure(lock.needed(args.kernel))?;
     let base = base::build(&image, &lock, args.kernel)?;
-    let release = release::find(&base.parts.release);
+    let release = release::find(source, &base.parts.release);
     let modules = modules(&base)?;
     let folder = args.program.parent().unwrap_or(Path::new("."));
     let name = args.program.file_name().unwrap_or_default().to_string_lossy();
