@@ -56,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Events(#[from] crate::events::Error),
     #[error("cannot start the controllers")]
-    Controllers(#[source] std::io::Error),
+    Controllers(#[from] controllers::Error),
     #[error(transparent)]
     Graph(#[from] reconcile::Problems),
     #[error("cannot start the supervisor")]
@@ -120,24 +120,24 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         run: run.join("services"),
         cgroups: "/sys/fs/cgroup/services".into(),
     };
-    let context = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
+    let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
-    // The controllers. Each area's owner adds its line here.
+    // The controllers.
     let mut runtime = Runtime::new(store.clone());
-    controllers::device::register(&mut runtime, &events, &stop).map_err(Error::Controllers)?;
-    controllers::disk::register(&mut runtime, &events, &meta, run).map_err(Error::Controllers)?;
     let tail = meta::Tail::new(meta.clone(), logs.clone(), run);
-    controllers::boot::register(&mut runtime, &events, &stop, &image, &meta, &tail, run);
-    controllers::network::register(&mut runtime, run, identity.watch(), &events).map_err(Error::Controllers)?;
     let (fingerprint, shown_fingerprint) = watch::channel(String::new());
-    let outside = controllers::process::machine::Outside {
-        version: image.version.clone(),
-        identity: identity.watch(),
+    let context = controllers::Context {
+        store: &store,
+        events: &events,
+        stop: &stop,
+        image: &image,
+        meta: &meta,
+        tail: &tail,
+        identity: &identity,
         fingerprint: shown_fingerprint,
-        stop: stop.watch(),
+        run,
     };
-    controllers::process::register(&mut runtime, &store, outside)?;
-    controllers::console::register(&mut runtime);
+    controllers::register(&mut runtime, context)?;
     let (graph, status) = (runtime.graph(), runtime.status());
     runtime.check()?;
     let (quit, quitting) = oneshot::channel::<()>();
@@ -153,7 +153,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     // The services: what runs is adopted before anything is started.
     let api = keep_socket(&link, &mut kept, "api", &run.join("api.sock")).await?;
     let keys = keep_socket(&link, &mut kept, "gateway-keys", &run.join("gateway.sock")).await?;
-    let (services, supervisor) = services::build(context, &mut kept).await?;
+    let (services, supervisor) = services::build(supervised, &mut kept).await?;
     drop_rest(&link, kept).await;
     tasks.start("services", supervisor.run());
 

@@ -1,4 +1,5 @@
-//! The controllers, by area. Each area has `register`, which adds its controllers to the runtime; `boot` calls them.
+//! The controllers, by area. Each area has `register`, which adds its controllers to the runtime; [`register`] calls them
+//! all, once, from `boot`. What they watch and own is drawn in `docs/controllers.md`.
 
 pub mod boot;
 pub mod console;
@@ -6,3 +7,106 @@ pub mod device;
 pub mod disk;
 pub mod network;
 pub mod process;
+
+use std::io;
+use std::path::Path;
+
+use reconcile::{Runtime, Store};
+use tokio::sync::watch;
+
+use self::process::machine::Outside;
+use crate::events::Events;
+use crate::identity::Identity;
+use crate::image::Image;
+use crate::{meta, stop};
+
+/// What controllers use that is not a resource.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The store, for types that are read when somebody looks.
+    pub store: &'a Store,
+    /// The log for people.
+    pub events: &'a Events,
+    /// Where a stop is asked for and watched.
+    pub stop: &'a stop::Handle,
+    /// What the image says of itself.
+    pub image: &'a Image,
+    /// What is kept before anything else is readable.
+    pub meta: &'a meta::Handle,
+    /// The tail of the boot log.
+    pub tail: &'a meta::Tail,
+    /// Who the machine is.
+    pub identity: &'a Identity,
+    /// The fingerprint of the API's certificate, empty until it is known.
+    pub fingerprint: watch::Receiver<String>,
+    /// machined's folder in /run.
+    pub run: &'a Path,
+}
+
+/// Why a controller cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what failed; the causes say why")]
+pub enum Error {
+    #[error("cannot listen to the kernel")]
+    Kernel(#[from] io::Error),
+    #[error(transparent)]
+    Claim(#[from] reconcile::ClaimError),
+}
+
+/// Adds all controllers. Must be called within a tokio runtime.
+pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
+    let Context { store, events, stop, image, meta, tail, identity, fingerprint, run } = context;
+    device::register(runtime, events, stop)?;
+    disk::register(runtime, events, meta, run)?;
+    boot::register(runtime, events, stop, image, meta, tail, run);
+    network::register(runtime, run, identity.watch(), events)?;
+    let outside =
+        Outside { version: image.version.clone(), identity: identity.watch(), fingerprint, stop: stop.watch() };
+    process::register(runtime, store, outside)?;
+    console::register(runtime);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_DOCS=1 cargo test -p machined graph` writes the page anew.
+    #[tokio::test]
+    async fn the_drawn_graph_is_the_one_that_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path();
+        let store = Store::new();
+        let events = Events::open(&store, run.join("events")).unwrap();
+        let meta = meta::Handle::new("boot");
+        let logs = crate::logs::Logs::new(run.join("logs"), "boot");
+        let tail = meta::Tail::new(meta.clone(), logs, run);
+        let (identity, _keeper) = crate::identity::build(&run.join("machine-id"), "boot".into()).unwrap();
+        let (_sender, fingerprint) = watch::channel(String::new());
+        let (image, stop) = (Image::unknown(), stop::Handle::new());
+        let context = Context {
+            store: &store,
+            events: &events,
+            stop: &stop,
+            image: &image,
+            meta: &meta,
+            tail: &tail,
+            identity: &identity,
+            fingerprint,
+            run,
+        };
+        let mut runtime = Runtime::new(store.clone());
+        register(&mut runtime, context).unwrap();
+
+        let drawn = format!(
+            "# Controllers\n\nWho watches and writes what, as the runtime enforces it. Generated: \
+             `UPDATE_DOCS=1 cargo test -p machined graph`.\n\n{}",
+            runtime.graph().markdown()
+        );
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/controllers.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&page, &drawn).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&page).unwrap_or_default(), drawn, "{} is out of date", page.display());
+    }
+}

@@ -10,6 +10,7 @@ pub mod kernel_module;
 pub mod link;
 pub mod link_config;
 pub mod machine;
+pub mod memory;
 pub mod mount;
 pub mod partition;
 pub mod process;

@@ -28,6 +28,8 @@ pub struct Process {
     pub threads: u64,
     /// Memory in RAM, bytes.
     pub rss_bytes: u64,
+    /// Its share of the memory in RAM, bytes: pages that several processes map count in parts. Zero for kernel threads.
+    pub pss_bytes: u64,
     /// Processor time used, milliseconds.
     pub cpu_ms: u64,
     /// When it was started, in milliseconds since the kernel started.
@@ -47,6 +49,7 @@ impl Resource for Process {
         Column::new("RSS", "/rssBytes"),
         Column::new("CPU-MS", "/cpuMs"),
         Column::wide("UID", "/uid"),
+        Column::wide("PSS", "/pssBytes"),
         Column::wide("THREADS", "/threads"),
         Column::wide("EXECUTABLE", "/executable"),
         Column::wide("STARTED-MS", "/startedUptimeMs"),

@@ -34,9 +34,17 @@ fn look(entry: &Entry) -> ProcResult<Process> {
         uid: entry.uid()?,
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
         rss_bytes: stat.rss_bytes().get(),
+        pss_bytes: pss(entry),
         cpu_ms: (stat.utime + stat.stime) * ms,
         started_uptime_ms: stat.starttime * ms,
     })
+}
+
+/// From smaps_rollup; kernel threads have none.
+fn pss(entry: &Entry) -> u64 {
+    let rollup = entry.smaps_rollup().ok();
+    let maps = rollup.iter().flat_map(|rollup| &rollup.memory_map_rollup);
+    maps.filter_map(|map| map.extension.map.get("Pss")).sum()
 }
 
 fn service(cgroup: &str) -> &str {
@@ -53,7 +61,7 @@ mod tests {
         let found = read();
         let (_, me) = found.iter().find(|(id, _)| *id == pid.to_string()).unwrap();
         assert_eq!(me.executable, std::env::current_exe().unwrap().to_string_lossy());
-        assert!(me.rss_bytes > 0 && me.threads > 0 && !me.name.is_empty());
+        assert!(me.rss_bytes > 0 && me.pss_bytes > 0 && me.threads > 0 && !me.name.is_empty());
     }
 
     #[test]

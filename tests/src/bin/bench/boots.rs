@@ -69,24 +69,19 @@ fn boot(image: &Image, way: Way, ours: bool) -> Result<(f64, Vec<(String, f64)>)
     let vm = Vm::start(&spec)?;
     let line = vm.wait_line("stele: api ready", LIMIT)?;
     let total = seconds(field(&line, "tsc")?);
-    let phases = if ours { phases(&vm)? } else { Vec::new() };
+    let phases = if ours { phases(&vm, total)? } else { Vec::new() };
     Ok((total, phases))
 }
 
-/// The phases of the boot record: each ends where the next one starts.
-fn phases(vm: &Vm) -> Result<Vec<(String, f64)>> {
-    let record = Apictl::of(vm)?.get("boot-record", "this")?;
+/// The phases of the boot record: each ends where the next one begins, and the last with the API's answer.
+fn phases(vm: &Vm, total: f64) -> Result<Vec<(String, f64)>> {
+    let record = Apictl::of(vm)?.get("boot-record", "boot")?;
     let phases = record["value"]["phases"].as_array().context("no phases in the boot record")?;
-    let mut found = Vec::new();
-    let mut last = 0.0;
-    for phase in phases {
-        let name = phase["name"].as_str().context("a phase without name")?;
-        if let Some(tsc) = phase["tsc"].as_u64() {
-            found.push((name.to_owned(), seconds(tsc) - last));
-            last = seconds(tsc);
-        }
-    }
-    Ok(found)
+    let begins =
+        |phase: &serde_json::Value| Some((phase["name"].as_str()?.to_owned(), seconds(phase["tsc"].as_u64()?)));
+    let known: Vec<(String, f64)> = phases.iter().filter_map(begins).collect();
+    let ends = known.iter().skip(1).map(|(_, begin)| *begin).chain([total]);
+    Ok(known.iter().zip(ends).map(|((name, begin), end)| (name.clone(), end - begin)).collect())
 }
 
 /// The number after `name=` in a console line.

@@ -37,12 +37,12 @@ pub(crate) fn measure(kernel: &str) -> Result<Figure> {
     wait::pause(SETTLE);
     let memory = apictl.get("memory", "memory")?;
     let number = |name: &str| memory["value"][name].as_u64().with_context(|| format!("no {name} in {memory}"));
-    let used = (number("total")? - number("available")?) / 1024;
+    let used = number("usedBytes")? / 1024;
     let mut processes = Vec::new();
     for process in apictl.list("processes")? {
         let name = process["value"]["name"].as_str().unwrap_or_default().to_owned();
         if matches!(&*name, "init" | "machined" | "gateway") {
-            processes.push((name, process["value"]["pss"].as_u64().context("a process without pss")? / 1024));
+            processes.push((name, process["value"]["pssBytes"].as_u64().context("a process without pssBytes")? / 1024));
         }
     }
     Ok(Figure { kernel: kernel.into(), used, baseline, processes })
