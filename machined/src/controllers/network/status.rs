@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 
 use crate::events::Events;
-use crate::resources::address::{Address, AddressOrigin};
+use crate::resources::address::{Address, AddressOrigin, AddressScope};
 use crate::resources::link::{Link, LinkKind};
 use crate::resources::route::{Route, RouteOrigin};
 
@@ -92,6 +92,8 @@ fn address(state: &AddressState) -> Address {
             OURS => AddressOrigin::Stele,
             ADDRESS_ROUTER => AddressOrigin::Router,
             ADDRESS_LOOPBACK | ADDRESS_LINK_LOCAL => AddressOrigin::Kernel,
+            // 127.0.0.1, which the kernel adds without a number.
+            0 if state.scope == AddressScope::Host => AddressOrigin::Kernel,
             _ => AddressOrigin::Other,
         },
         tentative: state.tentative,
