@@ -67,17 +67,17 @@ fn wrap(row: &str, columns: usize) -> Vec<String> {
     letters.chunks(columns.max(1)).map(|part| part.iter().collect()).collect()
 }
 
-/// The bytes that draw it: hide the cursor, go home, each row and what is right of it, all that is below.
+/// The bytes that draw it: hide the cursor, go home, each row on a cleared line, the last with all that is below.
 pub fn draw(rows: &[String]) -> Vec<u8> {
     let mut bytes = b"\x1b[?25l\x1b[H".to_vec();
     for (at, row) in rows.iter().enumerate() {
         if at > 0 {
             bytes.extend_from_slice(b"\r\n");
         }
+        // Before the text: at the end of a full row the cursor still stands on the last letter, and would erase it.
+        bytes.extend_from_slice(if at + 1 == rows.len() { b"\x1b[J" } else { b"\x1b[K" });
         bytes.extend_from_slice(row.as_bytes());
-        bytes.extend_from_slice(b"\x1b[K");
     }
-    bytes.extend_from_slice(b"\x1b[J");
     bytes
 }
 
@@ -140,6 +140,6 @@ From another machine
 
     #[test]
     fn is_drawn_in_place() {
-        assert_eq!(draw(&["a".into(), "b".into()]), b"\x1b[?25l\x1b[Ha\x1b[K\r\nb\x1b[K\x1b[J");
+        assert_eq!(draw(&["a".into(), "b".into()]), b"\x1b[?25l\x1b[H\x1b[Ka\r\n\x1b[Jb");
     }
 }
