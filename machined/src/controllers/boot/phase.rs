@@ -42,7 +42,7 @@ pub(super) fn phases(stamps: &Stamps) -> Vec<Phase> {
     let (firmware, note) = match (firmware_us, zero_tsc.zip(rate)) {
         (Some(us), _) => (Some(ms(us * 1000)), "told by the firmware"),
         (None, Some((tsc, rate))) => (
-            Some(float(tsc) / rate / 1e6),
+            Some(to_us(float(tsc) / rate / 1e6)),
             "estimated from the processor's counter, with the loader and the kernel's own start; wrong after a warm reset that \
              keeps the counter",
         ),
@@ -95,8 +95,12 @@ fn float(count: u64) -> f64 {
 }
 
 fn ms(ns: u64) -> f64 {
-    // To the microsecond: more is noise.
-    float(ns / 1000) / 1000.0
+    to_us(float(ns) / 1e6)
+}
+
+/// Milliseconds to the microsecond: more is noise.
+fn to_us(ms: f64) -> f64 {
+    (ms * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

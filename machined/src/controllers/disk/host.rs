@@ -65,7 +65,7 @@ impl Host {
         let at = self.sys.join("block").join(name);
         let size = number(&at, "size")? * UNIT;
         // No medium, or a path of a multipath disk that is listed by another name.
-        if size == 0 || name.starts_with("ram") || number(&at, "hidden") == Some(1) {
+        if size == 0 || no_disc(name, size) || name.starts_with("ram") || number(&at, "hidden") == Some(1) {
             return None;
         }
         let real = fs::canonicalize(&at).unwrap_or_default();
@@ -109,6 +109,12 @@ impl Host {
         parts.sort_by_key(|part| part.number);
         parts
     }
+}
+
+/// An optical drive without a disc has the size its driver starts with, which is no multiple of a disc's sectors; reading
+/// it fills the kernel's log with errors.
+fn no_disc(name: &str, size: u64) -> bool {
+    name.starts_with("sr") && !size.is_multiple_of(2048)
 }
 
 fn names(dir: &Path) -> Vec<String> {
