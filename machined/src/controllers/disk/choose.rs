@@ -13,8 +13,8 @@ use crate::resources::partition::Partition;
 pub(super) struct Facts<'a> {
     /// GUID of the partition the firmware booted from; none when it did not say.
     pub(super) booted_from: Option<&'a str>,
-    /// The committed choice: the kernel's number of the medium.
-    pub(super) committed: Option<u64>,
+    /// The committed choice: the kernel's number of the medium, and why it was chosen.
+    pub(super) committed: Option<(u64, &'a str)>,
     /// The drivers of all disks that were there from the start are loaded.
     pub(super) all_there: bool,
     /// The wait is over.
@@ -40,9 +40,9 @@ pub(super) enum Verdict {
 
 /// Decides.
 pub(super) fn choose(facts: Facts<'_>) -> Verdict {
-    if let Some(sequence) = facts.committed {
+    if let Some((sequence, reason)) = facts.committed {
         return match facts.disks.iter().find(|(_, disk)| disk.sequence == sequence) {
-            Some((name, _)) => found(&facts, name, "chosen earlier in this boot".into()),
+            Some((name, _)) => found(&facts, name, reason.into()),
             None => Verdict::None("the system disk of this boot was removed".into()),
         };
     }
@@ -174,13 +174,13 @@ mod tests {
         let (disks, parts) = machine(&[("vda", "a", true), ("vdb", "a", true)]);
         let facts = Facts {
             booted_from: Some("a"),
-            committed: Some(2),
+            committed: Some((2, "why")),
             all_there: true,
             late: true,
             disks: &disks,
             parts: &parts,
         };
         assert_eq!(name(&choose(facts)), "vdb vdb2");
-        assert_eq!(name(&choose(Facts { committed: Some(9), ..facts })), "none");
+        assert_eq!(name(&choose(Facts { committed: Some((9, "why")), ..facts })), "none");
     }
 }

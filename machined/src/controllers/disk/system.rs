@@ -49,7 +49,7 @@ pub(super) struct System {
     variables: Variables,
     started: Instant,
     started_ms: u64,
-    committed: Option<u64>,
+    committed: Option<Committed>,
     /// The verdict and since when it stands.
     verdict: Option<(Verdict, Instant)>,
     told: String,
@@ -57,17 +57,17 @@ pub(super) struct System {
 }
 
 /// The choice, as it is kept for the next machined of this boot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Committed {
     sequence: u64,
+    reason: String,
 }
 
 impl System {
     /// `file` keeps the choice for the next machined.
     pub(super) fn new(host: Host, file: PathBuf, meta: meta::Handle, events: Events) -> Self {
-        let kept: Option<Committed> = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let committed = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let variables = Variables::new(&host.sys);
-        let committed = kept.map(|kept| kept.sequence);
         let (started, started_ms) = (Instant::now(), uptime::now_ms());
         let (verdict, told, tried) = (None, String::new(), None);
         Self { host, file, meta, events, variables, started, started_ms, committed, verdict, told, tried }
@@ -89,7 +89,7 @@ impl System {
         });
         let facts = Facts {
             booted_from: booted_from.as_deref(),
-            committed: self.committed,
+            committed: self.committed.as_ref().map(|choice| (choice.sequence, &*choice.reason)),
             all_there: stage >= Stage::Storage && listed(&self.host, &disks, &parts),
             late: self.started.elapsed() >= PATIENCE,
             disks: &disks,
@@ -142,7 +142,7 @@ impl System {
     }
 
     /// Commits a choice that has stood long enough, then makes its GUIDs unique. Returns what `guids` says.
-    async fn commit(&mut self, disk: &str, of: &Disk, stage: Stage) -> &'static str {
+    async fn commit(&mut self, disk: &str, of: &Disk, reason: &str, stage: Stage) -> &'static str {
         let Some(image) = self.meta.image().await else { return "" };
         let shared = of.guid == image.to_string();
         if self.committed.is_none() {
@@ -150,11 +150,12 @@ impl System {
             if stage < Stage::All || since < SETTLED {
                 return if shared { "shared" } else { "unique" };
             }
-            if let Err(error) = self.save(of.sequence) {
+            let choice = Committed { sequence: of.sequence, reason: reason.into() };
+            if let Err(error) = self.save(&choice) {
                 self.tell(format!("cannot keep the choice of the system disk: {error}"));
                 return if shared { "shared" } else { "unique" };
             }
-            self.committed = Some(of.sequence);
+            self.committed = Some(choice);
         }
         if self.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
             return if shared { "shared" } else { "unique" };
@@ -180,9 +181,9 @@ impl System {
         }
     }
 
-    fn save(&self, sequence: u64) -> io::Result<()> {
+    fn save(&self, choice: &Committed) -> io::Result<()> {
         let new = self.file.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&Committed { sequence })?)?;
+        fs::write(&new, serde_json::to_vec(choice)?)?;
         fs::rename(new, &self.file)
     }
 
@@ -236,10 +237,10 @@ impl Controller for System {
         let failed = self.attach(&verdict).await;
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
         let mut guids = "";
-        if let Verdict::Found { disk, .. } = &verdict
+        if let Verdict::Found { disk, reason, .. } = &verdict
             && let Some((_, of)) = disks.iter().find(|(name, _)| name == disk)
         {
-            guids = self.commit(disk, of, stage).await;
+            guids = self.commit(disk, of, reason, stage).await;
         }
         let (status, condition) = status(&verdict, failed.as_deref(), guids);
         if let Verdict::Wait(reason) = &verdict {
