@@ -150,10 +150,10 @@ impl Spec {
                 .args(["-serial", "chardev:chaos0"]);
         }
         if let Some(nic) = &self.nic {
-            // restrict=on: the guest reaches nothing but what is forwarded to it.
+            // ipv4=on: asking for IPv6 alone takes IPv4 away. restrict=on: the guest reaches nothing but what is forwarded to it.
             command
                 .arg("-netdev")
-                .arg(format!("user,id=user0,restrict=on,ipv6=on,hostfwd=tcp:127.0.0.1:{port}-:50000"))
+                .arg(format!("user,id=user0,restrict=on,ipv4=on,ipv6=on,hostfwd=tcp:127.0.0.1:{port}-:50000"))
                 .args(["-device", &format!("{},netdev=user0,id=net0,romfile=", nic.model)]);
             if !nic.cable {
                 // The monitor pulls the cable before the guest's first instruction.
