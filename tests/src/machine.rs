@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
+use serde_json::Value;
 
 use crate::{
     apictl::Apictl,
@@ -39,11 +40,17 @@ impl Machine {
         self.apictl.wait_for("machine", "machine", "the API to answer", |_| true).map(drop)
     }
 
+    /// The boot record, once it is known how the last boot ended; that takes until the system disk is found.
+    pub fn boot_record(&self) -> Result<Value> {
+        self.apictl.wait_for("boot-record", "boot", "the record to say how the last boot ended", |record| {
+            record["value"]["last"]["ended"].as_str().is_some_and(|ended| !ended.is_empty() && ended != "unknown")
+        })
+    }
+
     /// Pid of each service that runs, by name.
     pub fn pids(&self) -> Result<Vec<(String, u64)>> {
         let services = self.apictl.list("services")?;
-        let pid =
-            |service: &serde_json::Value| Some((service["id"].as_str()?.to_owned(), service["value"]["pid"].as_u64()?));
+        let pid = |service: &Value| Some((service["id"].as_str()?.to_owned(), service["value"]["pid"].as_u64()?));
         Ok(services.iter().filter_map(pid).collect())
     }
 }

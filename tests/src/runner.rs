@@ -71,6 +71,10 @@ pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
 fn timed(story: &Story) -> Result<(), Failed> {
     let start = Instant::now();
     let done = told(story.run);
+    if let Err(failed) = &done {
+        // At once: the runner shows it only when all the others are through.
+        eprintln!("\n{} failed: {}", story.name, failed.message().unwrap_or_default());
+    }
     TOOK.lock().unwrap_or_else(PoisonError::into_inner).push((story.name, start.elapsed()));
     done
 }

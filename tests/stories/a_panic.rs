@@ -12,13 +12,13 @@ pub(crate) fn stories() -> Vec<Story> {
 fn story() -> Result<()> {
     machine::with(&shared::spec()?, |machine| {
         machine.apictl.wait_maintenance()?;
-        let before = machine.apictl.get("boot-record", "boot")?;
+        let before = machine.boot_record()?;
         let mark = machine.vm.console.len();
         machine.chaos()?.last_words("panic")?;
         machine.vm.wait_line_after("Kernel panic", mark, BOOT)?;
         machine.vm.wait_line_after("stele: api ready", mark, BOOT)?;
         machine.apictl.wait_maintenance()?;
-        let record = machine.apictl.get("boot-record", "boot")?;
+        let record = machine.boot_record()?;
         let last = &record["value"]["last"];
         ensure!(last["bootId"] == before["value"]["bootId"], "another boot is remembered: {record}");
         // Without a place that survives a panic (ERST, ramoops) only the missing farewell is known.

@@ -25,7 +25,7 @@ fn story() -> Result<()> {
         machine.vm.wait_line_after("stele: init started", mark, BOOT)?;
         machine.vm.wait_line_after("stele: api ready", mark, BOOT)?;
         machine.apictl.wait_maintenance()?;
-        let record = machine.apictl.get("boot-record", "boot")?;
+        let record = machine.boot_record()?;
         let last = &record["value"]["last"];
         ensure!(last["ended"] == "reboot" && last["reason"].to_string().contains("Ctrl-Alt-Del"), "{record}");
         let log = machine.apictl.ok(&["logs", "last-boot"])?;
