@@ -13,15 +13,21 @@ ifneq ($(filter-out cloud generic,$(KERNEL)),)
 $(error KERNEL is '$(KERNEL)'; it must be 'cloud' or 'generic')
 endif
 
-export CARGO_TARGET_DIR ?= $(CACHE)/target
-export PATH := $(HOME)/.cargo/bin:$(PATH)
-export STELE_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# One folder of compiled code for each checkout: cargo tells the crates of two checkouts apart by their place in the
+# workspace alone, and would take one's for the other's.
+TARGETS := $(CACHE)/target
+export CARGO_TARGET_DIR ?= $(TARGETS)/$(firstword $(shell printf %s '$(CURDIR)' | sha256sum | cut -c1-16))
+CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
+export PATH := $(CARGO_HOME_DIR)/bin:$(PATH)
+
+# safe.directory: under sudo the checkout belongs to somebody else.
+git = git -c safe.directory='$(CURDIR)'
+export STELE_COMMIT ?= $(shell $(git) describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+export SOURCE_DATE_EPOCH ?= $(shell $(git) log -1 --format=%ct 2>/dev/null || echo 0)
 
 TRIPLE   := x86_64-unknown-linux-gnu
 BINARIES := $(CARGO_TARGET_DIR)/$(TRIPLE)/image
 IMAGER   := $(CARGO_TARGET_DIR)/release/imager
-CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 
 # What runs on a node is static, and knows nothing of the folders it was built in.
 NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo --remap-path-prefix=$(CARGO_TARGET_DIR)=/target
@@ -58,7 +64,8 @@ demo: image ## build the image, boot it in a virtual machine, ask it over the AP
 	@$(CARGO_TARGET_DIR)/release/demo start --out $(OUT) --kernel $(KERNEL)
 
 demo-stop: ## stop the machine that `make demo` left running
-	@$(CARGO_TARGET_DIR)/release/demo stop --out $(OUT)
+	@if [ -x '$(CARGO_TARGET_DIR)/release/demo' ]; then '$(CARGO_TARGET_DIR)/release/demo' stop --out $(OUT); \
+	else echo 'no machine of the demo is running'; fi
 
 fixture: setup
 	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p fixture
@@ -84,8 +91,7 @@ test: lint test-fast test-image ## everything but the very long: lints, unit tes
 
 test-fast: setup ## tests that need no virtual machine
 	$(call say,unit tests)
-	@cargo test --locked --workspace --lib --bins --test '*' --exclude tests
-	@cargo test --locked --doc --workspace --exclude tests
+	@cargo test --locked --workspace --exclude tests
 	@cargo test --locked -p tests --lib --test workspace
 
 test-long: test-image ## what is too long for every run
@@ -102,5 +108,5 @@ lint: setup ## check format and lints
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-clean: ## remove results and compiled code (downloaded packages stay)
-	rm -rf $(OUT) $(CARGO_TARGET_DIR)
+clean: demo-stop ## remove results and compiled code (downloaded packages stay)
+	rm -rf -- '$(OUT)' '$(filter $(TARGETS)/%,$(CARGO_TARGET_DIR))'

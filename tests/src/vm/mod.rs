@@ -169,11 +169,18 @@ impl Vm {
         }
     }
 
-    /// Lets the machine run on after this program, and returns the numbers of its processes.
-    pub fn leave_running(mut self) -> Vec<u32> {
-        self.left = true;
-        let tpm = self.tpm.as_mut().map(tpm::Swtpm::leave_running);
+    /// The numbers of its processes.
+    pub fn pids(&self) -> Vec<u32> {
+        let tpm = self.tpm.as_ref().map(tpm::Swtpm::pid);
         std::iter::once(self.emulator.borrow().id()).chain(tpm).collect()
+    }
+
+    /// Lets the machine run on after this program.
+    pub fn leave_running(mut self) {
+        self.left = true;
+        if let Some(tpm) = &mut self.tpm {
+            tpm.leave_running();
+        }
     }
 }
 

@@ -46,10 +46,14 @@ impl Swtpm {
         Ok(tpm)
     }
 
-    /// Lets it run on after this program, and returns its number.
-    pub(super) fn leave_running(&mut self) -> u32 {
-        self.left = true;
+    /// The number of its process.
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it run on after this program.
+    pub(super) fn leave_running(&mut self) {
+        self.left = true;
     }
 }
 

@@ -23,15 +23,18 @@ pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
     let mut spec = Spec::disk(&artifacts::product_image(kernel))?;
     spec.detached = true;
     spec.port = if TcpListener::bind(("127.0.0.1", PORT)).is_ok() { PORT } else { 0 };
-    Vm::start_in(&spec, &folder)
+    let vm = Vm::start_in(&spec, &folder)?;
+    // At once: who interrupts the demonstration can still stop the machine.
+    let pids: Vec<String> = vm.pids().iter().map(u32::to_string).collect();
+    fs::write(folder.join("pids"), pids.join("\n"))?;
+    Ok(vm)
 }
 
 /// Lets the machine run on, and says how to go on with it.
 pub(crate) fn leave(vm: Vm, out: &Path, fingerprint: &str) -> Result<()> {
     let folder = out.join("demo");
     let endpoint = vm.api;
-    let pids: Vec<String> = vm.leave_running().iter().map(u32::to_string).collect();
-    fs::write(folder.join("pids"), pids.join("\n"))?;
+    vm.leave_running();
     let env = folder.join("env");
     fs::write(
         &env,
@@ -45,7 +48,7 @@ pub(crate) fn leave(vm: Vm, out: &Path, fingerprint: &str) -> Result<()> {
     Ok(())
 }
 
-/// Stops what `leave` left, and says whether there was anything.
+/// Stops what `start` started, and says whether there was anything.
 pub(crate) fn stop(out: &Path) -> Result<bool> {
     let file = out.join("demo/pids");
     let Ok(text) = fs::read_to_string(&file) else { return Ok(false) };
