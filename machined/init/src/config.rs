@@ -28,11 +28,12 @@ pub struct Timings {
     pub heartbeat: Duration,
     /// The first pause before machined is started again: short enough that one crash is hardly seen.
     pub backoff_first: Duration,
-    /// The longest pause: an operator's repair should not wait longer, and with a start it stays below `drain_after`.
+    /// The longest pause: an operator's repair should not wait longer.
     pub backoff_last: Duration,
     /// A machined that lived this long was well: the pause starts from the first again.
     pub stable: Duration,
-    /// Log pipes that fill are drained after this long without a reader: services block on full pipes until then.
+    /// Log pipes that fill are drained after this long without a reader: services block on full pipes until then. A
+    /// machined that has not listened for as long is no reader yet.
     pub drain_after: Duration,
     /// How often they are drained then: the free half of 1 MiB pipes at four times a second keeps up with 2 MiB/s each.
     pub drain_every: Duration,

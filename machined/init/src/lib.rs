@@ -13,6 +13,7 @@ mod backoff;
 mod brain;
 mod config;
 mod console;
+mod drain;
 mod feeder;
 mod finish;
 pub mod first;

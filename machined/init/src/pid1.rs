@@ -1,6 +1,7 @@
 //! The loop of PID 1. Each turn: wait, signals, machined's output, its requests, ended children, what is due.
 
 use crate::brain::{Brain, State};
+use crate::drain::Drain;
 use crate::feeder::Feeder;
 use crate::output::Output;
 use crate::statuses::Statuses;
@@ -29,7 +30,7 @@ pub struct Pid1 {
     pub(crate) brain: Brain,
     output: Output,
     stopping: Option<Stopping>,
-    drain_due: Option<Instant>,
+    drain: Drain,
     /// More children have ended than one turn takes.
     unreaped: bool,
 }
@@ -59,7 +60,7 @@ impl Pid1 {
             store: Store::new(),
             statuses: Statuses::new(),
             stopping: None,
-            drain_due: None,
+            drain: Drain::default(),
             unreaped: false,
             config,
             console,
@@ -105,8 +106,13 @@ impl Pid1 {
 
     fn wait(&mut self) {
         let now = Instant::now();
-        let deadlines =
-            [self.brain.due(&self.config), self.drain_due, self.feeder.due(), self.stopping.map(|s| s.deadline)];
+        let timings = &self.config.timings;
+        let deadlines = [
+            self.brain.due(&self.config),
+            self.drain.due(timings),
+            self.feeder.due(),
+            self.stopping.map(|s| s.deadline),
+        ];
         let next = if self.unreaped { Some(now) } else { deadlines.into_iter().flatten().min() };
         let patience = next.map(|at| timespec(at.saturating_duration_since(now)));
         let link = match &self.brain.state {
@@ -187,16 +193,9 @@ impl Pid1 {
 
     /// Empties the log pipes while no machined reads them.
     fn drain(&mut self, now: Instant) {
-        let timings = &self.config.timings;
-        let read = self.brain.life().is_some_and(|life| life.outbox.listening());
-        match self.drain_due {
-            _ if read => self.drain_due = None,
-            None => self.drain_due = Some(now + timings.drain_after),
-            Some(due) if now >= due => {
-                self.store.drain();
-                self.drain_due = Some(now + timings.drain_every);
-            }
-            Some(_) => {}
+        let listening = self.brain.life().is_some_and(|life| life.outbox.listening());
+        if self.drain.is_due(listening, &self.config.timings, now) {
+            self.store.drain();
         }
     }
 }

@@ -66,7 +66,8 @@ impl Store {
     /// is left for the next machined: it loses nothing, however long there is none.
     pub(crate) fn drain(&mut self) {
         let mut bytes = [0; 16 << 10];
-        for entry in self.entries.iter_mut().flatten().filter(|e| e.kind == Kind::LogPipe && is_filling(&e.descriptor)) {
+        for entry in self.entries.iter_mut().flatten().filter(|e| e.kind == Kind::LogPipe && is_filling(&e.descriptor))
+        {
             let mut drained = 0;
             while drained < DRAIN_MAX {
                 match rustix::io::read(entry.descriptor.as_fd(), &mut bytes) {

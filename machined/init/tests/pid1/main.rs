@@ -87,6 +87,25 @@ fn log_pipes_wait_for_a_reader_and_are_drained_only_later() {
     assert!(third.fetch()[0].ends_with("dropped: 0 }"), "told once");
 }
 
+/// Each life asks for what is kept, as if to read it, and dies: the writer must not wait for ever.
+#[test]
+fn log_pipes_are_drained_in_a_crash_loop() {
+    let Some(machine) = Machine::start() else { return };
+    let mut first = machine.brain();
+    first.fetch();
+    first.order("log 200000");
+    first.expect("Done");
+    first.order("exit");
+    let dropped = |told: String| !told.ends_with("dropped: 0 }");
+    let lives = (0..12).position(|_| {
+        let mut brain = machine.brain();
+        let told = brain.fetch()[0].clone();
+        brain.order("exit");
+        dropped(told)
+    });
+    assert!(lives.is_some_and(|life| life > 1), "drained in life {lives:?}");
+}
+
 #[test]
 fn restarts_back_off() {
     let Some(machine) = Machine::start() else { return };
