@@ -53,8 +53,6 @@ pub enum Error {
     Run(#[source] std::io::Error),
     #[error("cannot open machined's own log")]
     Log(#[from] crate::logs::Error),
-    #[error(transparent)]
-    Events(#[from] crate::events::Error),
     #[error("cannot start the controllers")]
     Controllers(#[from] controllers::Error),
     #[error(transparent)]
@@ -109,7 +107,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let meta = meta::Handle::new(&boot_id);
     let logs = Logs::new(run.join("logs"), &boot_id);
     ring.attach(logs.log("machined")?);
-    let (identity, keeper) = identity::build(&run.join("machine-id"), boot_id)?;
+    let (identity, keeper) = identity::build(&run.join("machine-id"), boot_id);
     name(&identity.now());
 
     let store = Store::new();

@@ -1,11 +1,11 @@
 //! The generated /etc: few files, for programs that look there; machined itself reads none of them. Written at every start
 //! and when the machine gets its lasting name. Called by `boot`.
 
-use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::file;
 use crate::identity::Machine;
 
 /// A file that could not be written.
@@ -27,9 +27,8 @@ const LINKS: [(&str, &str); 3] = [
 /// Writes everything under `etc`. A reader sees the old file or the new one, never half of one.
 pub fn write(etc: &Path, machine: &Machine) -> Result<(), Error> {
     for (name, text) in files(machine) {
-        let (path, new) = (etc.join(name), etc.join(format!(".{name}.new")));
-        let done = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
-        done.map_err(|source| Error { path, source })?;
+        let path = etc.join(name);
+        file::replace(&path, text.as_bytes(), 0o644).map_err(|source| Error { path, source })?;
     }
     for (name, target) in LINKS {
         let path = etc.join(name);
@@ -61,6 +60,8 @@ fn files(machine: &Machine) -> [(&'static str, String); 7] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

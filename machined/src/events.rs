@@ -10,33 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reconcile::{Store, Writer};
+use reconcile::{ClaimError, Store, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::resources::event::{Event, Severity};
-use crate::uptime;
+use crate::{file, uptime};
 
 /// How many events are kept: some hours of trouble, under 200 KiB.
 pub const KEPT: usize = 512;
 /// Longer messages are cut, so that the ring is bounded in bytes too.
 const MESSAGE_MAX: usize = 512;
-
-/// Events cannot be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Somebody else writes the type.
-    #[error(transparent)]
-    Claim(#[from] reconcile::ClaimError),
-    /// The file of an earlier machined cannot be read.
-    #[error("cannot read the events of this boot from {path}; their numbers start again")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// Writes events. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,16 +43,22 @@ struct Line {
 }
 
 impl Events {
-    /// Goes on with the events in the file, if there are any.
-    pub fn open(store: &Store, path: impl AsRef<Path>) -> Result<Self, Error> {
+    /// Goes on with the events in the file, if there are any. A damaged file never keeps machined from starting.
+    ///
+    /// # Errors
+    /// Somebody else writes the type.
+    pub fn open(store: &Store, path: impl AsRef<Path>) -> Result<Self, ClaimError> {
         let path = path.as_ref().to_owned();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        // The last line is cut when machined died while it wrote; then that event is lost, not the file.
-        let mut kept: VecDeque<Line> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let bytes = fs::read(&path).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                let path = path.display();
+                tracing::warn!("cannot read the events of this boot from {path}; their numbers start again: {error}");
+            }
+            Vec::new()
+        });
+        // A line is damaged when machined died while it wrote, or /run was full; then that event is lost, not the file.
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let mut kept: VecDeque<Line> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
         while kept.len() > KEPT {
             kept.pop_front();
         }
@@ -161,17 +150,12 @@ impl Ring {
 
     /// The new file takes the old one's name when it is whole.
     fn write_new(&self) -> io::Result<File> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let new = self.path.with_extension("new");
         let mut text = Vec::new();
         for line in &self.kept {
             serde_json::to_writer(&mut text, line)?;
             text.push(b'\n');
         }
-        fs::write(&new, text)?;
-        fs::rename(&new, &self.path)?;
+        file::replace(&self.path, &text, 0o644)?;
         OpenOptions::new().append(true).open(&self.path)
     }
 }
@@ -193,8 +177,9 @@ mod tests {
         events.info("network", "eth0 is up");
         events.warn("network", "é".repeat(2000));
         drop(events);
-        // The last write was cut.
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"number\":3,").unwrap();
+        // Garbage, then a write that was cut.
+        let damage = b"\xff\xfe\0\n{\"number\":3,";
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(damage).unwrap();
         let store = Store::new();
         let events = Events::open(&store, &path).unwrap();
         events.error("boot", "third");
@@ -203,6 +188,16 @@ mod tests {
         assert_eq!(ids, ["0000000001", "0000000002", "0000000003"]);
         assert_eq!(list[2].value.message, "third");
         assert!(list[1].value.message.len() <= MESSAGE_MAX);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_does_not_end_machined() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        fs::create_dir(&path).unwrap();
+        let store = Store::new();
+        Events::open(&store, &path).unwrap().info("test", "still told");
+        assert_eq!(store.list::<Event>().len(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
-use crate::{meta, trace};
+use crate::{file, meta, trace};
 
 /// Who this machine is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +23,11 @@ pub struct Machine {
     pub hostname: String,
 }
 
-/// Why the machine has no name.
+/// The kernel does not say which boot this is.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {path}")]
+#[error("cannot read {path}")]
 pub struct Error {
-    verb: &'static str,
-    path: PathBuf,
+    path: &'static str,
     #[source]
     source: io::Error,
 }
@@ -49,18 +48,22 @@ pub struct Keeper {
 /// The id of this boot.
 pub fn boot_id() -> Result<String, Error> {
     let path = "/proc/sys/kernel/random/boot_id";
-    let text = fs::read_to_string(path).map_err(|source| Error { verb: "read", path: path.into(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| Error { path, source })?;
     Ok(text.trim().to_owned())
 }
 
 /// The identity as far as it is known without a disk; `file` keeps it for the next machined of this boot.
-pub fn build(file: &Path, boot_id: String) -> Result<(Identity, Keeper), Error> {
+/// A file that cannot be written costs the next machined this id, not this one its start.
+pub fn build(file: &Path, boot_id: String) -> (Identity, Keeper) {
     let kept = fs::read_to_string(file).ok().map(|text| text.trim().to_owned()).filter(|id| is_id(id));
+    let known = kept.is_some();
     let machine_id = kept.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let now = watch::Sender::new(named(machine_id, boot_id));
     let keeper = Keeper { now, file: file.to_owned() };
-    keeper.save()?;
-    Ok((Identity { now: keeper.now.subscribe() }, keeper))
+    if !known {
+        keeper.save();
+    }
+    (Identity { now: keeper.now.subscribe() }, keeper)
 }
 
 fn named(machine_id: String, boot_id: String) -> Machine {
@@ -105,9 +108,7 @@ impl Keeper {
             Some(id) => {
                 let machine = named(id, mine.boot_id);
                 self.now.send_replace(machine.clone());
-                if let Err(error) = self.save() {
-                    tracing::warn!("{}", trace::chain(&error));
-                }
+                self.save();
                 changed(&machine);
             }
             None => {
@@ -118,9 +119,14 @@ impl Keeper {
         }
     }
 
-    fn save(&self) -> Result<(), Error> {
+    fn save(&self) {
         let text = format!("{}\n", self.now.borrow().machine_id);
-        fs::write(&self.file, text).map_err(|source| Error { verb: "write", path: self.file.clone(), source })
+        if let Err(error) = file::replace(&self.file, text.as_bytes(), 0o644) {
+            tracing::warn!(
+                "the next machined will not know the machine id: cannot write {}: {error}",
+                self.file.display()
+            );
+        }
     }
 }
 
@@ -132,13 +138,14 @@ mod tests {
     fn an_id_is_kept_for_the_next_machined_and_nonsense_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("machine-id");
-        let (first, _keeper) = build(&file, "boot".into()).unwrap();
-        let (second, _keeper) = build(&file, "boot".into()).unwrap();
+        let (first, _keeper) = build(&file, "boot".into());
+        let (second, _keeper) = build(&file, "boot".into());
         assert_eq!(first.now(), second.now());
         assert!(is_id(&first.now().machine_id));
         assert_eq!(first.now().hostname, format!("stele-{}", &first.now().machine_id[..6]));
         fs::write(&file, "nonsense\n").unwrap();
-        let (third, _keeper) = build(&file, "boot".into()).unwrap();
+        let (third, _keeper) = build(&file, "boot".into());
         assert_ne!(first.now(), third.now());
+        let (_fourth, _keeper) = build(dir.path(), "a folder cannot be written as a file".into());
     }
 }

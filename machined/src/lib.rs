@@ -13,6 +13,7 @@ pub mod efi;
 pub mod entropy;
 pub mod etc;
 pub mod events;
+pub mod file;
 pub mod gateway;
 pub mod identity;
 pub mod image;

@@ -81,7 +81,7 @@ mod tests {
         let meta = meta::Handle::new("boot");
         let logs = crate::logs::Logs::new(run.join("logs"), "boot");
         let tail = meta::Tail::new(meta.clone(), logs, run);
-        let (identity, _keeper) = crate::identity::build(&run.join("machine-id"), "boot".into()).unwrap();
+        let (identity, _keeper) = crate::identity::build(&run.join("machine-id"), "boot".into());
         let (_sender, fingerprint) = watch::channel(String::new());
         let (image, stop) = (Image::unknown(), stop::Handle::new());
         let context = Context {

@@ -2,17 +2,12 @@
 //!
 //! Invariant: the file is whole or absent (written beside, then renamed). In /run, which is memory: gone with the boot.
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
-};
+use std::{fs, io, path::PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::{Error, Identity};
-use crate::gateway::wire::Decoder;
+use crate::{file, gateway::wire::Decoder};
 
 /// Keeps an identity in one file.
 #[derive(Clone, Debug)]
@@ -21,7 +16,7 @@ pub struct File {
 }
 
 impl File {
-    /// The file need not exist; its directory must.
+    /// The file need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -38,14 +33,7 @@ impl File {
 
     /// Keeps it in place of what was.
     pub fn save(&self, identity: &Identity) -> Result<(), Error> {
-        let beside = self.path.with_extension("new");
-        let write = || {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(&format(identity))?;
-            fs::rename(&beside, &self.path)
-        };
-        write().map_err(|error| self.failed(error))
+        file::replace(&self.path, &format(identity), 0o600).map_err(|error| self.failed(error))
     }
 
     fn place(&self) -> String {

@@ -42,9 +42,7 @@ pub(super) fn load(dir: &Path, name: &str) -> Option<Record> {
 
 /// Replaces the record of a service.
 pub(super) fn save(dir: &Path, name: &str, record: &Record) -> io::Result<()> {
-    let new = dir.join(format!("{name}.json.new"));
-    fs::write(&new, serde_json::to_vec(record).map_err(io::Error::other)?)?;
-    fs::rename(new, dir.join(format!("{name}.json")))
+    crate::file::replace(&dir.join(format!("{name}.json")), &serde_json::to_vec(record)?, 0o644)
 }
 
 /// When this process started, in clock ticks since boot (proc(5), field 22 of stat).

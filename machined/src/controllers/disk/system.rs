@@ -182,9 +182,7 @@ impl System {
     }
 
     fn save(&self, choice: &Committed) -> io::Result<()> {
-        let new = self.file.with_extension("new");
-        fs::write(&new, serde_json::to_vec(choice)?)?;
-        fs::rename(new, &self.file)
+        crate::file::replace(&self.file, &serde_json::to_vec(choice)?, 0o644)
     }
 
     /// As if the verdict had stood so long already.

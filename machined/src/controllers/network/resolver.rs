@@ -41,12 +41,7 @@ impl Resolvers {
         if fs::read_to_string(&self.path).is_ok_and(|have| have == text) {
             return Ok(());
         }
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let new = self.path.with_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(&new, &self.path)
+        crate::file::replace(&self.path, text.as_bytes(), 0o644)
     }
 }
 

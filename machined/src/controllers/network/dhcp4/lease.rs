@@ -2,7 +2,7 @@
 //! never leaves the link. /run is empty after a boot, so a lease never outlives one.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
@@ -92,12 +92,7 @@ impl Leases {
 
     /// Keeps it: whole or not at all.
     pub fn save(&self, link: &str, lease: &Lease) -> io::Result<()> {
-        fs::create_dir_all(&self.0)?;
-        let path = self.path(link);
-        let new = path.with_extension("new");
-        let mut file = fs::File::create(&new)?;
-        file.write_all(&serde_json::to_vec(lease)?)?;
-        fs::rename(new, path)
+        crate::file::replace(&self.path(link), &serde_json::to_vec(lease)?, 0o644)
     }
 
     /// Forgets it.

@@ -94,12 +94,7 @@ impl Router {
     }
 
     fn save(&self) -> io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let new = self.path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(&self.said)?)?;
-        fs::rename(new, &self.path)
+        crate::file::replace(&self.path, &serde_json::to_vec(&self.said)?, 0o644)
     }
 }
 
