@@ -1,15 +1,20 @@
 //! machined, the brain of the machine. Everything is in the library; see `machined::boot`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use machined::{boot, trace};
 
 /// Threads for tasks: one can be in a slow kernel call while the other keeps the API going.
 const WORKERS: usize = 2;
-/// Threads for blocking calls (disks): more would only wait for the same disks.
-const BLOCKING: usize = 8;
+/// Threads for blocking calls: so many that disks that hang, each of which holds one, leave some for META and logs. Idle
+/// ones end.
+const BLOCKING: usize = 32;
 /// No recursion here; the default of 2 MiB is address space nobody uses.
 const STACK: usize = 512 * 1024;
+/// How long blocking calls under way are waited for at the end: one into a dead disk never returns, and init starts the
+/// next machined only when this one is gone.
+const LAST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let ring = trace::start();
@@ -19,11 +24,17 @@ fn main() -> ExitCode {
         .thread_stack_size(STACK)
         .enable_all()
         .build();
-    let ended = match runtime {
-        Ok(runtime) => runtime.block_on(boot::run(ring)),
-        Err(error) => Err(boot::Error::Runtime(error)),
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(boot::Error::Runtime(error))),
     };
-    match ended {
+    let result = ended(runtime.block_on(boot::run(ring)));
+    runtime.shutdown_timeout(LAST);
+    result
+}
+
+fn ended(result: Result<(), boot::Error>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("machined ends: {}", trace::chain(&error));

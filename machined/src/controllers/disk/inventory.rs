@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use sys::uevent::Message;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,6 +28,10 @@ use crate::uevent::Listener;
 
 /// How long a disk may take for its first blocks: one that spins up needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Disks read at the same time: half the threads of `main`, so that dead disks leave META and the logs some; and enough
+/// that a shelf of dead disks does not keep the system disk from being read.
+static PROBES: Semaphore = Semaphore::const_new(16);
 
 /// The controller.
 #[derive(Debug)]
@@ -58,13 +63,19 @@ impl Inventory {
     }
 
     /// Reads all disks at the same time. None: it has not answered yet.
+    #[expect(clippy::disallowed_methods, reason = "awaited below or, when it takes long, by the next cycle")]
     async fn read(&mut self, disks: Vec<Seen>) -> Vec<(Seen, Option<Found>)> {
         let mut before = std::mem::take(&mut self.reading);
         let mut tasks = Vec::new();
         for disk in disks {
             let task = before.remove(&(disk.name.clone(), disk.sequence)).unwrap_or_else(|| {
                 let (host, disk) = (self.host.clone(), disk.clone());
-                tokio::task::spawn_blocking(move || read(&host, &disk))
+                tokio::spawn(async move {
+                    // It is never closed.
+                    let _room = PROBES.acquire().await;
+                    // An error means that the runtime is stopping.
+                    tokio::task::spawn_blocking(move || read(&host, &disk)).await.unwrap_or_default()
+                })
             });
             tasks.push((disk, task));
         }
