@@ -84,7 +84,8 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
     }
 
     match timeout(META, tail.flush()).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => tracing::warn!("the last lines of the log are not kept: there is no META"),
         Ok(Err(error)) => tracing::warn!("the last lines of the log are not kept: {}", trace::chain(&error)),
         Err(_) => tracing::warn!("the last lines of the log are not kept: META takes too long"),
     }

@@ -84,26 +84,27 @@ impl Tail {
     pub async fn flush(&self) -> Result<bool, Error> {
         let shared = &self.0;
         let mut inner = shared.inner.lock().await;
-        if inner.ring.is_none() {
-            let Some((ring, last)) = Ring::open(&shared.meta).await? else { return Ok(false) };
-            if let Some(last) = last.filter(|_| !shared.last.exists()) {
-                self.keep(&last);
-            }
-            inner.ring = Some(ring);
-        }
         self.read(&mut inner.pending).await;
-        if inner.pending.is_empty() {
-            return Ok(true);
-        }
-        let Inner { ring: Some(ring), pending } = &mut *inner else { return Ok(false) };
-        let written = ring.append(pending).await?;
-        if written {
-            pending.clear();
-        } else {
-            // META went away; another may come, with another ring.
+        // Twice: META that went away since the last call, as when its disk got its own GUIDs, may be back already.
+        for _ in 0..2 {
+            if inner.ring.is_none() {
+                let Some((ring, last)) = Ring::open(&shared.meta).await? else { return Ok(false) };
+                if let Some(last) = last.filter(|_| !shared.last.exists()) {
+                    self.keep(&last);
+                }
+                inner.ring = Some(ring);
+            }
+            if inner.pending.is_empty() {
+                return Ok(true);
+            }
+            let Inner { ring: Some(ring), pending } = &mut *inner else { return Ok(false) };
+            if ring.append(pending).await? {
+                pending.clear();
+                return Ok(true);
+            }
             inner.ring = None;
         }
-        Ok(written)
+        Ok(false)
     }
 
     fn keep(&self, last: &super::Last) {
