@@ -47,6 +47,13 @@ impl Machine {
         })
     }
 
+    /// Waits until the system disk is chosen for good: for some seconds after its start a machine still looks for another.
+    pub fn wait_system_disk(&self) -> Result<Value> {
+        self.apictl.wait_for("system-disk", "system-disk", "the system disk to be found", |disk| {
+            disk["value"]["state"] == "found" && disk["value"]["guids"] == "unique"
+        })
+    }
+
     /// Pid of each service that runs, by name.
     pub fn pids(&self) -> Result<Vec<(String, u64)>> {
         let services = self.apictl.list("services")?;

@@ -19,9 +19,7 @@ fn story() -> Result<()> {
         let record = &before["value"];
         ensure!(record["source"]["via"] == "uki" && record["tpm"] == true, "not by firmware with a TPM: {before}");
         ensure!(record["last"]["ended"] == "none", "a fresh disk remembers a boot: {before}");
-        apictl.wait_for("system-disk", "system-disk", "the system disk to be found", |disk| {
-            disk["value"]["state"] == "found" && disk["value"]["guids"] == "unique"
-        })?;
+        machine.wait_system_disk()?;
 
         let asked = apictl.run(&["reboot", "--reason", "because the story says so"])?;
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();

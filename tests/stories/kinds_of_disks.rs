@@ -28,9 +28,7 @@ fn story(bus: Bus, sector: u32, name: &str) -> Result<()> {
         machine.apictl.wait_maintenance()?;
         let disk = machine.apictl.get("disk", name)?;
         ensure!(disk["value"]["sector"] == sector, "{disk}");
-        let found = machine.apictl.wait_for("system-disk", "system-disk", "the system disk", |disk| {
-            disk["value"]["state"] == "found" && disk["value"]["guids"] == "unique"
-        })?;
+        let found = machine.wait_system_disk()?;
         ensure!(found["value"]["disk"] == name, "another disk: {found}");
         Ok(())
     })

@@ -13,6 +13,7 @@ pub(crate) fn stories() -> Vec<Story> {
 fn story() -> Result<()> {
     machine::with(&shared::spec()?, |machine| {
         machine.apictl.wait_maintenance()?;
+        machine.wait_system_disk()?;
         machine.chaos()?.call("tell deaf")?;
         machine
             .apictl
@@ -31,6 +32,9 @@ fn story() -> Result<()> {
         let log = machine.apictl.ok(&["logs", "last-boot"])?;
         ensure!(log.contains("deaf: did not stop within 3s, killed"), "the deadline of deaf is not in the log:\n{log}");
 
+        machine
+            .apictl
+            .wait_for("coldplug", "coldplug", "the power button's driver", |c| c["value"]["stage"] == "all")?;
         let mark = machine.vm.console.len();
         machine.vm.qmp.power_button()?;
         machine.vm.wait_line_after("stele: stopping: power button", mark, BOOT)?;
