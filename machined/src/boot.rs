@@ -122,6 +122,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
 
     // The controllers.
     let mut runtime = Runtime::new(store.clone());
+    runtime.grace(shutdown::GRACE);
     let tail = meta::Tail::new(meta.clone(), logs.clone(), run);
     let (fingerprint, shown_fingerprint) = watch::channel(String::new());
     let context = controllers::Context {

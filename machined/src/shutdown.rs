@@ -17,8 +17,10 @@ use crate::{meta, services, stop, trace};
 
 /// For all services together: what a service is granted is in its declaration, and init's patience is 90 s.
 const SERVICES: Duration = Duration::from_secs(60);
-/// For the controllers: the runtime cuts them off after five.
-const CONTROLLERS: Duration = Duration::from_secs(6);
+/// For the cycles under way; `boot` gives it to the runtime. A kernel call that waits longer, waits for a dead device.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// For the controllers: the runtime takes its grace twice at most (to let them end, then to drop them).
+const CONTROLLERS: Duration = Duration::from_secs(7);
 /// For a write to META: a disk that takes longer is dead.
 const META: Duration = Duration::from_secs(5);
 /// For who watches to hear the last step before the connection ends.
@@ -68,6 +70,8 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
         Ok(Err(error)) => tracing::warn!("the cause of the stop is not kept: {}", trace::chain(&error)),
         Err(_) => tracing::warn!("the cause of the stop is not kept: META takes too long"),
     }
+    // Now and at the end: the services may take a minute, and then nothing is certain any more.
+    keep(&tail).await;
 
     match timeout(SERVICES, services.stop_all(&stop, GATEWAY)).await {
         Ok(left) if left.is_empty() => {}
@@ -83,16 +87,21 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
         other => tracing::warn!("controllers were cut off: {other:?}"),
     }
 
+    stop.step("handing over to init");
+    // After the last step, so that the next boot reads how far the stop came.
+    keep(&tail).await;
+    tokio::time::sleep(LAST_WORDS).await;
+    link.stop(action).await?;
+    // init kills us.
+    std::future::pending().await
+}
+
+/// Writes the log so far to META.
+async fn keep(tail: &meta::Tail) {
     match timeout(META, tail.flush()).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => tracing::warn!("the last lines of the log are not kept: there is no META"),
         Ok(Err(error)) => tracing::warn!("the last lines of the log are not kept: {}", trace::chain(&error)),
         Err(_) => tracing::warn!("the last lines of the log are not kept: META takes too long"),
     }
-
-    stop.step("handing over to init");
-    tokio::time::sleep(LAST_WORDS).await;
-    link.stop(action).await?;
-    // init kills us.
-    std::future::pending().await
 }

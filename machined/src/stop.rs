@@ -111,15 +111,19 @@ impl Handle {
         }
     }
 
-    /// Says which step of the stop is under way.
+    /// Says which step of the stop is under way, also in the log: its last lines are read after a stop that hung.
     pub fn step(&self, now: impl Into<String>) {
-        self.state.send_if_modified(|state| match state {
+        let now = now.into();
+        let stopping = self.state.send_if_modified(|state| match state {
             State::Running => false,
             State::Stopping { step, .. } => {
-                *step = now.into();
+                step.clone_from(&now);
                 true
             }
         });
+        if stopping {
+            tracing::info!("stop: {now}");
+        }
     }
 }
 
