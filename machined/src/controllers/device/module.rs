@@ -114,12 +114,10 @@ impl Module {
         Ok(())
     }
 
-    /// A driver that finds no device (ENODEV) is no fault: all drivers of a processor's features are tried.
+    /// A driver that finds no device is no fault: all drivers of a processor's features are tried.
     fn fail(&mut self, name: &str, part: &str, error: &sys::module::Error) {
-        const ENODEV: i32 = 19;
-        let absent = matches!(error, sys::module::Error::Refused(_, e) if e.raw_os_error() == Some(ENODEV));
         let why = if part == name { chain(error) } else { format!("{part}, which it needs: {}", chain(error)) };
-        if self.queue.fail(name, why.clone()) && !absent {
+        if self.queue.fail(name, why.clone()) && !error.no_device() {
             self.events.warn("device", format!("kernel module {name} was not loaded: {why}"));
         }
     }
