@@ -6,10 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
 
 use super::line::{Chunk, Line, Start};
+use crate::uptime;
 
 /// The largest record the kernel hands out (CONSOLE_EXT_LOG_MAX of printk).
 const RECORD: usize = 8192;
@@ -115,7 +115,7 @@ impl KernelReader {
         loop {
             match self.kmsg.get_ref().read(&mut bytes) {
                 Ok(n) => {
-                    if let Some(record) = parse(&bytes[..n], since_boot()) {
+                    if let Some(record) = parse(&bytes[..n], uptime::log_zero_unix_ns()) {
                         return Ok(Some(record));
                     }
                 }
@@ -126,15 +126,6 @@ impl KernelReader {
             }
         }
     }
-}
-
-/// Unix time of the machine's start by the clock as it is set now, ns.
-fn since_boot() -> u64 {
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-    };
-    ns(ClockId::Realtime).saturating_sub(ns(ClockId::Monotonic))
 }
 
 /// `priority,sequence,microseconds,flags;text\n`, then ` KEY=value` lines, which are left out

@@ -1,19 +1,20 @@
 //! Brings the kernel's log, which machined's own lines are part of, to META's ring, and the last boot's to the logs.
 //!
-//! Invariant: each line is written once and in order; what could not be written is kept (bounded) and tried again. The
-//! cursor in /run lets a new machined go on. Called by the boot controllers, and by `shutdown` for the last lines.
+//! Invariant: each line is written, in order; what could not be written is kept (bounded) and tried again. The cursor in
+//! /run lets a new machined go on; it is moved after the write, so a machined that dies in between repeats lines and
+//! loses none. Called by the boot controllers, and by `shutdown` for the last lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{Error, Handle, Ring};
 use crate::logs::{Line, Logs, Start};
 use crate::trace::chain;
+use crate::uptime;
 
 /// The log of the boot before, for readers of logs.
 const LAST: &str = "last-boot";
@@ -39,6 +40,8 @@ struct Shared {
 struct Inner {
     ring: Option<Ring>,
     pending: Vec<u8>,
+    /// Where the log goes on after `pending`; not in the file yet.
+    cursor: Option<String>,
 }
 
 /// What is known of the boot before.
@@ -84,7 +87,7 @@ impl Tail {
     pub async fn flush(&self) -> Result<bool, Error> {
         let shared = &self.0;
         let mut inner = shared.inner.lock().await;
-        self.read(&mut inner.pending).await;
+        self.read(&mut inner).await;
         // Twice: META that went away since the last call, as when its disk got its own GUIDs, may be back already.
         for _ in 0..2 {
             if inner.ring.is_none() {
@@ -97,9 +100,14 @@ impl Tail {
             if inner.pending.is_empty() {
                 return Ok(true);
             }
-            let Inner { ring: Some(ring), pending } = &mut *inner else { return Ok(false) };
+            let Inner { ring: Some(ring), pending, cursor } = &mut *inner else { return Ok(false) };
             if ring.append(pending).await? {
                 pending.clear();
+                if let Some(cursor) = cursor
+                    && let Err(error) = fs::write(&shared.cursor, cursor)
+                {
+                    tracing::warn!("cannot keep how far the boot log was written: {error}");
+                }
                 return Ok(true);
             }
             inner.ring = None;
@@ -117,11 +125,12 @@ impl Tail {
     }
 
     /// Adds the lines that came since the last call.
-    async fn read(&self, into: &mut Vec<u8>) {
-        let start = fs::read_to_string(&self.0.cursor).map_or(Start::Oldest, Start::Cursor);
+    async fn read(&self, inner: &mut Inner) {
+        let Inner { pending: into, cursor, .. } = inner;
+        let known = cursor.clone().or_else(|| fs::read_to_string(&self.0.cursor).ok());
+        let start = known.map_or(Start::Oldest, Start::Cursor);
         let Some(mut reader) = (self.0.source)(&self.0.logs, &start) else { return };
-        let booted = booted_unix_ns();
-        let mut cursor = None;
+        let booted = uptime::log_zero_unix_ns();
         loop {
             match reader.next().await {
                 Ok(Some(chunk)) => {
@@ -129,7 +138,7 @@ impl Tail {
                         into.extend(format!("[{} lines were lost]\n", chunk.dropped).bytes());
                     }
                     chunk.lines.iter().for_each(|line| print(line, booted, into));
-                    cursor = Some(chunk.cursor);
+                    *cursor = Some(chunk.cursor);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -140,11 +149,6 @@ impl Tail {
         }
         let excess = into.len().saturating_sub(PENDING_MAX);
         into.drain(..excess);
-        if let Some(cursor) = cursor
-            && let Err(error) = fs::write(&self.0.cursor, cursor)
-        {
-            tracing::warn!("cannot keep how far the boot log was written: {error}");
-        }
     }
 }
 
@@ -154,15 +158,6 @@ fn print(line: &Line, booted: u64, into: &mut Vec<u8>) {
     into.extend(format!("[{:5}.{:06}] ", us / 1_000_000, us % 1_000_000).bytes());
     into.extend_from_slice(&line.text);
     into.push(b'\n');
-}
-
-/// When the machine started, by the clock as it is set now: the reader of the kernel's log counts from there too.
-fn booted_unix_ns() -> u64 {
-    let ns = |clock| {
-        let now = clock_gettime(clock);
-        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
-    };
-    ns(ClockId::Realtime).saturating_sub(ns(ClockId::Monotonic))
 }
 
 #[cfg(test)]
@@ -193,6 +188,28 @@ mod tests {
             chunk.lines.iter().for_each(|line| text += &format!("{}\n", String::from_utf8_lossy(&line.text)));
         }
         text
+    }
+
+    #[tokio::test]
+    async fn lines_that_were_not_written_are_read_again_by_the_next_machined() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = fresh(dir.path());
+        let (first, meta, logs) = tail(dir.path(), ONE);
+        meta.attach(&device).await.unwrap();
+        logs.log("source").unwrap().append(b"one\n").unwrap();
+        assert!(first.flush().await.unwrap());
+        logs.log("source").unwrap().append(b"two\n").unwrap();
+        meta.detach("unplugged").await;
+        assert!(!first.flush().await.unwrap());
+        drop(first);
+        meta.attach(&device).await.unwrap();
+        let again = Tail::with_source(meta, logs, &dir.path().join(ONE), source);
+        assert!(again.flush().await.unwrap());
+
+        let (second, meta, logs) = tail(dir.path(), TWO);
+        meta.attach(&device).await.unwrap();
+        assert!(second.flush().await.unwrap());
+        assert!(text(&logs).await.contains("] two\n"));
     }
 
     #[tokio::test]
