@@ -1,9 +1,9 @@
 //! The crates that are linked into our programs, for the SBOM: asked of cargo, which has them all at hand after a build.
+//!
+//! `cargo tree`, not `cargo metadata`: that one wants the dependencies of every test too, and knows no procedural macros.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-
-use serde::Deserialize;
 
 use crate::host;
 
@@ -21,92 +21,36 @@ pub struct Crate {
     pub licence: String,
 }
 
-/// The crates cannot be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// cargo.
-    #[error(transparent)]
-    Host(#[from] host::Error),
-    /// Its answer.
-    #[error("cannot read what cargo metadata says")]
-    Parse(#[from] serde_json::Error),
-}
+/// cargo could not list them.
+pub type Error = host::Error;
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    license: Option<String>,
-    source: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<DependencyKind>,
-}
-
-#[derive(Deserialize)]
-struct DependencyKind {
-    /// None: linked; else `build` or `dev`.
-    kind: Option<String>,
-}
-
-/// Lists them, sorted; our own crates are left out.
+/// Lists them, sorted; our own crates are left out, and what runs only in the compiler.
 ///
 /// # Errors
 /// When cargo is missing or the workspace is broken.
 pub fn list(manifest: &Path) -> Result<Vec<Crate>, Error> {
     let output = host::program("cargo", "cargo")
-        .args(["metadata", "--format-version=1", "--offline", "--locked"])
-        .args(["--filter-platform=x86_64-unknown-linux-gnu", "--manifest-path"])
-        .args([manifest])
+        .args(["tree", "--locked", "--target=x86_64-unknown-linux-gnu", "--edges=normal,no-proc-macro"])
+        .args(["--prefix=none", "--format={p}|{l}"])
+        .args(PROGRAMS.map(|name| format!("--package={name}")))
+        .args(["--manifest-path".as_ref(), manifest.as_os_str()])
         .run()?;
-    Ok(linked(&serde_json::from_slice(&output.stdout)?))
+    let found: BTreeSet<Crate> = String::from_utf8_lossy(&output.stdout).lines().filter_map(parse).collect();
+    Ok(found.into_iter().collect())
 }
 
-fn linked(metadata: &Metadata) -> Vec<Crate> {
-    let ours = |package: &&Package| package.source.is_none() && PROGRAMS.contains(&package.name.as_str());
-    let mut todo: Vec<&str> = metadata.packages.iter().filter(ours).map(|package| package.id.as_str()).collect();
-    let mut seen: BTreeSet<&str> = todo.iter().copied().collect();
-    while let Some(id) = todo.pop() {
-        let node = metadata.resolve.nodes.iter().find(|node| node.id == id);
-        for dependency in node.map(|node| node.deps.as_slice()).unwrap_or_default() {
-            let is_linked = dependency.dep_kinds.iter().any(|kind| kind.kind.is_none());
-            if is_linked && seen.insert(&dependency.pkg) {
-                todo.push(&dependency.pkg);
-            }
-        }
+/// `name v1.2.3|MIT OR Apache-2.0`, with ` (*)` behind it when it was there before; ours have their folder after the
+/// version.
+fn parse(line: &str) -> Option<Crate> {
+    let (package, licence) = line.trim_end().trim_end_matches(" (*)").split_once('|')?;
+    let mut words = package.split(' ');
+    let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+    if words.next().is_some() {
+        return None;
     }
-    let taken =
-        metadata.packages.iter().filter(|package| package.source.is_some() && seen.contains(package.id.as_str()));
-    let found: BTreeSet<Crate> = taken
-        .map(|package| Crate {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            // the old way to write "or"
-            licence: package.license.as_deref().unwrap_or("NOASSERTION").replace('/', " OR "),
-        })
-        .collect();
-    found.into_iter().collect()
+    // the old way to write "or"
+    let licence = if licence.is_empty() { "NOASSERTION".to_owned() } else { licence.replace('/', " OR ") };
+    Some(Crate { name: name.to_owned(), version: version.to_owned(), licence })
 }
 
 #[cfg(test)]
@@ -114,21 +58,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn build_and_dev_dependencies_are_not_linked() {
-        let metadata = serde_json::from_value(serde_json::json!({
-            "packages": [
-                { "id": "m", "name": "machined", "version": "0", "license": null, "source": null },
-                { "id": "a", "name": "a", "version": "1", "license": "MIT/Apache-2.0", "source": "r" },
-                { "id": "b", "name": "b", "version": "1", "license": "MIT", "source": "r" },
-            ],
-            "resolve": { "nodes": [{ "id": "m", "deps": [
-                { "pkg": "a", "dep_kinds": [{ "kind": null }] },
-                { "pkg": "b", "dep_kinds": [{ "kind": "build" }] },
-            ]}]},
-        }))
-        .unwrap();
-        let found = linked(&metadata);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].licence, "MIT OR Apache-2.0");
+    fn lists_what_is_linked_and_no_more() {
+        let crates = list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
+        let has = |name: &str| crates.iter().any(|one| one.name == name);
+        assert!(has("tokio") && has("aws-lc-sys") && has("rustls"));
+        // a procedural macro, what only builds, what only tests, what only other programs link, and ours
+        for name in ["serde_derive", "syn", "cc", "proptest", "clap", "machined", "sys"] {
+            assert!(!has(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn lines_of_cargo_tree() {
+        let old = parse("a v1.0.0+x|MIT/Apache-2.0 (*)").unwrap();
+        assert_eq!((old.version.as_str(), old.licence.as_str()), ("1.0.0+x", "MIT OR Apache-2.0"));
+        assert_eq!(parse("machined v0.1.0 (/src/machined)|Apache-2.0"), None);
+        assert_eq!(parse("b v1|").unwrap().licence, "NOASSERTION");
     }
 }
