@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use boot::{Guid, meta, part};
 use sha2::{Digest, Sha256};
 
-use crate::fat;
+use crate::{cache, fat};
 
 /// Where the firmware looks for a program on a disk it knows nothing about.
 pub const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -50,11 +50,21 @@ fn derived(uki: &[u8], what: &str) -> Guid {
     Guid::custom(bytes)
 }
 
-/// Writes a sparse disk image; `sector` is the logical sector of the disk it is for (512 or 4096).
+/// Writes a sparse disk image; `sector` is the logical sector of the disk it is for (512 or 4096). An image that is there
+/// is replaced, not changed: a virtual machine may be running on it.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, uki: &[u8], sector: u16) -> Result<(), Error> {
+    let failed = |cause| Error::Write { path: path.to_owned(), cause };
+    cache::replace(path, 0o644, failed, |file, name| fill(file, name, uki, sector))
+}
+
+/// Fills an empty file with the disk; `path` is for messages.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn fill(file: &mut std::fs::File, path: &Path, uki: &[u8], sector: u16) -> Result<(), Error> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
     let esp = (part::ESP, MIB, part::ESP.size.unwrap_or(MIB));
     let meta = (part::META, esp.1 + esp.2, meta::SIZE);
@@ -62,11 +72,9 @@ pub fn write(path: &Path, uki: &[u8], sector: u16) -> Result<(), Error> {
     let len = meta.1 + meta.2 + MIB;
     let digest = Sha256::digest(uki);
 
-    let mut file =
-        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).map_err(failed)?;
     file.set_len(len).map_err(failed)?;
     let disk = derived(uki, "disk");
-    table(&mut file, u64::from(sector), disk, &[esp, meta], uki)
+    table(file, u64::from(sector), disk, &[esp, meta], uki)
         .map_err(|cause| Error::Table { path: path.to_owned(), cause })?;
 
     let volume = fat::Volume {
@@ -75,14 +83,14 @@ pub fn write(path: &Path, uki: &[u8], sector: u16) -> Result<(), Error> {
         sector,
         id: u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]),
     };
-    fat::write(&mut file, &volume, &[(FALLBACK, uki)]).map_err(failed)?;
+    fat::write(file, &volume, &[(FALLBACK, uki)]).map_err(failed)?;
 
     let header = meta::Header::new(disk).encode();
     for region in [meta::HEADERS.a, meta::HEADERS.b] {
         file.seek(SeekFrom::Start(meta.1 + region.offset)).map_err(failed)?;
         file.write_all(&header).map_err(failed)?;
     }
-    file.sync_all().map_err(failed)
+    Ok(())
 }
 
 fn table(

@@ -1,6 +1,7 @@
 //! The root filesystem's image, made by Debian 13's own `mkfs.erofs` under Debian 13's own dynamic loader, out of the pinned
 //! packages: so every build machine writes the same bytes, whatever it runs itself.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::lock::{Lock, Use};
@@ -52,7 +53,7 @@ pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
     let key =
         cache::key(&[&tar, tools.file_name().unwrap_or_default().as_encoded_bytes(), OPTIONS.concat().as_bytes()]);
     let kept = cache::dir().join("erofs").join(&key);
-    if let Ok(bytes) = std::fs::read(&kept) {
+    if let Some(bytes) = cache::load_checked(&kept) {
         return Ok(bytes);
     }
     let work = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
@@ -65,7 +66,7 @@ pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
         .run()?;
     let bytes = std::fs::read(&output).map_err(at(&output))?;
     verify(tree, &bytes, lock)?;
-    cache::save(&kept, &bytes).map_err(at(&kept))?;
+    cache::save_checked(&kept, &bytes).map_err(at(&kept))?;
     Ok(bytes)
 }
 
@@ -124,15 +125,19 @@ fn tools(lock: &Lock) -> Result<PathBuf, Error> {
             match node {
                 Node::Dir => std::fs::create_dir_all(&to),
                 Node::Link(target) => std::os::unix::fs::symlink(target, &to),
-                Node::File { bytes, executable } => std::fs::write(&to, bytes).and_then(|()| {
+                Node::File { bytes, executable } => {
                     let mode = if executable { 0o755 } else { 0o644 };
-                    std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(mode))
-                }),
+                    cache::replace(&to, mode, |error| error, |file, _| file.write_all(&bytes))
+                }
             }
             .map_err(failed)?;
         }
     }
-    std::fs::rename(part.keep(), &folder).map_err(failed)?;
+    match std::fs::rename(part.path(), &folder) {
+        // another build was faster: what it unpacked is the same
+        Err(_) if folder.is_dir() => {}
+        renamed => renamed.map_err(failed)?,
+    }
     Ok(folder)
 }
 

@@ -3,7 +3,7 @@
 //! Release keys are named with `--key` and `--cert`; they are read where they are and never copied.
 
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache;
@@ -39,6 +39,12 @@ pub fn development() -> Result<Key, Error> {
     let failed = |cause| Error::Write { path: folder.clone(), cause };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).map_err(failed)?;
+    // two first builds at once: the second one waits and takes what the first one made
+    let folder_lock = std::fs::File::open(&folder).map_err(failed)?;
+    folder_lock.lock().map_err(failed)?;
+    if found.key.exists() && found.cert.exists() {
+        return Ok(found);
+    }
     let made = make(&folder, "dev-secureboot")?;
     eprintln!("made a development signing key: {}", made.key.display());
     Ok(made)
@@ -61,14 +67,11 @@ pub fn make(folder: &Path, name: &str) -> Result<Key, Error> {
     params.not_after = rcgen::date_time_ymd(2049, 12, 31);
     let cert = params.self_signed(&pair)?;
     let failed = |cause| Error::Write { path: key.key.clone(), cause };
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&key.key)
-        .map_err(failed)?;
-    file.write_all(pair.serialize_pem().as_bytes()).map_err(failed)?;
+    // first, so that a certificate never stays beside another key when this is interrupted
+    if key.cert.exists() {
+        std::fs::remove_file(&key.cert).map_err(|cause| Error::Write { path: key.cert.clone(), cause })?;
+    }
+    cache::replace(&key.key, 0o600, failed, |file, _| file.write_all(pair.serialize_pem().as_bytes()).map_err(failed))?;
     cache::save(&key.cert, cert.pem().as_bytes()).map_err(|cause| Error::Write { path: key.cert.clone(), cause })?;
     Ok(key)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::uki;
+use crate::{cache, uki};
 
 /// Options of `imager extract`.
 #[derive(Debug, clap::Args)]
@@ -43,5 +43,5 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let bytes = std::fs::read(&args.uki).with_context(|| format!("cannot read {}", args.uki.display()))?;
     let content = uki::section(&bytes, name).with_context(|| format!("{}, section {name}", args.uki.display()))?;
-    std::fs::write(&args.output, content).with_context(|| format!("cannot write {}", args.output.display()))
+    cache::save(&args.output, content).with_context(|| format!("cannot write {}", args.output.display()))
 }

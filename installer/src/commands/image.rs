@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::{disk, host};
+use crate::{cache, disk, host};
 
 /// Options of `imager image`.
 #[derive(Debug, clap::Args)]
@@ -57,17 +57,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         disk::write(&output, &uki, args.sector_size)?;
     } else {
         let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let raw = tempfile::NamedTempFile::new_in(folder)?;
-        disk::write(raw.path(), &uki, args.sector_size)?;
-        if args.format == Format::Qcow2 {
-            host::program("qemu-img", "qemu-utils")
-                .args(["convert", "-f", "raw", "-O", "qcow2"])
-                .args([raw.path(), &output])
-                .run()?;
-        } else {
-            let to = std::fs::File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
-            zstd::stream::copy_encode(std::fs::File::open(raw.path())?, to, 3)?;
-        }
+        let mut raw = tempfile::NamedTempFile::new_in(folder)?;
+        let name = raw.path().to_owned();
+        disk::fill(raw.as_file_mut(), &name, &uki, args.sector_size)?;
+        let written = cache::replace(&output, 0o644, anyhow::Error::new, |to, path| {
+            if args.format == Format::Qcow2 {
+                host::program("qemu-img", "qemu-utils")
+                    .args(["convert", "-f", "raw", "-O", "qcow2"])
+                    .args([raw.path(), path])
+                    .run()?;
+            } else {
+                zstd::stream::copy_encode(std::fs::File::open(raw.path())?, to, 3)?;
+            }
+            Ok(())
+        });
+        written.with_context(|| format!("cannot write {}", output.display()))?;
     }
     println!("{}", output.display());
     Ok(())
