@@ -94,9 +94,6 @@ fn steps(plan: &mut Plan) -> Result<std::convert::Infallible, (Step, Errno)> {
     if let Some(cgroup) = plan.cgroup {
         rustix::io::write(borrow(cgroup), b"0").map_err(at(Step::Cgroup))?;
     }
-    for (resource, limit) in &plan.limits {
-        process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
-    }
     if let Some(nice) = plan.nice {
         process::setpriority_process(None, nice).map_err(at(Step::Nice))?;
     }
@@ -104,6 +101,10 @@ fn steps(plan: &mut Plan) -> Result<std::convert::Infallible, (Step, Errno)> {
         oom_score(score).map_err(at(Step::OomScore))?;
     }
     arrange(plan).map_err(at(Step::Descriptors))?;
+    // After the descriptors: the parent may hold more than the program may open, and duplicates have the highest numbers.
+    for (resource, limit) in &plan.limits {
+        process::setrlimit(*resource, *limit).map_err(at(Step::Limits))?;
+    }
     process::umask(rustix::fs::Mode::from_raw_mode(plan.umask));
     process::chdir(plan.directory.as_c_str()).map_err(at(Step::Directory))?;
     // The bounding set can only be lowered while still privileged.

@@ -149,9 +149,10 @@ impl Spawn<'_> {
         let plan = self.plan(sources, report.as_raw_fd()).map_err(|e| Error::Nul(self.program.clone(), e))?;
 
         let pid = child::fork(plan).map_err(lacks("process"))?;
-        // Nobody else reaps our children, so the pid still is this child, alive or a zombie.
-        let pidfd = wait::open(pid).map_err(lacks("pidfd"))?;
         drop(report);
+        // From here on there is a child, which must not outlive an error: nobody would know of it.
+        // Nobody else reaps our children, so the pid still is this child, alive or a zombie.
+        let pidfd = wait::open(pid).map_err(|e| self.discard(pid, lacks("pidfd")(e)))?;
         let mut words = [0; 5];
         let mut got = 0;
         while got < words.len() {
@@ -159,7 +160,7 @@ impl Spawn<'_> {
                 Ok(0) => break,
                 Ok(n) => got += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(lacks("report")(e)),
+                Err(e) => return Err(self.discard(pid, lacks("report")(e))),
             }
         }
         let failure = Step::ALL.iter().find(|(step, _)| got == words.len() && *step as u8 == words[0]);
@@ -168,12 +169,24 @@ impl Spawn<'_> {
             None => Ok(Child { pid, pidfd }),
             Some((step, _)) => {
                 let _ = wait::wait(pidfd.as_fd());
-                if let Some(link) = self.register {
-                    let _ = link.try_send(&Request::Forget { pid }, None);
-                }
+                self.forget(pid);
                 let cause = io::Error::from_raw_os_error(i32::from_le_bytes([words[1], words[2], words[3], words[4]]));
                 Err(Error::Child { program: self.program.clone(), step: *step, cause })
             }
+        }
+    }
+
+    /// Ends a child that cannot be handed over.
+    fn discard(&self, pid: Pid, why: Error) -> Error {
+        // Killed and ours, so this cannot take long.
+        let _ = wait::discard(pid);
+        self.forget(pid);
+        why
+    }
+
+    fn forget(&self, pid: Pid) {
+        if let Some(link) = self.register {
+            let _ = link.try_send(&Request::Forget { pid }, None);
         }
     }
 

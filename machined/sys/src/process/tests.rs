@@ -69,6 +69,44 @@ fn errors_name_the_step() {
     assert_eq!(step(&nowhere), (Step::Directory, Some(libc::ENOENT)));
 }
 
+/// The parent holds more descriptors than the program may open.
+#[test]
+fn a_low_limit_of_files_is_the_program_s() {
+    let held: Vec<_> = (0..80).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let mut spawn = shell("ulimit -n; echo passed >&3");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    assert!(std::os::fd::AsRawFd::as_raw_fd(&writer) > 64, "{} held", held.len());
+    spawn.descriptors = vec![writer.as_fd()];
+    spawn.limits = vec![(Resource::Nofile, Rlimit { current: Some(64), maximum: Some(64) })];
+    let (text, status) = output(spawn);
+    drop(writer);
+    assert_eq!((text.as_str(), status), ("64\n", ExitStatus::Exited(0)));
+    let mut passed = String::new();
+    reader.read_to_string(&mut passed).unwrap();
+    assert_eq!(passed, "passed\n");
+}
+
+#[test]
+fn an_end_can_be_looked_at_before_it_is_reaped() {
+    let child = shell("exit 3").start().unwrap();
+    let status = loop {
+        if let Some(status) = ended(child.pidfd.as_fd()).unwrap() {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(status, ExitStatus::Exited(3));
+    assert_eq!(try_wait(child.pidfd.as_fd()).unwrap(), Some(status), "still there");
+    assert_eq!(ended(child.pidfd.as_fd()).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+}
+
+#[test]
+fn a_discarded_child_is_gone() {
+    let child = shell("exec sleep 1000").start().unwrap();
+    discard(child.pid).unwrap();
+    assert!(!alive(child.pid));
+}
+
 #[test]
 fn registers_before_exec_and_forgets_after_failure() {
     let (server, client) = link::pair().unwrap();

@@ -26,6 +26,11 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
     Ok(process::pidfd_send_signal(pidfd, signal)?)
 }
 
+/// How our child ended, if it has, and leaves it unreaped: for who writes that down first. ECHILD as in [`try_wait`].
+pub fn ended(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    Ok(wait_id(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)?)
+}
+
 /// Reaps our child if it has ended. ECHILD (`raw_os_error`) when it is not our child: then only its parent learns the
 /// status.
 pub fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
@@ -77,6 +82,13 @@ pub fn peek() -> io::Result<Children> {
 /// Reaps one ended child.
 pub fn reap(pid: Pid) -> io::Result<()> {
     wait_id(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+    Ok(())
+}
+
+/// Kills our own child and reaps it, for who cannot look after it; blocks until it is gone.
+pub fn discard(pid: Pid) -> io::Result<()> {
+    kill(pid, Signal::KILL)?;
+    wait_id(WaitId::Pid(pid), WaitIdOptions::EXITED)?;
     Ok(())
 }
 
