@@ -9,7 +9,7 @@ use super::*;
 /// An init for tests: keeps descriptors across several machineds, and collects what it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Init {
-    kept: Vec<(Name, Kind, OwnedFd)>,
+    pub(crate) kept: Vec<(Name, Kind, OwnedFd)>,
     pub(crate) heard: Vec<Request>,
     generation: u32,
 }

@@ -15,7 +15,7 @@ const BURST: u64 = 1024 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Drains until the pipe has no writer left. Cancel-safe: what is not moved stays in the pipe.
-pub async fn drain(log: Arc<Log>, pipe: OwnedFd) -> io::Result<()> {
+pub async fn drain(log: Arc<Log>, pipe: Arc<OwnedFd>) -> io::Result<()> {
     rustix::io::ioctl_fionbio(&pipe, true)?;
     let pipe = crate::poll::readable(pipe)?;
     let mut burst = 0;

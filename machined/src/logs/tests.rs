@@ -119,8 +119,8 @@ async fn a_flood_does_not_starve_the_quiet_one() {
     let mut drains = tokio::task::JoinSet::new();
     let (flood_read, flood_write) = std::io::pipe().unwrap();
     let (quiet_read, mut quiet_write) = std::io::pipe().unwrap();
-    drains.spawn(drain(logs.log("flood").unwrap(), flood_read.into()));
-    drains.spawn(drain(logs.log("quiet").unwrap(), quiet_read.into()));
+    drains.spawn(drain(logs.log("flood").unwrap(), Arc::new(flood_read.into())));
+    drains.spawn(drain(logs.log("quiet").unwrap(), Arc::new(quiet_read.into())));
     let flood = std::thread::spawn(move || {
         let mut pipe = flood_write;
         let line = [b"y".repeat(99), vec![b'\n']].concat();

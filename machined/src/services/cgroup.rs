@@ -16,11 +16,21 @@ impl Group {
         fs::create_dir_all(&self.0)?;
         self.kill()?;
         let memory = limits.memory.map_or("max".to_owned(), |m| m.0.to_string());
-        self.set("memory.max", &memory)?;
+        self.limit("memory.max", &memory)?;
         // One process over the limit takes the service with it, never half of it.
-        self.set("memory.oom.group", "1")?;
-        self.set("pids.max", &limits.pids.to_string())?;
-        self.set("cpu.weight", &limits.cpu_weight.to_string())
+        self.limit("memory.oom.group", "1")?;
+        self.limit("pids.max", &limits.pids.to_string())?;
+        self.limit("cpu.weight", &limits.cpu_weight.to_string())
+    }
+
+    /// A limit this kernel has no controller for is none: better a service without than no service.
+    fn limit(&self, file: &str, value: &str) -> io::Result<()> {
+        let result = self.set(file, value);
+        if result.is_err() && !self.0.join(file).exists() {
+            tracing::warn!("{}: no {file} here, so {value} is not enforced", self.0.display());
+            return Ok(());
+        }
+        result
     }
 
     /// The file a process joins by.
@@ -41,5 +51,19 @@ impl Group {
     fn set(&self, file: &str, value: &str) -> io::Result<()> {
         let path = self.0.join(file);
         fs::write(&path, value).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_limit_is_forgiven() {
+        // Nobody can make a file in /proc, as in a cgroup.
+        let group = Group("/proc/self".into());
+        group.limit("memory.max", "1").unwrap();
+        group.limit("cmdline", "1").unwrap_err();
+        group.set("cgroup.kill", "1").unwrap_err();
     }
 }

@@ -1,16 +1,17 @@
-//! The first process of a service: taken over from an earlier machined, asked to end, seen to end. Called by the unit.
+//! The first process of a service: asked to end, seen to end. Called by the unit.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use config::service::Signal;
 use sys::Pid;
 use sys::process;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 use super::Error;
 use super::plan::End;
-use super::record::{self, Record};
 use crate::link::Link;
 
 /// init learns of an end as soon as machined does; without an answer after this it never will.
@@ -21,33 +22,30 @@ const STATUS: Duration = Duration::from_secs(5);
 pub(super) struct Running {
     pub(super) pid: Pid,
     pub(super) pidfd: AsyncFd<OwnedFd>,
+    /// Until when init may still tell how it ended; set when it was seen to be gone.
+    told_by: OnceLock<Instant>,
 }
 
-/// The process init kept, when it is the one of the record.
-pub(super) fn take_over(record: &Record, pidfd: OwnedFd) -> Result<Option<Running>, Error> {
-    let (Some(pid), Some(raw)) = (record.pid, record.pid.and_then(Pid::from_raw)) else { return Ok(None) };
-    let same = match record::pid_of(pidfd.as_fd()) {
-        // Reaped by init: its status waits there.
-        None => true,
-        Some(of) => of == pid && record::start_time(pid).is_none_or(|t| t == record.start_time),
-    };
-    if !same {
-        return Ok(None);
+impl Running {
+    pub(super) fn new(pid: Pid, pidfd: OwnedFd) -> Result<Self, Error> {
+        Ok(Self { pid, pidfd: crate::poll::readable(pidfd).map_err(Error::Process)?, told_by: OnceLock::new() })
     }
-    Ok(Some(Running { pid: raw, pidfd: crate::poll::readable(pidfd).map_err(Error::Process)? }))
 }
 
-/// Waits for the process to end. Cancel-safe.
+/// Waits for the process to end, and leaves it unreaped. Cancel-safe.
 pub(super) async fn ended(running: Option<&Running>, link: &Link) -> End {
     let Some(running) = running else { return std::future::pending().await };
     loop {
         let Ok(mut readable) = running.pidfd.readable().await else { return End::Unknown };
-        match process::try_wait(running.pidfd.as_fd()) {
+        match process::ended(running.pidfd.as_fd()) {
             Ok(Some(status)) => return End::Exit(status),
             Ok(None) => readable.clear_ready(),
             // Not our child: machined was restarted since, and init is its parent now.
             Err(_) => {
-                return tokio::time::timeout(STATUS, link.status(running.pid)).await.map_or(End::Unknown, End::Exit);
+                // The deadline is kept across calls: this future is dropped and made again whenever something happens.
+                let told_by = *running.told_by.get_or_init(|| Instant::now() + STATUS);
+                let status = tokio::time::timeout_at(told_by, link.status(running.pid)).await;
+                return status.map_or(End::Unknown, End::Exit);
             }
         }
     }

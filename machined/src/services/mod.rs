@@ -4,6 +4,7 @@
 //! Each service is a task (`unit`) around a pure decision (`plan`). What the next machined needs of it is with init
 //! (process, sockets, pipes) and in one small record (`record`), so that no service is restarted because machined was.
 
+mod adopt;
 mod cgroup;
 mod context;
 mod declared;

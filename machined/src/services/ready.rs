@@ -50,7 +50,7 @@ impl Readiness {
         Ok(Some(write.into()))
     }
 
-    /// Waits until it is ready. Cancel-safe.
+    /// Waits until it is ready. Cancel-safe; says so again until [`Self::done`].
     pub(super) async fn wait(&self) {
         match self {
             Self::AtOnce => {}
@@ -64,7 +64,7 @@ impl Readiness {
         }
     }
 
-    /// It is ready: the pipe is not needed any more.
+    /// It is ready, and that is written down: the pipe is not needed any more.
     pub(super) async fn done(&mut self, service: &str, link: &Link) {
         if let Self::Notify(pipe) = self {
             *pipe = None;
@@ -78,12 +78,47 @@ impl Readiness {
 async fn said(pipe: &AsyncFd<OwnedFd>) {
     loop {
         let Ok(mut ready) = pipe.readable().await else { break };
-        match rustix::io::read(pipe.as_fd(), &mut [0; 1]) {
+        // The byte stays in the pipe: who is killed before it is written down leaves it to the next machined.
+        match rustix::io::ioctl_fionread(pipe.as_fd()) {
             Ok(1..) => return,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => ready.clear_ready(),
             // Closed without a word: the deadline decides.
-            _ => break,
+            _ if ready.ready().is_read_closed() => break,
+            _ => ready.clear_ready(),
         }
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[tokio::test]
+    async fn the_word_stays_for_the_next_machined() {
+        let (read, mut write) = std::io::pipe().unwrap();
+        let kept = || Entry {
+            name: sys::link::Name::new("ready:web").unwrap(),
+            kind: Kind::Plain,
+            dropped: 0,
+            descriptor: read.try_clone().unwrap().into(),
+        };
+        let ready = Ready { notify: true, ..Ready::default() };
+        let said = async |readiness: &Readiness| {
+            tokio::time::timeout(Duration::from_millis(100), readiness.wait()).await.is_ok()
+        };
+        let first = Readiness::adopt(&ready, Some(kept())).unwrap();
+        assert!(!said(&first).await);
+        write.write_all(b"x").unwrap();
+        assert!(said(&first).await);
+        drop((first, write));
+        assert!(said(&Readiness::adopt(&ready, Some(kept())).unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_closed_without_a_word_is_no_word() {
+        let (read, _) = std::io::pipe().unwrap();
+        let pipe = crate::poll::readable(OwnedFd::from(read)).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(100), said(&pipe)).await.is_err());
+    }
 }

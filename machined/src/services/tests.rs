@@ -181,3 +181,31 @@ async fn a_new_machined_adopts_what_runs_and_learns_how_it_ends() {
     let service = second.state("web", State::Stopped).await;
     assert_eq!(service.pid, None);
 }
+
+/// Killed between fork and init's answer, and between the end's record and init's forgetting it.
+#[tokio::test]
+async fn a_machined_killed_halfway_leaves_nothing_in_doubt() {
+    let once = sh("exit 4") + "restart: { when: never }\n";
+    let host = Host::new(&[("web", &sh("exec sleep 1000")), ("once", &once)]);
+    let mut first = host.start().await;
+    let before = first.state("web", State::Ready).await;
+    first.state("once", State::Failed).await;
+    first.tasks.shutdown().await;
+    drop(first);
+    {
+        let kept = &mut host.init.lock().unwrap().kept;
+        let web = kept.iter().position(|(name, ..)| name.as_str() == "pid:web").unwrap();
+        let (_, kind, pidfd) = kept.remove(web);
+        // A descriptor of a process that is not the record's.
+        kept.push((sys::link::Name::new("pid:once").unwrap(), kind, pidfd));
+    }
+
+    let second = host.start().await;
+    let after = second.state("web", State::Ready).await;
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
+    let once = second.state("once", State::Failed).await;
+    assert_eq!((once.restarts, once.last_end.as_deref()), (0, Some("ended with exit code 4")));
+    let kept = || host.init.lock().unwrap().kept.iter().map(|(name, ..)| name.to_string()).collect::<Vec<_>>();
+    assert!(kept().contains(&"pid:web".into()) && !kept().contains(&"pid:once".into()), "{:?}", kept());
+    second.handle.stop("web").await.unwrap();
+}

@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::adopt::{self, Left};
 use super::cgroup::Group;
-use super::first::{Running, ended, signal, take_over};
+use super::first::{Running, ended, signal};
 use super::plan::{self, Act, Decision, End, Observed, Process};
 use super::ready::Readiness;
 use super::record::{self, Over, Record};
@@ -31,6 +32,10 @@ use crate::trace::chain;
 const LOOK: Duration = Duration::from_secs(10);
 /// Memory is shown in steps of this, so that a watch is not woken by every page.
 const STEP: u64 = 256 * 1024;
+/// How often needs that nobody announces (a path) are looked at.
+const NEEDS: Duration = Duration::from_millis(500);
+/// Before a log that could not be read is read again: the cause (memory, descriptors) needs time to pass.
+const DRAIN_AGAIN: Duration = Duration::from_secs(2);
 
 /// What others ask of a unit.
 #[derive(Debug)]
@@ -60,6 +65,7 @@ pub(super) struct Unit {
     record: Record,
     shown: Option<(State, String)>,
     tell: Vec<oneshot::Sender<()>>,
+    pipe: Arc<OwnedFd>,
     drains: JoinSet<io::Result<()>>,
 }
 
@@ -74,14 +80,16 @@ impl Unit {
         let (read, write, dropped) = sockets::log(&context.link, kept, &name).await?;
         let log = context.logs.log(&name)?;
         log.lost(dropped);
+        let pipe = Arc::new(read);
         let mut drains = JoinSet::new();
-        drains.spawn(logs::drain(log, read));
+        drains.spawn(logs::drain(log, pipe.clone()));
 
         let record = record::load(&context.paths.run, &name).unwrap_or_default();
         let readiness = Readiness::adopt(&service.ready, kept.take(&format!("ready:{name}")))?;
-        let running = match kept.take(&format!("pid:{name}")) {
-            Some(entry) => take_over(&record, entry.descriptor)?,
-            None => None,
+        let (running, ended) = match adopt::process(&context.link, &name, &record, kept).await? {
+            Left::Nothing => (None, None),
+            Left::Running(running) => (Some(running), None),
+            Left::Ended(pid, how) => (None, Some((pid, how))),
         };
         let now = Instant::now();
         let process = match (&running, record.over, record.ready) {
@@ -89,15 +97,13 @@ impl Unit {
             (Some(_), _, false) => Process::Starting { since: now },
             (None, Some(Over::Well), _) => Process::Ended { how: End::Exit(ExitStatus::Exited(0)), at: now },
             (None, Some(Over::Badly), _) => Process::Ended { how: End::Unknown, at: now },
-            // It ran when its supervisor ended, and init has no trace of it.
-            (None, None, _) if record.running => Process::Ended { how: End::Unknown, at: now },
             (None, None, _) if record.pid.is_some() => {
                 Process::Ended { how: End::Before(record.last_end.clone().unwrap_or_default()), at: now }
             }
             (None, None, _) => Process::New,
         };
         let group = Group(context.paths.cgroups.join(&name));
-        let unit = Self {
+        let mut unit = Self {
             service,
             context,
             group,
@@ -112,10 +118,15 @@ impl Unit {
             record,
             shown: None,
             tell: Vec::new(),
+            pipe,
             drains,
         };
         if let Some(running) = &unit.running {
             tracing::info!("service {name}: adopted pid {}", running.pid);
+        }
+        if let Some((pid, how)) = ended {
+            unit.end(how);
+            adopt::release(&unit.context.link, &name, pid).await;
         }
         Ok(unit)
     }
@@ -125,11 +136,7 @@ impl Unit {
         let mut changes = self.context.needs_changes();
         let mut look = tokio::time::interval(LOOK);
         loop {
-            let unmet = self.context.unmet(&self.service.needs);
-            let poll = unmet.is_some().then(|| Instant::now() + Duration::from_millis(500));
-            let seen =
-                Observed { wanted: self.wanted, unmet, process: self.process.clone(), failures: self.record.failures };
-            let decision = plan::decide(&self.service, &seen, Instant::now());
+            let decision = self.decide();
             self.show(&decision);
             if let Some(act) = decision.act {
                 self.act(act, &decision).await;
@@ -138,6 +145,7 @@ impl Unit {
             if self.settle() {
                 continue;
             }
+            let poll = (decision.state == State::Waiting).then(|| Instant::now() + NEEDS);
             let wake = [decision.wake, poll].into_iter().flatten().min();
             tokio::select! {
                 how = ended(self.running.as_ref(), &self.context.link) => self.gone(how).await,
@@ -147,7 +155,8 @@ impl Unit {
                 _ = look.tick() => {}
                 Some(drained) = self.drains.join_next() => {
                     let why = match drained { Ok(Ok(())) => "its pipe ended".into(), Ok(Err(e)) => e.to_string(), Err(e) => e.to_string() };
-                    self.context.events.error("services", format!("{}: its log is not read any more: {why}", self.service.name));
+                    self.context.events.error("services", format!("{}: its log could not be read: {why}", self.service.name));
+                    self.drain_again();
                 }
                 command = commands.recv() => match command {
                     Some(Command::Stop(done)) => { self.wanted = false; self.again = false; self.tell.push(done); }
@@ -156,6 +165,22 @@ impl Unit {
                 },
             }
         }
+    }
+
+    fn decide(&self) -> Decision {
+        let unmet = self.context.unmet(&self.service.needs);
+        let seen =
+            Observed { wanted: self.wanted, unmet, process: self.process.clone(), failures: self.record.failures };
+        plan::decide(&self.service, &seen, Instant::now())
+    }
+
+    /// Reads its log after a pause; without that its full pipe would stop it some day.
+    fn drain_again(&mut self) {
+        let (logs, name, pipe) = (self.context.logs.clone(), self.service.name.clone(), self.pipe.clone());
+        self.drains.spawn(async move {
+            tokio::time::sleep(DRAIN_AGAIN).await;
+            logs::drain(logs.log(&name).map_err(io::Error::other)?, pipe).await
+        });
     }
 
     /// Once it has stopped: answers who waits for that, and starts it again when that was asked.
@@ -183,7 +208,7 @@ impl Unit {
                 if let Err(error) = self.start().await {
                     let why = chain(&error);
                     self.context.events.error("services", format!("{}: {why}", self.service.name));
-                    self.end(End::NoStart(why)).await;
+                    self.end(End::NoStart(why));
                 }
             }
             Act::Ask => {
@@ -230,6 +255,18 @@ impl Unit {
             procs: &self.group.procs().map_err(Error::Cgroup)?,
             link: self.context.link.client(),
         })?;
+        let own = |pidfd: OwnedFd| -> Result<_, Error> {
+            Ok((pidfd.try_clone().map_err(Error::Process)?, Running::new(child.pid, pidfd)?))
+        };
+        let (copy, running) = match own(child.pidfd) {
+            Ok(both) => both,
+            Err(error) => {
+                // Nobody could see it end, so it must not run.
+                let _ = process::discard(child.pid);
+                self.context.link.forget(child.pid).await?;
+                return Err(error);
+            }
+        };
         let pid = child.pid.as_raw_nonzero().get();
         if self.record.pid.is_some() {
             self.record.restarts += 1;
@@ -238,13 +275,11 @@ impl Unit {
         self.record.start_time = record::start_time(pid).unwrap_or(0);
         (self.record.running, self.record.ready, self.record.over) = (true, false, None);
         self.save();
-        let copy = child.pidfd.try_clone().map_err(Error::Process)?;
-        self.running =
-            Some(Running { pid: child.pid, pidfd: crate::poll::readable(child.pidfd).map_err(Error::Process)? });
+        self.running = Some(running);
         self.process = Process::Starting { since: Instant::now() };
         let name = format!("pid:{}", self.service.name);
         if let Err(error) = self.context.link.put(&name, sys::link::Kind::Plain, copy).await {
-            // It runs, only the next machined would not find it and would start it anew.
+            // It runs, and the next machined finds it by its record.
             tracing::warn!("service {}: {}", self.service.name, chain(&error));
         }
         Ok(())
@@ -253,6 +288,7 @@ impl Unit {
     async fn is_ready(&mut self) {
         self.process = Process::Ready { since: Instant::now() };
         self.record.ready = true;
+        self.save();
         self.readiness.done(&self.service.name, &self.context.link).await;
         let pid = self.record.pid.unwrap_or(0);
         self.context.events.info("services", format!("{} is ready (pid {pid})", self.service.name));
@@ -269,18 +305,17 @@ impl Unit {
                 _ => self.context.events.warn("services", &event),
             }
         }
-        if let Some(running) = self.running.take() {
-            let name = format!("pid:{}", self.service.name);
-            for done in [self.context.link.forget(running.pid).await, self.context.link.drop(&name).await] {
-                if let Err(error) = done {
-                    tracing::warn!("service {}: {}", self.service.name, chain(&error));
-                }
-            }
+        let running = self.running.take();
+        self.end(how);
+        if let Some(running) = running {
+            // Only now, written down, may its end be forgotten: by the kernel, and by init. Not our child: nothing to reap.
+            let _ = process::try_wait(running.pidfd.as_fd());
+            adopt::release(&self.context.link, &self.service.name, running.pid).await;
         }
-        self.end(how).await;
     }
 
-    async fn end(&mut self, how: End) {
+    /// Writes down and shows that it has ended.
+    fn end(&mut self, how: End) {
         let proven = matches!(self.process, Process::Ready { since } if since.elapsed() >= plan::PROVEN);
         self.record.failures = match how {
             End::Stopped => 0,
@@ -290,6 +325,10 @@ impl Unit {
         self.record.last_end = Some(how.to_string());
         (self.record.running, self.record.ready) = (false, false);
         self.process = Process::Ended { how, at: Instant::now() };
+        // An end is news even when it looks like the one before.
+        self.shown = None;
+        let decision = self.decide();
+        self.show(&decision);
     }
 
     /// Writes down and shows what changed.
