@@ -7,6 +7,7 @@
 //! ```
 //! Invariant: nothing of a disk's table is written before the choice is committed in /run, and never when two disks fit.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,10 @@ pub(super) struct System {
     committed: Option<Committed>,
     /// The verdict and since when it stands.
     verdict: Option<(Verdict, Instant)>,
-    told: String,
+    /// GUID of the partition the firmware booted from, once that is known: none when it does not say.
+    booted_from: Option<Option<String>>,
+    /// What was told last, by topic.
+    told: BTreeMap<&'static str, String>,
     tried: Option<Instant>,
 }
 
@@ -69,28 +73,48 @@ impl System {
         let committed = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let variables = Variables::new(&host.sys);
         let (started, started_ms) = (Instant::now(), uptime::now_ms());
-        let (verdict, told, tried) = (None, String::new(), None);
-        Self { host, file, meta, events, variables, started, started_ms, committed, verdict, told, tried }
+        let (verdict, booted_from, told, tried) = (None, None, BTreeMap::new(), None);
+        Self { host, file, meta, events, variables, started, started_ms, committed, verdict, booted_from, told, tried }
     }
 
-    fn decide(&mut self, cx: &mut Cycle<'_>) -> Result<(Verdict, Vec<(String, Disk)>), CycleError> {
+    /// Asks the firmware until it has answered: each variable costs the firmware's time, and they do not change.
+    async fn ask_firmware(&mut self, stage: Stage) {
+        if self.booted_from.is_some() {
+            return;
+        }
+        let (sys, variables) = (self.host.sys.clone(), self.variables.clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            if !variables.is_efi() {
+                return Ok(None);
+            }
+            efi::ensure_mounted(&sys).map_err(|error| chain(&error))?;
+            variables.booted_from().map_err(|error| error.to_string())
+        });
+        match asked.await {
+            Ok(Ok(partition)) => self.booted_from = Some(partition),
+            // Before that stage the module of efivarfs may still be missing.
+            Ok(Err(why)) if stage >= Stage::Storage => {
+                self.tell("firmware", format!("the firmware's variables cannot be read: {why}"));
+            }
+            // Or the runtime is stopping.
+            _ => {}
+        }
+    }
+
+    async fn decide(&mut self, cx: &mut Cycle<'_>) -> Result<(Verdict, Vec<(String, Disk)>), CycleError> {
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
         let disks: Vec<_> = cx.list::<Disk>()?.into_iter().map(|o| (o.id, Disk::clone(&o.value))).collect();
         let parts: Vec<_> = cx.list::<Partition>()?.into_iter().map(|o| (o.id, Partition::clone(&o.value))).collect();
-        if self.variables.is_efi()
-            && let Err(error) = efi::ensure_mounted(&self.host.sys)
-            && stage >= Stage::Storage
-        {
-            self.tell(format!("the firmware's variables cannot be read: {}", chain(&error)));
-        }
-        let booted_from = self.variables.booted_from().unwrap_or_else(|error| {
-            self.events.warn("disk", format!("cannot read from which partition the firmware booted: {error}"));
-            None
-        });
+        self.ask_firmware(stage).await;
+        let all_there = stage >= Stage::Storage && {
+            let (host, disks, parts) = (self.host.clone(), disks.clone(), parts.clone());
+            // Failing means that the runtime is stopping.
+            tokio::task::spawn_blocking(move || listed(&host, &disks, &parts)).await.unwrap_or(false)
+        };
         let facts = Facts {
-            booted_from: booted_from.as_deref(),
+            booted_from: self.booted_from.as_ref().and_then(Option::as_deref),
             committed: self.committed.as_ref().map(|choice| (choice.sequence, &*choice.reason)),
-            all_there: stage >= Stage::Storage && listed(&self.host, &disks, &parts),
+            all_there,
             late: self.started.elapsed() >= PATIENCE,
             disks: &disks,
             parts: &parts,
@@ -102,11 +126,11 @@ impl System {
         Ok((verdict, disks))
     }
 
-    /// One event for each new text.
-    fn tell(&mut self, text: String) {
-        if self.told != text {
+    /// One event for each new text of a topic.
+    fn tell(&mut self, topic: &'static str, text: String) {
+        if self.told.get(topic) != Some(&text) {
             self.events.warn("disk", &text);
-            self.told = text;
+            self.told.insert(topic, text);
         }
     }
 
@@ -152,7 +176,7 @@ impl System {
             }
             let choice = Committed { sequence: of.sequence, reason: reason.into() };
             if let Err(error) = self.save(&choice) {
-                self.tell(format!("cannot keep the choice of the system disk: {error}"));
+                self.tell("choice", format!("cannot keep the choice of the system disk: {error}"));
                 return if shared { "shared" } else { "unique" };
             }
             self.committed = Some(choice);
@@ -167,13 +191,13 @@ impl System {
             Ok(Ok(true)) => {
                 self.events.info("disk", format!("the GUIDs of {disk} and its partitions are its own now"));
                 if let Err(error) = unique::announce(&self.host.sys, disk) {
-                    self.tell(format!("the new table of {disk} is shown only after the next change: {error}"));
+                    self.tell("table", format!("the new table of {disk} is shown only after the next change: {error}"));
                 }
                 "unique"
             }
             Ok(Ok(false)) => "unique",
             Ok(Err(error)) => {
-                self.tell(format!("{disk} still has the GUIDs of its image: {}", chain(&error)));
+                self.tell("table", format!("{disk} still has the GUIDs of its image: {}", chain(&error)));
                 "shared"
             }
             // The runtime is stopping.
@@ -231,7 +255,7 @@ impl Controller for System {
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
-        let (verdict, disks) = self.decide(cx)?;
+        let (verdict, disks) = self.decide(cx).await?;
         let failed = self.attach(&verdict).await;
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
         let mut guids = "";
@@ -251,7 +275,7 @@ impl Controller for System {
             };
             cx.put::<Wait>("system-disk", wait)?;
         } else if !condition.met {
-            self.tell(condition.reason.clone());
+            self.tell("condition", condition.reason.clone());
         }
         cx.put::<SystemDisk>(SystemDisk::ID, status)?;
         cx.put::<Condition>("system-disk", condition)?;
