@@ -75,6 +75,11 @@ impl Tail {
         known
     }
 
+    /// The logs it reads and fills.
+    pub fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
     /// What META kept of the boot before; known after the first [`Tail::flush`].
     pub fn last(&self) -> Option<Kept> {
         serde_json::from_slice(&fs::read(&self.0.last).ok()?).ok()

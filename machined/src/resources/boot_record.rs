@@ -16,7 +16,7 @@ pub struct BootRecord {
     pub image: Image,
     /// How it was started.
     pub source: Source,
-    /// Whether the firmware checked signatures; absent: the firmware has no such thing, or could not be asked.
+    /// Whether the firmware checked signatures; absent: the firmware has no such thing, or could not be asked, or not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_boot: Option<bool>,
     /// The machine has a TPM.
@@ -63,7 +63,7 @@ pub struct Image {
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// `uki`, `efi` (kernel started by a firmware, but by no stub of ours) or `kernel` (kernel and initrd, no firmware
-    /// variables).
+    /// variables); `unknown` until the firmware was asked, which it is once the API answers.
     pub via: String,
     /// What the stub calls itself; empty without one.
     pub stub: String,
@@ -93,7 +93,7 @@ pub struct Last {
     pub time_unix: Option<u64>,
     /// Bytes of its log that META kept: read them with `apictl logs last-boot`.
     pub log_bytes: u64,
-    /// Crash records found in pstore, kept under /run/stele/pstore.
+    /// Crash records found in pstore: read them with `apictl logs pstore`.
     pub crash_records: Vec<String>,
 }
 

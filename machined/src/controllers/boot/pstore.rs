@@ -1,5 +1,5 @@
-//! Crash records that the kernel left in pstore: copied to /run, then deleted, because their room is small and a record that
-//! stays is shown after every boot.
+//! Crash records that the kernel left in pstore: copied to /run and to the log that people read, then deleted, because their
+//! room is small and a record that stays is shown after every boot.
 //!
 //! Invariant: bounded in number and size; a record is deleted only when its copy is complete. The firmware's variables are
 //! no pstore here (efi_pstore is never loaded): what is left are ramoops and ERST. Blocking.
@@ -15,8 +15,15 @@ const RECORD_MAX: u64 = 256 * 1024;
 /// Bytes of all copies.
 const TOTAL_MAX: u64 = 2 * 1024 * 1024;
 
-/// What is kept in `into`, by name, after everything in `from` was collected.
-pub(super) fn collect(from: &Path, into: &Path) -> io::Result<Vec<String>> {
+/// The log with all records, for readers of logs.
+pub(super) const LOG: &str = "pstore";
+
+/// What is kept in `into`, by name, after everything in `from` was collected; `log` is given the text of each.
+pub(super) fn collect(
+    from: &Path,
+    into: &Path,
+    mut log: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Vec<String>> {
     let new = names(from);
     if !new.is_empty() {
         fs::create_dir_all(into)?;
@@ -25,7 +32,10 @@ pub(super) fn collect(from: &Path, into: &Path) -> io::Result<Vec<String>> {
         names(into).iter().filter_map(|name| fs::metadata(into.join(name)).ok()).map(|m| m.len()).sum();
     for name in new {
         if total < TOTAL_MAX && names(into).len() < RECORDS_MAX {
-            total += copy(&from.join(&name), &into.join(&name))?;
+            let record = read(&from.join(&name))?;
+            fs::write(into.join(&name), &record)?;
+            log(&[format!("--- {name}\n").as_bytes(), &record, b"\n"].concat())?;
+            total += record.len() as u64;
         }
         fs::remove_file(from.join(&name))?;
     }
@@ -42,11 +52,10 @@ pub(super) fn panic_line(dir: &Path) -> Option<String> {
     })
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+fn read(from: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(from)?.take(RECORD_MAX).read_to_end(&mut bytes)?;
-    fs::write(to, &bytes)?;
-    Ok(bytes.len() as u64)
+    Ok(bytes)
 }
 
 /// In order; a folder that is not there holds none.
@@ -66,17 +75,26 @@ mod tests {
     fn records_are_moved_and_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let (from, into) = (dir.path().join("pstore"), dir.path().join("kept"));
-        assert!(collect(&from, &into).unwrap().is_empty());
+        assert!(collect(&from, &into, |_| Ok(())).unwrap().is_empty());
         fs::create_dir(&from).unwrap();
         let text = "Panic#1 Part1\n<0>[   10.5] Kernel panic - not syncing: sysrq\n<4>x\n";
         fs::write(from.join("dmesg-ramoops-0"), text).unwrap();
+        let full = |_: &[u8]| Err(io::ErrorKind::StorageFull.into());
+        assert!(collect(&from, &into, full).is_err());
+        assert!(from.join("dmesg-ramoops-0").exists(), "not readable by anybody yet");
         for number in 0..100 {
             fs::write(from.join(format!("x{number:03}")), vec![0; 300 * 1024]).unwrap();
         }
-        let kept = collect(&from, &into).unwrap();
+        let mut log = Vec::new();
+        let append = |text: &[u8]| {
+            log.extend_from_slice(text);
+            Ok(())
+        };
+        let kept = collect(&from, &into, append).unwrap();
+        assert!(log.starts_with(format!("--- dmesg-ramoops-0\n{text}").as_bytes()));
         assert!(kept.len() < 12 && kept[0] == "dmesg-ramoops-0", "{kept:?}");
         assert_eq!(fs::read_dir(&from).unwrap().count(), 0);
-        assert_eq!(collect(&from, &into).unwrap(), kept);
+        assert_eq!(collect(&from, &into, |_| panic!("nothing is new")).unwrap(), kept);
         assert_eq!(panic_line(&into).unwrap(), "<0>[   10.5] Kernel panic - not syncing: sysrq");
     }
 }

@@ -1,6 +1,7 @@
-//! The controller that writes the boot record. Everything slow (META's ring, pstore) is read once the API answers, or after
-//! [`PATIENCE`].
+//! The controller that writes the boot record: at once with what is known, and whole once the API answers or [`PATIENCE`] is
+//! over, because the rest (the firmware's variables, META's ring, pstore) is slow to read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -15,11 +16,16 @@ use crate::efi::Variables;
 use crate::events::Events;
 use crate::image;
 use crate::meta::{self, State, Tail};
-use crate::resources::boot_record::{BootRecord, Image, Last};
+use crate::resources::boot_record::{BootRecord, Image, Last, Source};
 use crate::resources::condition::Condition;
 use crate::resources::system_disk::SystemDisk;
 
+/// Without an API: why the last boot ended is worth most then.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries to read META's ring.
+const RETRY: Duration = Duration::from_secs(10);
+/// Of what is read later.
+const NOT_YET: &str = "not known yet: it is read once the API answers";
 
 /// Where the parts come from; tests imitate them.
 #[derive(Clone, Debug)]
@@ -43,11 +49,22 @@ pub(super) struct Record {
     events: Events,
     since: Instant,
     crashes: Option<Vec<String>>,
+    /// The state of META in which its ring was read.
+    looked: Option<State>,
+    told: BTreeSet<String>,
 }
 
 impl Record {
     pub(super) fn new(places: Places, image: image::Image, meta: meta::Handle, tail: Tail, events: Events) -> Self {
-        Self { places, image, meta, tail, events, since: Instant::now(), crashes: None }
+        let (since, told) = (Instant::now(), BTreeSet::new());
+        Self { places, image, meta, tail, events, since, crashes: None, looked: None, told }
+    }
+
+    /// Each text once.
+    fn tell(&mut self, text: String) {
+        if self.told.insert(text.clone()) {
+            self.events.warn("boot", text);
+        }
     }
 
     /// The first machined of this boot leaves its stamp for those after it.
@@ -62,10 +79,10 @@ impl Record {
         Some(self.places.started)
     }
 
-    fn stamps(&self, variables: &Variables) -> Stamps {
+    fn stamps(&self, firmware_us: Option<u64>) -> Stamps {
         let api = fs::read_to_string(self.places.run.join("api-ready")).ok();
         Stamps {
-            firmware_us: source::firmware_us(variables),
+            firmware_us,
             init: self.places.init,
             machined: self.machined(),
             api: api.and_then(|text| parse(&text)),
@@ -79,13 +96,22 @@ impl Record {
             return crashes.clone();
         }
         let (from, into) = (self.places.sys.join("fs/pstore"), self.places.run.join("pstore"));
-        let found = tokio::task::spawn_blocking(move || pstore::collect(&from, &into)).await;
+        let logs = self.tail.logs().clone();
+        let collect = move || {
+            pstore::collect(&from, &into, |text| {
+                let log = logs.log(pstore::LOG).map_err(io::Error::other)?;
+                log.append(text)
+            })
+        };
+        let found = tokio::task::spawn_blocking(collect).await;
         let crashes = found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())).unwrap_or_else(|error| {
-            self.events.warn("boot", format!("crash records in pstore cannot be collected: {error}"));
+            self.tell(format!("crash records in pstore cannot be collected: {error}"));
             Vec::new()
         });
         if !crashes.is_empty() {
-            self.events.warn("boot", format!("the kernel left {} crash records in pstore", crashes.len()));
+            // An earlier machined of this boot may have filled it: readers find it again.
+            let _ = self.tail.logs().log(pstore::LOG);
+            self.tell(format!("the kernel left {} crash records: read them with `apictl logs pstore`", crashes.len()));
         }
         self.crashes = Some(crashes.clone());
         crashes
@@ -93,8 +119,12 @@ impl Record {
 
     async fn last(&mut self) -> Last {
         let crash_records = self.crashes().await;
-        if let Err(error) = self.tail.flush().await {
-            self.events.warn("boot", format!("the boot log is not kept: {}", crate::trace::chain(&error)));
+        let state = self.meta.state();
+        if self.looked.as_ref() != Some(&state) {
+            match self.tail.flush().await {
+                Ok(_) => self.looked = Some(state),
+                Err(error) => self.tell(format!("the boot log is not kept: {}", crate::trace::chain(&error))),
+            }
         }
         let log = self.tail.last();
         let previous = self.meta.record().await.previous;
@@ -110,6 +140,46 @@ impl Record {
             log_bytes: log.map_or(0, |log| log.bytes),
             crash_records,
         }
+    }
+
+    /// What costs nothing to know.
+    fn early(&self) -> BootRecord {
+        let mut phases = phases(&self.stamps(None));
+        if let Some(firmware) = phases.first_mut() {
+            (firmware.start_ms, firmware.duration_ms, firmware.note) = (None, None, NOT_YET.into());
+        }
+        let command_line = source::command_line(&self.places.proc);
+        BootRecord {
+            boot_id: self.meta.boot_id().into(),
+            phases,
+            image: self.image(),
+            source: Source { via: "unknown".into(), command_line, ..Source::default() },
+            secure_boot: None,
+            tpm: self.tpm(),
+            last: Last { ended: "unknown".into(), reason: NOT_YET.into(), ..Last::default() },
+        }
+    }
+
+    async fn whole(&mut self) -> BootRecord {
+        let variables = Variables::new(&self.places.sys);
+        BootRecord {
+            boot_id: self.meta.boot_id().into(),
+            phases: phases(&self.stamps(source::firmware_us(&variables))),
+            image: self.image(),
+            source: source::source(&variables, &self.places.proc),
+            secure_boot: source::secure_boot(&variables),
+            tpm: self.tpm(),
+            last: self.last().await,
+        }
+    }
+
+    fn image(&self) -> Image {
+        let image::Image { version, commit, built, .. } = self.image.clone();
+        Image { version, commit, built, kernel: rustix::system::uname().release().to_string_lossy().into_owned() }
+    }
+
+    fn tpm(&self) -> bool {
+        self.places.sys.join("class/tpm/tpm0").exists()
     }
 }
 
@@ -146,31 +216,19 @@ impl Controller for Record {
         let answers = cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
         let left = PATIENCE.saturating_sub(self.since.elapsed());
         if !answers && self.crashes.is_none() && !left.is_zero() {
-            // The stamp is taken now; the rest can wait.
-            self.machined();
+            cx.put::<BootRecord>(BootRecord::ID, self.early())?;
             return Ok(Next::After(left));
         }
-        let variables = Variables::new(&self.places.sys);
-        let image::Image { version, commit, built, .. } = self.image.clone();
-        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        let record = BootRecord {
-            boot_id: self.meta.boot_id().into(),
-            phases: phases(&self.stamps(&variables)),
-            image: Image { version, commit, built, kernel },
-            source: source::source(&variables, &self.places.proc),
-            secure_boot: source::secure_boot(&variables),
-            tpm: self.places.sys.join("class/tpm/tpm0").exists(),
-            last: self.last().await,
-        };
+        let record = self.whole().await;
         cx.put::<BootRecord>(BootRecord::ID, record)?;
-        Ok(Next::OnChange)
+        Ok(if self.looked.is_some() { Next::OnChange } else { Next::After(RETRY) })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::Logs;
+    use crate::logs::{Logs, Start};
     use reconcile::{Store, run_cycle};
 
     const BOOT: &str = "11111111-1111-4111-8111-111111111111";
@@ -196,13 +254,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waits_for_the_api_and_then_tells_everything() {
+    async fn tells_what_it_knows_at_once_and_everything_when_the_api_answers() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().to_path_buf();
         let store = Store::new();
         let events = Events::open(&store, run.join("events")).unwrap();
         let meta = meta::Handle::new(BOOT);
-        let tail = Tail::new(meta.clone(), Logs::new(run.join("logs"), BOOT), &run);
+        let logs = Logs::new(run.join("logs"), BOOT);
+        let tail = Tail::new(meta.clone(), logs.clone(), &run);
         let stamp = |ms: u64| Stamp { uptime_ns: ms * 1_000_000, tsc: ms * 2_000_000 };
         let (init, started) = (Some(stamp(1000)), stamp(1100));
         let places = Places { sys: run.join("sys"), proc: run.join("proc"), run: run.clone(), init, started };
@@ -211,15 +270,23 @@ mod tests {
         fs::write(run.join("proc/cmdline"), "quiet\n").unwrap();
         let mut record = Record::new(places, image::Image::unknown(), meta, tail, events);
         run_cycle(&mut record, &store).await.unwrap();
-        assert!(store.get::<BootRecord>(BootRecord::ID).is_none());
+        let early = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
+        assert_eq!((&*early.boot_id, early.tpm, &*early.source.command_line), (BOOT, true, "quiet"));
+        assert_eq!((&*early.last.ended, &*early.last.reason, &*early.phases[0].note), ("unknown", NOT_YET, NOT_YET));
+        assert!(run.join("machined-start").exists());
 
+        fs::create_dir_all(run.join("sys/fs/pstore")).unwrap();
+        fs::write(run.join("sys/fs/pstore/dmesg-ramoops-0"), "Oops: 0000").unwrap();
         fs::write(run.join("api-ready"), "2000000000 4000000000\n").unwrap();
         store.shared_writer::<Condition>("test").unwrap().put(Condition::API, Condition::met("")).unwrap();
         run_cycle(&mut record, &store).await.unwrap();
+        let mut crash = logs.open(pstore::LOG, &Start::Oldest, false).unwrap();
+        let lines = crash.next().await.unwrap().unwrap().lines;
+        assert_eq!((&*lines[0].text, &*lines[1].text), (&b"--- dmesg-ramoops-0"[..], &b"Oops: 0000"[..]));
         let record = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
         assert_eq!((record.tpm, &*record.source.via, &*record.source.command_line), (true, "kernel", "quiet"));
         assert_eq!(record.phases.len(), 5);
         assert_eq!(record.phases[3].duration_ms, Some(900.0));
-        assert_eq!(record.last.ended, "unknown");
+        assert_eq!((&*record.last.ended, &*record.last.reason), ("panic", "Oops: 0000"));
     }
 }

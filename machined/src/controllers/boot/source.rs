@@ -15,7 +15,6 @@ pub(super) fn source(variables: &Variables, proc: &Path) -> Source {
         (true, true) => "efi",
         (false, _) => "kernel",
     };
-    let command_line = fs::read_to_string(proc.join("cmdline")).unwrap_or_default().trim().to_owned();
     let path = Some(text("StubImageIdentifier")).filter(|path| !path.is_empty());
     Source {
         via: via.into(),
@@ -23,8 +22,13 @@ pub(super) fn source(variables: &Variables, proc: &Path) -> Source {
         loader: text("LoaderInfo"),
         path: path.unwrap_or_else(|| text("LoaderImageIdentifier")),
         partition: text("StubDevicePartUUID").to_ascii_lowercase(),
-        command_line,
+        command_line: command_line(proc),
     }
+}
+
+/// The kernel's command line.
+pub(super) fn command_line(proc: &Path) -> String {
+    fs::read_to_string(proc.join("cmdline")).unwrap_or_default().trim().to_owned()
 }
 
 /// Whether the firmware checks signatures; none when it cannot.
