@@ -5,6 +5,7 @@
 //!   link --defaults--> link-config <--dhcp4-- link, link-spec
 //!                      link-config <--router- router announcements
 //!   link-config --merge--> link-spec, address-spec, route-spec, resolver-spec, time-server
+//!   link, address --ready--> condition "network"
 //!   specs --apply--> kernel;  resolver-spec --resolver--> /run/stele/resolv.conf, resolver
 //! ```
 //! Without any configuration: every card is switched on, asks for an IPv4 lease and follows IPv6 router announcements;
@@ -18,6 +19,7 @@ pub mod kernel;
 pub mod merge;
 pub mod netlink;
 pub mod plan;
+pub mod ready;
 pub mod resolver;
 pub mod router;
 pub mod status;
@@ -68,6 +70,7 @@ pub fn register(
         .register(Dhcp4::<Sockets>::new(setup))
         .register(merge::Merge)
         .register(apply::Apply::new(Kernel, events.clone()))
+        .register(ready::Ready)
         .register(resolver::Resolvers::new(run.join("resolv.conf")));
     Ok(())
 }

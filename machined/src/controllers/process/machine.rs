@@ -58,7 +58,7 @@ fn phase(stop: Option<&Stop>, unmet: &[String]) -> Phase {
 fn unmet(conditions: &[(String, Condition)]) -> Vec<String> {
     let mut unmet: Vec<String> = conditions
         .iter()
-        .filter(|(_, condition)| !condition.met)
+        .filter(|(_, condition)| condition.required && !condition.met)
         .map(|(_, condition)| condition.reason.clone())
         .collect();
     if !conditions.iter().any(|(id, _)| id == API) {
@@ -169,6 +169,7 @@ mod tests {
         conditions.put("api", Condition::unmet("the API does not answer")).unwrap();
         assert_eq!(cycle().await.unmet, ["the API does not answer"]);
         conditions.put("api", Condition::met("the API answers")).unwrap();
+        conditions.put(Condition::NETWORK, Condition::unmet("no network card").optional()).unwrap();
         fingerprint.send_replace("ab".into());
         let machine = cycle().await;
         assert_eq!((machine.phase, machine.fingerprint.as_str()), (Phase::Maintenance, "ab"));
