@@ -1,4 +1,8 @@
 //! The life of machined as PID 1 sees it: started, heard, gone, waited for.
+//!
+//! Invariant: there is never a second machined beside the first, not even beside one that hangs in the kernel after
+//! SIGKILL: it could come back and act on the same disks, links and services. That is said every minute instead, and after
+//! `unkillable` the watchdog decides.
 
 use crate::backoff::Backoff;
 use crate::outbox::Outbox;
@@ -14,6 +18,8 @@ use sys::process::{Resource, Rlimit, Signal, Spawn};
 const OPEN_FILES: u64 = 65_536;
 /// Killed late: without it nobody restarts what was killed before it. Not -1000: a leaking machined has to be killable.
 const OOM_SCORE: i16 = -900;
+/// How often a machined that does not die is spoken of.
+const REMINDER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct Brain {
@@ -44,7 +50,14 @@ pub(crate) struct Life {
     born: Instant,
     heard: Instant,
     checked: Instant,
-    killed: bool,
+    killed: Option<Killed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Killed {
+    at: Instant,
+    /// When to say that it lives still.
+    remind: Instant,
 }
 
 impl Brain {
@@ -88,7 +101,7 @@ impl Brain {
                     born: now,
                     heard: now,
                     checked: now,
-                    killed: false,
+                    killed: None,
                 });
             }
             Err(e) => {
@@ -108,14 +121,30 @@ impl Brain {
             life.heard = now;
         }
         life.checked = now;
-        if life.killed || now < life.heard + limit {
+        if let Some(killed) = &mut life.killed {
+            if now >= killed.remind {
+                killed.remind = now + REMINDER;
+                let since = (now - killed.at).as_secs();
+                console.warn(format_args!(
+                    "machined was killed {since} s ago and is not gone: it hangs in the kernel (a disk?); services run, nobody manages them"
+                ));
+            }
+            return;
+        }
+        if now < life.heard + limit {
             return;
         }
         let silent = (now - life.heard).as_secs();
         console.warn(format_args!("machined hangs: no heartbeat for {silent} s; it is killed and started again"));
-        // Not reaped yet, so the pid is its own.
-        let _ = sys::process::kill(life.pid, Signal::KILL);
-        life.killed = true;
+        life.kill(now);
+    }
+
+    /// Whether machined is beyond help: only a reset of the machine brings another.
+    pub(crate) fn lost(&self, config: &Config, now: Instant) -> bool {
+        match &self.state {
+            State::Running(Life { killed: Some(killed), .. }) => now >= killed.at + config.timings.unkillable,
+            _ => false,
+        }
     }
 
     /// machined has ended.
@@ -124,7 +153,7 @@ impl Brain {
         let lived = now - life.born;
         let pause = self.backoff.after(lived, &config.timings);
         self.last = Some(status);
-        self.hung = life.killed;
+        self.hung = life.killed.is_some();
         self.state = State::Gone { due: now + pause };
         let (secs, pause) = (lived.as_secs(), pause.as_millis());
         console.warn(format_args!("machined ended ({status}) after {secs} s; it is started again in {pause} ms"));
@@ -134,7 +163,7 @@ impl Brain {
     pub(crate) fn due(&self, config: &Config) -> Option<Instant> {
         match &self.state {
             State::Gone { due } => Some(*due),
-            State::Running(life) if life.killed => None,
+            State::Running(Life { killed: Some(killed), .. }) => Some(killed.remind),
             // Often enough to tell a silent machined from a machine that stood still.
             State::Running(life) => {
                 let limit = config.timings.heartbeat;
@@ -147,6 +176,15 @@ impl Brain {
 impl Life {
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
+    }
+
+    /// Once is enough; it is reaped like any other.
+    pub(crate) fn kill(&mut self, now: Instant) {
+        if self.killed.is_none() {
+            // Not reaped yet, so the pid is its own.
+            let _ = sys::process::kill(self.pid, Signal::KILL);
+            self.killed = Some(Killed { at: now, remind: now + REMINDER });
+        }
     }
 }
 
@@ -195,5 +233,45 @@ impl std::fmt::Display for Failure {
                 None => write!(f, "{e}"),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_does_not_die_is_spoken_of_and_never_doubled() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let writer = std::os::fd::OwnedFd::from(writer);
+        let mut console = Console::to(writer.into());
+        let config = Config::node(0, 0);
+        let start = Instant::now();
+        let mut brain = Brain::new(&config, start);
+        let killed = Some(Killed { at: start, remind: start + REMINDER });
+        brain.state = State::Running(Life {
+            pid: rustix::process::getpid(),
+            link: link::pair().unwrap().0,
+            outbox: Outbox::default(),
+            deaf: true,
+            born: start,
+            heard: start,
+            checked: start,
+            killed,
+        });
+        assert_eq!(brain.due(&config), Some(start + REMINDER));
+        let lost: Vec<u64> = (0..=700)
+            .filter(|s| {
+                let now = start + Duration::from_secs(*s);
+                brain.check(&config, &mut console, now);
+                brain.lost(&config, now)
+            })
+            .collect();
+        assert_eq!((lost.first(), lost.len()), (Some(&600), 101));
+        assert!(matches!(brain.state, State::Running(_)));
+        drop(console);
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
+        assert_eq!(said.matches("is not gone").count(), 11, "{said}");
     }
 }

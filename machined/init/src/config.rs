@@ -37,6 +37,9 @@ pub struct Timings {
     pub drain_after: Duration,
     /// How often they are drained then: the free half of 1 MiB pipes at four times a second keeps up with 2 MiB/s each.
     pub drain_every: Duration,
+    /// A machined that does not die for this long after SIGKILL sits in the kernel for good (a disk that never answers): the
+    /// machine cannot be managed, and the hardware watchdog, if there is one, is left to reset it.
+    pub unkillable: Duration,
     /// The watchdog's time: long enough for the slowest stop phase between two feedings.
     pub watchdog: Duration,
     /// How often it is fed.
@@ -60,6 +63,7 @@ impl Timings {
         stable: Duration::from_secs(30),
         drain_after: Duration::from_secs(5),
         drain_every: Duration::from_millis(250),
+        unkillable: Duration::from_secs(600),
         watchdog: Duration::from_secs(30),
         feed: Duration::from_secs(5),
         stop: Duration::from_secs(90),

@@ -16,6 +16,8 @@ pub(crate) struct Outbox {
     /// Whether this machined has asked for what is kept: before, ends are not told, Fetch tells them all.
     listening: bool,
     stop: Option<(Action, Cause)>,
+    /// The last try failed for want of memory.
+    short: bool,
 }
 
 impl Outbox {
@@ -31,6 +33,11 @@ impl Outbox {
 
     pub(crate) fn listening(&self) -> bool {
         self.listening
+    }
+
+    /// Whether to wait for memory, not for the socket.
+    pub(crate) fn short(&self) -> bool {
+        self.short
     }
 
     pub(crate) fn answer(&mut self, event: Event) {
@@ -49,10 +56,16 @@ impl Outbox {
         self.stop = Some((action, cause));
     }
 
-    /// Sends what the socket takes; `WouldBlock` is no error, all else means the link is of no use any more.
+    /// Sends what the socket takes; a full socket and a kernel short of memory are no errors, as what waits is sent later.
+    /// All else means the link is of no use any more.
     pub(crate) fn send(&mut self, link: &Server, store: &mut Store, statuses: &mut Statuses) -> io::Result<()> {
+        self.short = false;
         match self.try_send(link, store, statuses) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) if is_short(&e) => {
+                self.short = true;
+                Ok(())
+            }
             other => other,
         }
     }
@@ -89,6 +102,12 @@ impl Outbox {
         }
         Ok(())
     }
+}
+
+/// Memory, buffers, or too many descriptors under way to machined that it has not taken yet.
+fn is_short(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(e), Some(Errno::NOMEM | Errno::NOBUFS | Errno::TOOMANYREFS))
 }
 
 #[cfg(test)]

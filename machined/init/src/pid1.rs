@@ -18,6 +18,9 @@ use sys::signal::SignalFd;
 /// Children reaped in one turn, so that a storm of orphans cannot hold PID 1.
 const REAPED: u32 = 256;
 
+/// Before the next try to send when the kernel is short of memory: the socket is writable then, so poll would not wait.
+const SHORT: Duration = Duration::from_millis(100);
+
 /// All of PID 1's state; made once, of constant size.
 #[derive(Debug)]
 pub struct Pid1 {
@@ -100,6 +103,7 @@ impl Pid1 {
         self.brain.start(&self.config, self.output.writer(), &mut self.console, now);
         self.brain.check(&self.config, &mut self.console, now);
         self.drain(now);
+        self.feeder.starve(self.brain.lost(&self.config, now));
         self.feeder.tick(now, &self.config.timings, &mut self.console);
         None
     }
@@ -113,7 +117,12 @@ impl Pid1 {
             self.feeder.due(),
             self.stopping.map(|s| s.deadline),
         ];
-        let next = if self.unreaped { Some(now) } else { deadlines.into_iter().flatten().min() };
+        let short = match &self.brain.state {
+            State::Running(life) => life.outbox.short(),
+            State::Gone { .. } => false,
+        };
+        let deadlines = deadlines.into_iter().chain([short.then_some(now + SHORT)]);
+        let next = if self.unreaped { Some(now) } else { deadlines.flatten().min() };
         let patience = next.map(|at| timespec(at.saturating_duration_since(now)));
         let link = match &self.brain.state {
             State::Running(life) if !life.deaf => Some(life),
@@ -128,7 +137,7 @@ impl Pid1 {
         if let Some(life) = link {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, !life.outbox.busy());
-            wanted.set(PollFlags::OUT, life.outbox.waiting(&self.statuses));
+            wanted.set(PollFlags::OUT, !short && life.outbox.waiting(&self.statuses));
             set[2] = PollFd::new(&life.link, wanted);
         }
         // EINTR and out of memory alike: the turn looks at everything anyway.

@@ -18,10 +18,13 @@ impl Pid1 {
             let life = self.brain.life().filter(|life| !life.deaf)?;
             if let Err(e) = life.outbox.send(&life.link, &mut self.store, &mut self.statuses) {
                 life.outbox = Outbox::default();
-                // Dying is no news: its end is.
+                life.deaf = true;
+                // Dying is no news: its end is. Otherwise it waits for an answer that never comes.
                 if e.kind() != io::ErrorKind::BrokenPipe {
-                    self.console.warn(format_args!("machined cannot be told what it asked: {e}"));
+                    self.console.warn(format_args!("machined cannot be told what it asked, and is killed: {e}"));
+                    life.kill(now);
                 }
+                return None;
             }
             if life.outbox.busy() {
                 return None;
