@@ -4,7 +4,6 @@
 //! Nothing here decides anything: policy lives in init and machined.
 #![allow(unsafe_code)]
 
-pub mod block;
 pub mod clock;
 mod entry;
 pub mod inherit;
@@ -15,7 +14,6 @@ pub mod mount;
 pub mod packet;
 pub mod process;
 pub mod reboot;
-pub mod rng;
 pub mod signal;
 pub mod tsc;
 pub mod uevent;

@@ -1,6 +1,6 @@
 //! Mounts, with errors that name the place. Called by init's first and last steps and by machined's controllers.
 
-use rustix::mount::{self, MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{self, MountPropagationFlags, UnmountFlags};
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,12 +54,6 @@ pub fn new(filesystem: &str, from: &Path, on: &Path, flags: Flags, options: &str
     })
 }
 
-/// Makes a tree visible at a second place, with what is mounted under it when `recursive`.
-pub fn bind(from: &Path, on: &Path, recursive: bool) -> Result<(), Error> {
-    let done = if recursive { mount::mount_bind_recursive(from, on) } else { mount::mount_bind(from, on) };
-    done.map_err(|e| Error::Mount { filesystem: "bind".into(), from: from.into(), on: on.into(), cause: e.into() })
-}
-
 /// Moves a mount with everything under it.
 pub fn relocate(from: &Path, on: &Path) -> Result<(), Error> {
     mount::mount_move(from, on).map_err(change("move a mount to", on))
@@ -71,11 +65,6 @@ pub fn remount(on: &Path, flags: Flags, options: &str) -> Result<(), Error> {
     mount::mount_remount(on, flags, options.as_c_str()).map_err(change("remount", on))
 }
 
-/// Changes the flags of this one mount, not of its filesystem (a bind made read-only, nosuid, …).
-pub fn reflag(on: &Path, flags: Flags) -> Result<(), Error> {
-    mount::mount_remount(on, MountFlags::BIND | flags, c"").map_err(change("change the flags of", on))
-}
-
 /// How mounts under this one spread to other namespaces.
 pub fn propagate(on: &Path, how: MountPropagationFlags) -> Result<(), Error> {
     mount::mount_change(on, how).map_err(change("change the propagation of", on))
@@ -84,9 +73,4 @@ pub fn propagate(on: &Path, how: MountPropagationFlags) -> Result<(), Error> {
 /// Unmounts; EBUSY while used.
 pub fn unmount(on: &Path) -> Result<(), Error> {
     mount::unmount(on, UnmountFlags::NOFOLLOW).map_err(change("unmount", on))
-}
-
-/// Takes the mount out of sight now, and away when nobody uses it any more.
-pub fn detach(on: &Path) -> Result<(), Error> {
-    mount::unmount(on, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH).map_err(change("detach", on))
 }
