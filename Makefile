@@ -95,7 +95,7 @@ test-fast: setup ## tests that need no virtual machine
 	@cargo test --locked -p tests --lib --test workspace
 
 test-long: test-image ## what is too long for every run
-	@STELE_LONG=1 STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test stories
+	@STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test stories -- --ignored
 
 bench: bench-images ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
 	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)

@@ -20,7 +20,7 @@ pub struct Story {
     pub name: &'static str,
     /// The telling.
     pub run: fn() -> Result<()>,
-    /// Too long for every run: only told when `STELE_LONG` is set.
+    /// Too long for every run: only told with `--ignored`.
     pub long: bool,
 }
 
@@ -41,12 +41,11 @@ pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each story runs a machine that keeps a processor busy; more at once only makes deadlines meaningless.
     arguments.test_threads.get_or_insert(2);
-    let long = std::env::var_os("STELE_LONG").is_some();
     let trials = stories
         .into_iter()
         .map(|story| {
-            let ignored = story.long && !long;
-            Trial::test(story.name, move || timed(&story)).with_ignored_flag(ignored)
+            let long = story.long;
+            Trial::test(story.name, move || timed(&story)).with_ignored_flag(long)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

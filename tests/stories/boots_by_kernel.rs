@@ -4,7 +4,10 @@ use anyhow::{Result, ensure};
 use tests::{artifacts, machine, runner::Story, vm::Spec};
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new("boots_from_kernel_and_initramfs_without_any_disk", story)]
+    vec![
+        Story::new("boots_from_kernel_and_initramfs_without_any_disk", story),
+        Story::long("boots_from_kernel_and_initramfs_thirty_times", || (0..30).try_for_each(|_| story())),
+    ]
 }
 
 fn story() -> Result<()> {

@@ -8,9 +8,6 @@ use tests::{runner::Story, vm::BOOT, wait};
 
 use crate::shared::MACHINE;
 
-/// How often somebody is killed.
-const KILLS: u32 = 100;
-
 /// Every so often it is the gateway.
 const GATEWAY: u32 = 4;
 
@@ -19,10 +16,14 @@ const GATEWAY: u32 = 4;
 const BACK: Duration = Duration::from_secs(20);
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new("machined_and_gateway_are_killed_a_hundred_times_and_a_followed_log_is_whole", story)]
+    vec![
+        Story::new("machined_and_gateway_are_killed_a_hundred_times_and_a_followed_log_is_whole", || told(100)),
+        Story::long("machined_and_gateway_are_killed_a_thousand_times_and_a_followed_log_is_whole", || told(1000)),
+    ]
 }
 
-fn story() -> Result<()> {
+/// `kills` is how often somebody is killed.
+fn told(kills: u32) -> Result<()> {
     MACHINE.with(|machine| {
         machine.apictl.wait_maintenance()?;
         let mut chaos = machine.chaos()?;
@@ -37,7 +38,7 @@ fn story() -> Result<()> {
         eprintln!("the API answered {:.1} s after machined was killed", back.as_secs_f32());
         ensure!(back < BACK, "the API took {back:?} to come back");
 
-        for round in 1..KILLS {
+        for round in 1..kills {
             let name = if round % GATEWAY == 0 { "gateway" } else { "machined" };
             wait::until(&format!("{name} to be there for kill {round}"), BOOT, || chaos.kill(name, "KILL").ok())?;
             // At all moments of its life, from its first instructions to its rest.
@@ -53,7 +54,7 @@ fn story() -> Result<()> {
         for pair in numbers.windows(2) {
             ensure!(pair[1] == pair[0] + 1, "after line {} came {}; apictl said: {}", pair[0], pair[1], log.said());
         }
-        eprintln!("{KILLS} kills in {:.0} s, {} lines", start.elapsed().as_secs_f32(), numbers.len());
+        eprintln!("{kills} kills in {:.0} s, {} lines", start.elapsed().as_secs_f32(), numbers.len());
         Ok(())
     })
 }
