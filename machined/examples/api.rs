@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     logs.log("example")?.append(b"first line\nsecond line\n")?;
 
     let meta = meta::Handle::new(&boot_id);
-    meta.detach("this is not a node").await;
+    meta.detach("this is not a node");
     let identity_file = File::new(dir.join("identity"));
     let identity = Arc::new(keep::find(&identity_file, &meta, &store).await?);
     println!("fingerprint {}", identity.fingerprint_hex());

@@ -26,7 +26,7 @@ pub enum Error {
 
 /// Replaces the seed META holds by a new one, then mixes the old one in.
 pub async fn renew(meta: &meta::Handle) -> Result<(), Error> {
-    let old = meta.record().await.seed;
+    let old = meta.record().seed;
     // urandom gives what it has: from a generator that is not ready yet, mixed with the old seed below, that is a seed
     // no worse than the one before.
     let mut new = [0; SEED];

@@ -103,7 +103,7 @@ impl Keeper {
 
     async fn agree(&self, meta: &meta::Handle, changed: &impl Fn(&Machine)) {
         let mine = self.now.borrow().clone();
-        match meta.record().await.machine_id.filter(|id| is_id(id)) {
+        match meta.record().machine_id.filter(|id| is_id(id)) {
             Some(id) if id == mine.machine_id => {}
             Some(id) => {
                 let machine = named(id, mine.boot_id);

@@ -1,7 +1,8 @@
 //! META of the system disk: machined's record there, and the ring with the tail of the boot log.
 //!
 //! Invariant: one writer (this handle); a write goes to the older copy and is read back, so a power cut leaves the last
-//! complete record. Without a META the record lives in memory and everybody can ask why. The disk controller attaches
+//! complete record. The record lives in memory, so reading it never waits for a disk; writes wait for one another. Without
+//! a META everybody can ask why. The disk controller attaches
 //! META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
 
 use crate::trace::chain;
@@ -14,7 +15,7 @@ mod tests;
 mod volume;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -38,6 +39,8 @@ pub enum State {
         device: PathBuf,
         /// Neither copy of the record could be read though something was there: what it said is lost.
         damaged: bool,
+        /// Why the last write of the record failed: what memory knows is not on the disk.
+        unsaved: Option<String>,
     },
 }
 
@@ -58,11 +61,14 @@ pub struct Handle(Arc<Shared>);
 struct Shared {
     state: watch::Sender<State>,
     boot_id: String,
-    inner: Mutex<Inner>,
+    /// Never held across a write or a change of `state`.
+    known: std::sync::Mutex<Known>,
+    /// Held by whoever reads or writes the record on the disk, until the disk has answered.
+    turn: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Known {
     record: Record,
     volume: Option<Volume>,
 }
@@ -70,10 +76,10 @@ struct Inner {
 impl Handle {
     /// A machine whose META was not looked for yet. `boot_id` is the kernel's, as in /proc/sys/kernel/random/boot_id.
     pub fn new(boot_id: &str) -> Self {
-        let mut inner = Inner::default();
-        inner.record.begin(boot_id);
-        let shared = Shared { state: watch::Sender::default(), boot_id: boot_id.into(), inner: Mutex::new(inner) };
-        Self(Arc::new(shared))
+        let mut known = Known::default();
+        known.record.begin(boot_id);
+        let (state, turn) = (watch::Sender::default(), Arc::default());
+        Self(Arc::new(Shared { state, boot_id: boot_id.into(), known: known.into(), turn }))
     }
 
     /// The state now and every later one.
@@ -97,18 +103,23 @@ impl Handle {
     }
 
     /// The record as it is now.
-    pub async fn record(&self) -> Record {
-        self.0.inner.lock().await.record.clone()
+    pub fn record(&self) -> Record {
+        self.0.with(|known| known.record.clone())
     }
 
-    /// Changes the record and writes it before it returns.
+    /// Changes the record at once, and writes it before it returns. Dropped meanwhile, a write that has begun goes on.
     ///
     /// # Errors
-    /// The write failed: the change holds in memory and the next update tries to write it again.
+    /// The write failed: the change holds in memory, the state says so, and the next update tries to write it again.
     pub async fn update(&self, change: impl FnOnce(&mut Record)) -> Result<Saved, Error> {
-        let mut inner = self.0.inner.lock().await;
-        change(&mut inner.record);
-        inner.save().await
+        self.0.with(|known| change(&mut known.record));
+        let turn = self.0.turn.clone().lock_owned().await;
+        let shared = self.0.clone();
+        volume::blocking(move || {
+            let _turn = turn;
+            shared.save()
+        })
+        .await
     }
 
     /// Notes how this boot ends, for the next one. Called by `shutdown`.
@@ -123,35 +134,22 @@ impl Handle {
     /// Called by the disk controller.
     ///
     /// # Errors
-    /// It is no META, of a newer release, or cannot be read: the state says so then.
+    /// It is no META, of a newer release, or cannot be read: the state says so then. When only the write fails it is
+    /// attached all the same.
     pub async fn attach(&self, device: &Path) -> Result<(), Error> {
-        let mut inner = self.0.inner.lock().await;
-        let path = device.to_owned();
-        let read = volume::blocking(move || {
-            let volume = Volume::open(&path)?;
-            let loaded = volume.load()?;
-            Ok((volume, loaded))
-        });
-        let (volume, loaded) = match read.await {
-            Ok(found) => found,
-            Err(e) => {
-                self.0.state.send_replace(State::Absent(chain(&e)));
-                return Err(e);
-            }
-        };
-        let before = loaded.record.clone();
-        let record = loaded.record.unwrap_or_default().filled_from(&inner.record, &self.0.boot_id);
-        let changed = before.as_ref() != Some(&record);
-        *inner = Inner { record, volume: Some(volume) };
-        let saved = if changed { inner.save().await.map(drop) } else { Ok(()) };
-        self.0.state.send_replace(State::Attached { device: device.into(), damaged: loaded.damaged });
-        saved
+        let turn = self.0.turn.clone().lock_owned().await;
+        let (shared, device) = (self.0.clone(), device.to_owned());
+        volume::blocking(move || {
+            let _turn = turn;
+            shared.attach(device)
+        })
+        .await
     }
 
     /// Stops to use a META, or says that there is none. The record stays in memory. Called by the disk controller.
-    pub async fn detach(&self, reason: impl Into<String>) {
+    pub fn detach(&self, reason: impl Into<String>) {
         let state = State::Absent(reason.into());
-        self.0.inner.lock().await.volume = None;
+        self.0.with(|known| known.volume = None);
         self.0.state.send_if_modified(|now| {
             let changed = *now != state;
             *now = state;
@@ -160,13 +158,13 @@ impl Handle {
     }
 
     /// The disk GUID that the image on this disk was built with; none without a META.
-    pub async fn image(&self) -> Option<boot::Guid> {
-        self.volume().await.map(|volume| volume.header.image)
+    pub fn image(&self) -> Option<boot::Guid> {
+        self.volume().map(|volume| volume.header.image)
     }
 
     /// The volume, for the writer of the boot log's ring.
-    pub(crate) async fn volume(&self) -> Option<Volume> {
-        self.0.inner.lock().await.volume.clone()
+    pub(crate) fn volume(&self) -> Option<Volume> {
+        self.0.with(|known| known.volume.clone())
     }
 
     /// The kernel's id of this boot.
@@ -175,11 +173,45 @@ impl Handle {
     }
 }
 
-impl Inner {
-    async fn save(&mut self) -> Result<Saved, Error> {
-        let Some(volume) = self.volume.clone() else { return Ok(Saved::Memory) };
-        let record = self.record.clone();
-        volume::blocking(move || volume.save(&record)).await?;
-        Ok(Saved::Disk)
+impl Shared {
+    fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        // A change that panicked left a record that serde can still write.
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Blocking; in the caller's turn.
+    fn attach(&self, device: PathBuf) -> Result<(), Error> {
+        let read = || {
+            let volume = Volume::open(&device)?;
+            let loaded = volume.load()?;
+            Ok((volume, loaded))
+        };
+        let (volume, loaded) = read().inspect_err(|error: &Error| {
+            self.state.send_replace(State::Absent(chain(error)));
+        })?;
+        let changed = self.with(|known| {
+            let before = loaded.record.clone();
+            known.record = loaded.record.unwrap_or_default().filled_from(&known.record, &self.boot_id);
+            known.volume = Some(volume);
+            before.as_ref() != Some(&known.record)
+        });
+        self.state.send_replace(State::Attached { device, damaged: loaded.damaged, unsaved: None });
+        if changed { self.save().map(drop) } else { Ok(()) }
+    }
+
+    /// Blocking; in the caller's turn.
+    fn save(&self) -> Result<Saved, Error> {
+        let (volume, record) = self.with(|known| (known.volume.clone(), known.record.clone()));
+        let Some(volume) = volume else { return Ok(Saved::Memory) };
+        let saved = volume.save(&record);
+        let why = saved.as_ref().err().map(|error| chain(error));
+        self.state.send_if_modified(|state| match state {
+            State::Attached { unsaved, .. } if *unsaved != why => {
+                *unsaved = why;
+                true
+            }
+            _ => false,
+        });
+        saved.map(|()| Saved::Disk)
     }
 }

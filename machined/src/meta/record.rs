@@ -1,6 +1,7 @@
 //! What machined keeps in META: a small JSON document. Pure.
 //!
 //! Invariant: fields this release does not know are kept as they are, so going back to an older release loses nothing.
+//! The objects inside are replaced as a whole: a release that knows more of a thing adds a field of the document.
 
 use serde::{Deserialize, Serialize};
 

@@ -32,7 +32,7 @@ impl Ring {
     /// # Errors
     /// The disk.
     pub async fn open(meta: &Handle) -> Result<Option<(Self, Option<Last>)>, Error> {
-        let Some(volume) = meta.volume().await else { return Ok(None) };
+        let Some(volume) = meta.volume() else { return Ok(None) };
         let boot = *uuid::Uuid::try_parse(meta.boot_id()).unwrap_or_default().as_bytes();
         let bytes = volume::blocking(move || volume.ring()).await?;
         let last = last(&bytes, boot);
@@ -49,7 +49,7 @@ impl Ring {
     /// The disk: nothing counts as written, the same text can be given again.
     pub async fn append(&mut self, text: &[u8]) -> Result<bool, Error> {
         let text = &text[text.len().saturating_sub(LOG.len / BLOCK * TEXT_MAX - TEXT_MAX)..];
-        let Some(volume) = self.meta.volume().await else { return Ok(false) };
+        let Some(volume) = self.meta.volume() else { return Ok(false) };
         let (mut seq, mut open) = (self.seq, self.open.clone());
         let mut blocks = Vec::new();
         let mut rest = text;

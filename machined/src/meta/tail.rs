@@ -204,7 +204,7 @@ mod tests {
         logs.log("source").unwrap().append(b"one\n").unwrap();
         assert!(first.flush().await.unwrap());
         logs.log("source").unwrap().append(b"two\n").unwrap();
-        meta.detach("unplugged").await;
+        meta.detach("unplugged");
         assert!(!first.flush().await.unwrap());
         drop(first);
         meta.attach(&device).await.unwrap();

@@ -32,13 +32,13 @@ async fn values_survive_and_boots_are_told_apart() {
     let meta = Handle::new(ONE);
     assert_eq!(meta.update(|r| r.machine_id = Some("abc".into())).await.unwrap(), Saved::Memory);
     meta.attach(&path).await.unwrap();
-    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false });
+    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false, unsaved: None });
     let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 9 };
     assert_eq!(meta.stopping(stop.clone()).await.unwrap(), Saved::Disk);
 
     let next = Handle::new(TWO);
     next.attach(&path).await.unwrap();
-    let record = next.record().await;
+    let record = next.record();
     assert_eq!(record.machine_id.as_deref(), Some("abc"));
     assert_eq!(record.previous, Some(Mark { id: ONE.into(), stop: Some(stop) }));
     assert_eq!(record.boot, Some(Mark { id: TWO.into(), stop: None }));
@@ -56,7 +56,7 @@ async fn without_meta_it_says_why_and_keeps_values_in_memory() {
     let State::Absent(why) = meta.settled(Duration::from_secs(1)).await else { panic!("attached to zeros") };
     assert!(why.contains("STELEMETA"), "{why}");
     assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
-    assert!(meta.record().await.configured);
+    assert!(meta.record().configured);
     assert_eq!(fs::read(&path).unwrap(), vec![0; 1 << 20]);
 }
 
@@ -70,7 +70,51 @@ async fn a_damaged_record_is_reported() {
     fs::write(&path, bytes).unwrap();
     let meta = Handle::new(ONE);
     meta.attach(&path).await.unwrap();
-    assert_eq!(meta.state(), State::Attached { device: path, damaged: true });
+    assert_eq!(meta.state(), State::Attached { device: path, damaged: true, unsaved: None });
+}
+
+#[tokio::test]
+async fn a_record_of_an_unknown_shape_is_shown_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let at = region(&bytes, MACHINED.a);
+    let strange = boot::record::Record { seq: 5, payload: br#"{"version":"nine"}"# };
+    boot::record::encode(boot::record::Kind::Machined, strange, &mut bytes[at]).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let meta = Handle::new(ONE);
+    assert!(matches!(meta.attach(&path).await, Err(Error::Shape { .. })));
+    let State::Absent(why) = meta.state() else { panic!("attached") };
+    assert!(why.contains("left as it is"), "{why}");
+    assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_failed_write_is_kept_in_the_state_until_one_succeeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let meta = Handle::new(ONE);
+    meta.attach(&path).await.unwrap();
+    let away = dir.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    assert!(meta.update(|r| r.seed = Some("00".into())).await.is_err());
+    assert!(matches!(meta.state(), State::Attached { unsaved: Some(_), .. }));
+    fs::rename(&away, &path).unwrap();
+    meta.update(|_| ()).await.unwrap();
+    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false, unsaved: None });
+    let next = Handle::new(TWO);
+    next.attach(&path).await.unwrap();
+    assert_eq!(next.record().seed.as_deref(), Some("00"));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_disk_to_read_the_record() {
+    let meta = Handle::new(ONE);
+    let _slow_disk = meta.0.turn.clone().lock_owned().await;
+    let update = meta.update(|record| record.seed = Some("00".into()));
+    assert!(tokio::time::timeout(Duration::from_millis(10), update).await.is_err());
+    assert_eq!(meta.record().seed.as_deref(), Some("00"));
 }
 
 #[tokio::test]
@@ -94,7 +138,7 @@ async fn a_torn_write_leaves_the_record_before_it() {
         fs::write(&copy, torn).unwrap();
         let reader = Handle::new(ONE);
         reader.attach(&copy).await.unwrap();
-        let seed = reader.record().await.seed.unwrap();
+        let seed = reader.record().seed.unwrap();
         assert!(seed == format!("before {cut}") || seed == format!("after {cut}"), "{seed}");
     }
 }
@@ -123,6 +167,6 @@ async fn the_next_boot_reads_the_log_of_this_one() {
     assert_eq!(last.text.len(), 6 + 3 * BLOCK + 5);
     assert!(last.text.starts_with(b"first ") && last.text.ends_with(b"x last"));
     ring.append(&vec![b'y'; 2 << 20]).await.unwrap();
-    next.detach("unplugged").await;
+    next.detach("unplugged");
     assert!(!ring.append(b"lost").await.unwrap());
 }

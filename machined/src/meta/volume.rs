@@ -26,6 +26,18 @@ pub enum Error {
         #[source]
         source: boot::meta::Error,
     },
+    /// It was written whole, so it is no damage: it is not overwritten.
+    #[error(
+        "machined's record in META on {device} is of a shape that this release does not know; it is left as it is: \
+         start a release that knows it, or install anew"
+    )]
+    Shape {
+        /// The partition.
+        device: PathBuf,
+        /// What is not as expected.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The record has grown too large.
     #[error("machined's record does not fit into META")]
     TooLong(#[source] record::TooLong),
@@ -63,11 +75,15 @@ impl Volume {
     }
 
     /// The newer valid copy of the record.
+    ///
+    /// # Errors
+    /// The device, or a valid copy that does not parse.
     pub(super) fn load(&self) -> Result<Loaded, Error> {
         let file = Device::read_only(&self.device)?;
         let (a, b) = (read(&file, MACHINED.a)?, read(&file, MACHINED.b)?);
         let newest = record::decode_newest(Kind::Machined, &a, &b).map(|(_, record)| record.payload);
-        let record = newest.and_then(|payload| serde_json::from_slice(payload).ok());
+        let shape = |source| Error::Shape { device: self.device.clone(), source };
+        let record = newest.map(|payload| serde_json::from_slice(payload).map_err(shape)).transpose()?;
         // All zero is how the image builder leaves it.
         let damaged = record.is_none() && a.iter().chain(&b).any(|byte| *byte != 0);
         Ok(Loaded { record, damaged })

@@ -1,7 +1,7 @@
 //! Which identity this machine shows, and where it is kept: META across boots, a file in /run across restarts of machined.
 //!
 //! Invariant: what META says wins, since people pinned it in earlier boots; a META that comes late changes the identity
-//! live, and says so. Run by `boot`: `find` before the API opens, `follow` ever after.
+//! live, and says so. Run by `boot`: `find` before the API opens, which therefore waits for no write, `follow` ever after.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ pub async fn find(file: &File, meta: &meta::Handle, store: &Store) -> Result<Ide
         let _shown = show_wait(store);
         meta.settled(META_WITHIN).await;
     }
-    settle(kept, file, meta).await
+    choose(kept, file, meta)
 }
 
 /// Shows what is waited for until it is dropped.
@@ -58,15 +58,17 @@ pub async fn follow(shown: &watch::Sender<Arc<Identity>>, file: &File, meta: &me
     let mut state = meta.watch();
     loop {
         let now = shown.borrow().clone();
-        match settle(Some((*now).clone()), file, meta).await {
-            Ok(identity) if identity != *now => {
-                tracing::warn!(
-                    fingerprint = identity.fingerprint_hex(),
-                    "META knows another identity; showing that one"
-                );
-                shown.send_replace(Arc::new(identity));
+        match choose(Some((*now).clone()), file, meta) {
+            Ok(identity) => {
+                if identity != *now {
+                    tracing::warn!(
+                        fingerprint = identity.fingerprint_hex(),
+                        "META knows another identity; showing that one"
+                    );
+                    shown.send_replace(Arc::new(identity.clone()));
+                }
+                record(&identity, meta).await;
             }
-            Ok(_) => {}
             Err(error) => drop(complain::<()>(error)),
         }
         if state.changed().await.is_err() {
@@ -76,24 +78,29 @@ pub async fn follow(shown: &watch::Sender<Arc<Identity>>, file: &File, meta: &me
     }
 }
 
-/// META's, else the one at hand, else a new one; kept in both places.
-async fn settle(at_hand: Option<Identity>, file: &File, meta: &meta::Handle) -> Result<Identity, Error> {
-    let recorded = meta.record().await.identity;
-    let on_disk = recorded.as_ref().and_then(|recorded| parse(recorded).map(Some).unwrap_or_else(complain));
-    let identity = match on_disk.clone().or_else(|| at_hand.clone()) {
+/// META's, else the one at hand, else a new one; kept in the file. Waits for no disk.
+fn choose(at_hand: Option<Identity>, file: &File, meta: &meta::Handle) -> Result<Identity, Error> {
+    let recorded = meta.record().identity;
+    let recorded = recorded.as_ref().and_then(|recorded| parse(recorded).map(Some).unwrap_or_else(complain));
+    let identity = match recorded.or_else(|| at_hand.clone()) {
         Some(identity) => identity,
         None => Identity::make()?,
     };
     if at_hand.as_ref() != Some(&identity) || !matches!(file.load(), Ok(Some(_))) {
         file.save(&identity).or_else(|error| complain(error).ok_or(())).ok();
     }
-    if on_disk.as_ref() != Some(&identity) {
-        let record = format(&identity);
-        if let Err(error) = meta.update(|all| all.identity = Some(record)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "META does not keep the API's identity");
-        }
-    }
     Ok(identity)
+}
+
+/// Has META keep it.
+async fn record(identity: &Identity, meta: &meta::Handle) {
+    let record = format(identity);
+    if meta.record().identity.as_ref() == Some(&record) {
+        return;
+    }
+    if let Err(error) = meta.update(|all| all.identity = Some(record)).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "META does not keep the API's identity");
+    }
 }
 
 fn complain<T>(error: Error) -> Option<T> {
@@ -126,7 +133,7 @@ mod tests {
 
     async fn without_disk() -> meta::Handle {
         let meta = meta::Handle::new(BOOT);
-        meta.detach("no disk").await;
+        meta.detach("no disk");
         meta
     }
 
@@ -150,7 +157,7 @@ mod tests {
         let (shown, mut seen) = watch::channel(Arc::new(early.clone()));
         let change = async {
             meta.update(|record| record.identity = Some(format(&old))).await.unwrap();
-            meta.detach("as if the disk had come").await;
+            meta.detach("as if the disk had come");
             seen.wait_for(|identity| **identity != early).await.unwrap().clone()
         };
         let late = tokio::select! {
@@ -168,7 +175,11 @@ mod tests {
         let meta = without_disk().await;
         let broken = meta::Identity { key: "none".into(), certificate: "none".into() };
         meta.update(|record| record.identity = Some(broken)).await.unwrap();
-        let made = find(&File::new(folder.path().join("identity")), &meta, &Store::new()).await.unwrap();
-        assert_eq!(meta.record().await.identity, Some(format(&made)));
+        let file = File::new(folder.path().join("identity"));
+        let made = find(&file, &meta, &Store::new()).await.unwrap();
+        let (shown, _) = watch::channel(Arc::new(made.clone()));
+        let soon = Duration::from_millis(100);
+        assert!(tokio::time::timeout(soon, follow(&shown, &file, &meta)).await.is_err());
+        assert_eq!(meta.record().identity, Some(format(&made)));
     }
 }

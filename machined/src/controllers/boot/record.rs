@@ -127,7 +127,7 @@ impl Record {
             }
         }
         let log = self.tail.last();
-        let previous = self.meta.record().await.previous;
+        let previous = self.meta.record().previous;
         let panic = pstore::panic_line(&self.places.run.join("pstore"));
         let boot_id = previous.as_ref().map(|mark| mark.id.clone()).or(log.as_ref().map(|log| log.boot_id.clone()));
         let time_unix = previous.as_ref().and_then(|mark| mark.stop.as_ref()).map(|stop| stop.time_unix);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn says_how_the_last_boot_ended() {
-        let attached = State::Attached { device: "/dev/vda2".into(), damaged: false };
+        let attached = State::Attached { device: "/dev/vda2".into(), damaged: false, unsaved: None };
         let mark = |action: Option<&str>| {
             let stop = |action: &str| meta::Stop { action: action.into(), cause: "why".into(), time_unix: 1 };
             meta::Mark { id: "x".into(), stop: action.map(stop) }

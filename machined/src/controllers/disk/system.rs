@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use boot::Guid;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::choose::{Facts, Verdict, choose};
 use super::host::Host;
@@ -46,6 +47,9 @@ pub(super) struct System {
     /// Where the committed choice is kept.
     file: PathBuf,
     meta: meta::Handle,
+    state: watch::Receiver<meta::State>,
+    /// Why META could not be written, as it was in the last cycle.
+    unsaved: Option<String>,
     events: Events,
     variables: Variables,
     started: Instant,
@@ -74,7 +78,23 @@ impl System {
         let variables = Variables::new(&host.sys);
         let (started, started_ms) = (Instant::now(), uptime::now_ms());
         let (verdict, booted_from, told, tried) = (None, None, BTreeMap::new(), None);
-        Self { host, file, meta, events, variables, started, started_ms, committed, verdict, booted_from, told, tried }
+        let (state, unsaved) = (meta.watch(), None);
+        Self {
+            host,
+            file,
+            meta,
+            state,
+            unsaved,
+            events,
+            variables,
+            started,
+            started_ms,
+            committed,
+            verdict,
+            booted_from,
+            told,
+            tried,
+        }
     }
 
     /// Asks the firmware until it has answered: each variable costs the firmware's time, and they do not change.
@@ -139,18 +159,21 @@ impl System {
         let (meta, disk) = match verdict {
             Verdict::Wait(_) => return None,
             Verdict::None(reason) | Verdict::Ambiguous { reason, .. } => {
-                self.meta.detach(reason.clone()).await;
+                self.meta.detach(reason.clone());
                 return None;
             }
             Verdict::Found { meta, disk, .. } => (meta, disk),
         };
         let Some(meta) = meta else {
-            self.meta.detach(format!("the system disk {disk} has no META partition")).await;
+            self.meta.detach(format!("the system disk {disk} has no META partition"));
             return None;
         };
         let device = self.host.node(meta);
-        if matches!(self.meta.state(), meta::State::Attached { device: now, .. } if now == device) {
-            return None;
+        if let meta::State::Attached { device: now, unsaved, .. } = self.meta.state()
+            && now == device
+        {
+            unsaved?;
+            return self.meta.update(|_| ()).await.err().map(|error| chain(&error));
         }
         match self.meta.attach(&device).await {
             Ok(()) => {
@@ -167,7 +190,7 @@ impl System {
 
     /// Commits a choice that has stood long enough, then makes its GUIDs unique. Returns what `guids` says.
     async fn commit(&mut self, disk: &str, of: &Disk, reason: &str, stage: Stage) -> &'static str {
-        let Some(image) = self.meta.image().await else { return "" };
+        let Some(image) = self.meta.image() else { return "" };
         let shared = of.guid == image.to_string();
         if self.committed.is_none() {
             let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
@@ -240,6 +263,13 @@ fn listed(host: &Host, disks: &[(String, Disk)], parts: &[(String, Partition)]) 
     })
 }
 
+fn unsaved(state: &meta::State) -> Option<String> {
+    match state {
+        meta::State::Attached { unsaved, .. } => unsaved.clone(),
+        _ => None,
+    }
+}
+
 fn random() -> Guid {
     // The text of a random UUID is always a GUID.
     Guid::parse(&uuid::Uuid::new_v4().to_string()).unwrap_or(Guid::ZERO)
@@ -279,7 +309,16 @@ impl Controller for System {
         }
         cx.put::<SystemDisk>(SystemDisk::ID, status)?;
         cx.put::<Condition>("system-disk", condition)?;
+        self.unsaved = unsaved(&self.meta.state());
         Ok(self.next(&verdict, failed.is_some()))
+    }
+
+    /// When META could not be written, or could be again.
+    async fn wake(&mut self) {
+        if self.state.wait_for(|state| unsaved(state) != self.unsaved).await.is_err() {
+            // Cannot be: `meta` holds the sender.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
