@@ -10,14 +10,16 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{Error, Identity, file::File};
-use crate::{meta, resources::Wait};
+use crate::{
+    meta,
+    resources::wait::{self, For, Wait},
+    uptime,
+};
 
 /// How long the API waits for the system disk before it opens with an identity that only this boot knows.
-pub const META_WITHIN: Duration = Duration::from_secs(5);
+pub const META_WITHIN: Duration = wait::IDENTITY;
 
 const META: &str = "META";
-
-const WAIT: &str = "identity";
 
 /// Finds the identity, or makes one.
 ///
@@ -37,19 +39,12 @@ fn show_wait(store: &Store) -> Option<impl Drop> {
     struct Shown(SharedWriter<Wait>);
     impl Drop for Shown {
         fn drop(&mut self) {
-            let _ = self.0.remove(WAIT);
+            let _ = self.0.remove(For::Identity.id());
         }
     }
-    let now = sys::tsc::uptime_ns() / 1_000_000;
-    let within = u64::try_from(META_WITHIN.as_millis()).unwrap_or(u64::MAX);
-    let wait = Wait {
-        what: "the system disk, which keeps the API's identity".into(),
-        reason: "no disk with our META was found yet".into(),
-        since_uptime_ms: now,
-        deadline_uptime_ms: Some(now + within),
-    };
+    let wait = For::Identity.wait("no disk with our META was found yet", uptime::now_ms());
     let waits = store.shared_writer::<Wait>("pki").ok()?;
-    waits.put(WAIT, wait).ok()?;
+    waits.put(For::Identity.id(), wait).ok()?;
     Some(Shown(waits))
 }
 

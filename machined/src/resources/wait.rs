@@ -1,5 +1,9 @@
 //! What the machine waits for right now. Whoever waits shares this type and puts its wait in every cycle in which it
 //! still waits; a wait that is not put again disappears. Shown on the console and by `apictl get waits`.
+//!
+//! Invariant: [`For`] lists every wait there is, with its limit or why it has none; nobody makes a [`Wait`] otherwise.
+
+use std::time::Duration;
 
 use reconcile::{Column, Resource};
 use schemars::JsonSchema;
@@ -18,6 +22,83 @@ pub struct Wait {
     /// When the waiting side gives up or goes on without it; absent: it waits for ever, and nothing else waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_uptime_ms: Option<u64>,
+}
+
+/// For the system disk: spinning disks behind a controller need some seconds.
+pub const SYSTEM_DISK: Duration = Duration::from_secs(10);
+/// Before the API opens with an identity that only this boot knows.
+pub const IDENTITY: Duration = Duration::from_secs(5);
+/// From the kernel's start on: a machine whose API does not come up still gets all its drivers (a keyboard, a watchdog).
+pub const DRIVERS: Duration = Duration::from_secs(20);
+/// Without an API: the log of a boot that went wrong is worth most.
+pub const BOOT_LOG: Duration = Duration::from_secs(30);
+
+/// Everything that is ever waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For<'a> {
+    /// The disk the machine booted from; then it goes on without.
+    SystemDisk,
+    /// META, which knows the API's identity; then a new one is made.
+    Identity,
+    /// The API's own answer. Without limit: there is nothing to do in its place.
+    Api,
+    /// An IPv4 lease of this link. Without limit: a server may come at any time, and nothing else waits for it.
+    Lease(&'a str),
+    /// A service, as long as its declaration says; without limit when that says nothing.
+    Service(&'a str, Option<Duration>),
+    /// The API's first answer, before drivers are loaded that it does not need.
+    Drivers,
+    /// The API's first answer, before the boot log is written and what the last boot left is read.
+    BootLog,
+}
+
+impl For<'_> {
+    /// The wait's id in the store.
+    pub fn id(self) -> String {
+        match self {
+            Self::SystemDisk => "system-disk".into(),
+            Self::Identity => "identity".into(),
+            Self::Api => "api".into(),
+            Self::Lease(link) => format!("dhcp4/{link}"),
+            Self::Service(name, _) => format!("service-{name}"),
+            Self::Drivers => "drivers".into(),
+            Self::BootLog => "boot-log".into(),
+        }
+    }
+
+    fn what(self) -> String {
+        match self {
+            Self::SystemDisk => "the system disk".into(),
+            Self::Identity => "the system disk, which keeps the API's identity".into(),
+            Self::Api => "the API's own answer".into(),
+            Self::Lease(link) => format!("an IPv4 address for {link}"),
+            Self::Service(name, _) => format!("service {name}"),
+            Self::Drivers => "drivers that the API does not need".into(),
+            Self::BootLog => "the boot log and what the last boot left".into(),
+        }
+    }
+
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::SystemDisk => Some(SYSTEM_DISK),
+            Self::Identity => Some(IDENTITY),
+            Self::Drivers => Some(DRIVERS),
+            Self::BootLog => Some(BOOT_LOG),
+            Self::Service(_, limit) => limit,
+            Self::Api | Self::Lease(_) => None,
+        }
+    }
+
+    /// The wait, for this reason, that began at this uptime.
+    pub fn wait(self, reason: impl Into<String>, since_uptime_ms: u64) -> Wait {
+        let limit = self.limit().map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        Wait {
+            what: self.what(),
+            reason: reason.into(),
+            since_uptime_ms,
+            deadline_uptime_ms: limit.map(|limit| since_uptime_ms.saturating_add(limit)),
+        }
+    }
 }
 
 impl Resource for Wait {

@@ -25,7 +25,10 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use super::keys::Delivered;
 use crate::{
     pki::Identity,
-    resources::{Condition, Wait},
+    resources::{
+        Condition,
+        wait::{For, Wait},
+    },
 };
 
 /// One attempt.
@@ -37,8 +40,8 @@ const SOON: Duration = Duration::from_millis(20);
 /// Longest pause.
 const LATE: Duration = Duration::from_secs(1);
 
-/// The condition, and the wait.
-const ID: &str = "api";
+/// The condition.
+const ID: &str = Condition::API;
 
 const OWNER: &str = "server";
 
@@ -132,19 +135,14 @@ impl Probe {
     }
 
     fn unmet(&self, reason: &str, since_ns: u64) {
-        let wait = Wait {
-            what: "the API's own answer".into(),
-            reason: reason.into(),
-            since_uptime_ms: since_ns / 1_000_000,
-            deadline_uptime_ms: None,
-        };
+        let wait = For::Api.wait(reason, since_ns / 1_000_000);
         claim(self.conditions.put(ID, Condition::unmet(format!("the API does not answer: {reason}"))));
-        claim(self.waits.put(ID, wait));
+        claim(self.waits.put(For::Api.id(), wait));
     }
 
     fn met(&self) {
         claim(self.conditions.put(ID, Condition::met("the API answers")));
-        claim(self.waits.remove(ID));
+        claim(self.waits.remove(For::Api.id()));
     }
 }
 

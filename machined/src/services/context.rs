@@ -13,11 +13,11 @@ use crate::link::Link;
 use crate::logs::Logs;
 use crate::resources::condition::Condition;
 use crate::resources::service::{Service, State};
-use crate::resources::wait::Wait;
+use crate::resources::wait::{For, Wait};
 use crate::uptime;
 
 /// The condition that `needs: [network]` waits for.
-const NETWORK: &str = "network";
+const NETWORK: &str = Condition::NETWORK;
 
 /// What a supervisor is given.
 #[derive(Debug)]
@@ -93,15 +93,8 @@ impl Context {
             _ => Condition::unmet(format!("service {service}: {}", decision.why)),
         };
         let waits = matches!(decision.state, State::Waiting | State::Starting);
-        let wait = Wait {
-            what: format!("service {service}"),
-            reason: decision.why.clone(),
-            since_uptime_ms: uptime::now_ms(),
-            deadline_uptime_ms: decision.wake.map(|at| {
-                let left = at.saturating_duration_since(tokio::time::Instant::now()).as_millis();
-                uptime::now_ms() + u64::try_from(left).unwrap_or(0)
-            }),
-        };
+        let limit = decision.wake.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
+        let wait = For::Service(service, limit).wait(&decision.why, uptime::now_ms());
         let waited = if waits { self.waits.put(&id, wait) } else { self.waits.remove(&id) };
         for result in [waited, self.conditions.put(&id, condition)] {
             if let Err(error) = result {

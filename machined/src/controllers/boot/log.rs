@@ -7,12 +7,13 @@ use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 
 use crate::meta::{self, Tail};
 use crate::resources::condition::Condition;
+use crate::resources::wait;
 use crate::stop;
 
 /// Between two writes: a power cut loses at most the lines of so long, and a disk is not worn out.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Without an API: the log of a boot that went wrong is worth most.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Without an API; `record` shows this wait.
+const PATIENCE: Duration = wait::BOOT_LOG;
 
 /// The controller.
 #[derive(Debug)]

@@ -19,9 +19,11 @@ use crate::meta::{self, State, Tail};
 use crate::resources::boot_record::{BootRecord, Image, Last, Source};
 use crate::resources::condition::Condition;
 use crate::resources::system_disk::SystemDisk;
+use crate::resources::wait::{self, For, Wait};
+use crate::uptime;
 
-/// Without an API: why the last boot ended is worth most then.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Without an API.
+const PATIENCE: Duration = wait::BOOT_LOG;
 /// Between two tries to read META's ring.
 const RETRY: Duration = Duration::from_secs(10);
 /// Of what is read later.
@@ -48,6 +50,7 @@ pub(super) struct Record {
     tail: Tail,
     events: Events,
     since: Instant,
+    since_ms: u64,
     crashes: Option<Vec<String>>,
     /// The state of META in which its ring was read.
     looked: Option<State>,
@@ -56,8 +59,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(places: Places, image: image::Image, meta: meta::Handle, tail: Tail, events: Events) -> Self {
-        let (since, told) = (Instant::now(), BTreeSet::new());
-        Self { places, image, meta, tail, events, since, crashes: None, looked: None, told }
+        let (since, since_ms, told) = (Instant::now(), uptime::now_ms(), BTreeSet::new());
+        Self { places, image, meta, tail, events, since, since_ms, crashes: None, looked: None, told }
     }
 
     /// Each text once.
@@ -209,7 +212,7 @@ impl Controller for Record {
     type Error = CycleError;
 
     fn declare(ports: &mut Ports) {
-        ports.watch::<Condition>().watch::<SystemDisk>().own::<BootRecord>();
+        ports.watch::<Condition>().watch::<SystemDisk>().own::<BootRecord>().share::<Wait>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -217,6 +220,7 @@ impl Controller for Record {
         let left = PATIENCE.saturating_sub(self.since.elapsed());
         if !answers && self.crashes.is_none() && !left.is_zero() {
             cx.put::<BootRecord>(BootRecord::ID, self.early())?;
+            cx.put::<Wait>(For::BootLog.id(), For::BootLog.wait("the API has not answered yet", self.since_ms))?;
             return Ok(Next::After(left));
         }
         let record = self.whole().await;
@@ -274,6 +278,7 @@ mod tests {
         assert_eq!((&*early.boot_id, early.tpm, &*early.source.command_line), (BOOT, true, "quiet"));
         assert_eq!((&*early.last.ended, &*early.last.reason, &*early.phases[0].note), ("unknown", NOT_YET, NOT_YET));
         assert!(run.join("machined-start").exists());
+        assert!(store.get::<Wait>("boot-log").unwrap().value.deadline_uptime_ms.is_some());
 
         fs::create_dir_all(run.join("sys/fs/pstore")).unwrap();
         fs::write(run.join("sys/fs/pstore/dmesg-ramoops-0"), "Oops: 0000").unwrap();
@@ -284,6 +289,7 @@ mod tests {
         let lines = crash.next().await.unwrap().unwrap().lines;
         assert_eq!((&*lines[0].text, &*lines[1].text), (&b"--- dmesg-ramoops-0"[..], &b"Oops: 0000"[..]));
         let record = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
+        assert!(store.list::<Wait>().is_empty());
         assert_eq!((record.tpm, &*record.source.via, &*record.source.command_line), (true, "kernel", "quiet"));
         assert_eq!(record.phases.len(), 5);
         assert_eq!(record.phases[3].duration_ms, Some(900.0));

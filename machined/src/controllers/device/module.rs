@@ -20,12 +20,13 @@ use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::kernel_module::KernelModule;
 use crate::resources::system_disk::{State, SystemDisk};
+use crate::resources::wait::{self, For, Wait};
 use crate::trace::chain;
 use crate::uevent::{Batch, Listener};
 use crate::uptime;
 
-/// A machine whose API does not come up still gets all its drivers, after this uptime: a keyboard, a watchdog.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// After this uptime the rest is loaded without an answer of the API.
+const PATIENCE: Duration = wait::DRIVERS;
 
 /// The controller.
 #[derive(Debug)]
@@ -159,6 +160,7 @@ impl Controller for Module {
 
     fn declare(ports: &mut Ports) {
         ports.watch::<Condition>().watch::<SystemDisk>().own::<KernelModule>().own::<Coldplug>();
+        ports.share::<Wait>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
@@ -169,6 +171,9 @@ impl Controller for Module {
             self.put(cx, self.queue.stage(class))?;
         }
         let (open, again) = self.open(cx)?;
+        if again.is_some() {
+            cx.put::<Wait>(For::Drivers.id(), For::Drivers.wait("the API has not answered yet", 0))?;
+        }
         self.load_up_to(open).await?;
         self.put(cx, self.queue.stage(open))?;
         Ok(again.map_or(Next::OnChange, |left| Next::After(left + Duration::from_millis(1))))

@@ -29,12 +29,12 @@ use crate::resources::condition::Condition;
 use crate::resources::disk::Disk;
 use crate::resources::partition::Partition;
 use crate::resources::system_disk::{State, SystemDisk};
-use crate::resources::wait::Wait;
+use crate::resources::wait::{self, For, Wait};
 use crate::trace::chain;
 use crate::uptime;
 
-/// How long the machine waits for the disk it booted from; spinning disks behind a controller need some seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the machine waits for the disk it booted from.
+const PATIENCE: Duration = wait::SYSTEM_DISK;
 /// How long nothing may have changed before a choice is final: a second disk that is slower than the first shows up.
 const SETTLED: Duration = Duration::from_secs(5);
 /// Between two tries to use META or to change the table.
@@ -296,14 +296,7 @@ impl Controller for System {
         }
         let (status, condition) = status(&verdict, failed.as_deref(), guids);
         if let Verdict::Wait(reason) = &verdict {
-            let deadline = self.started_ms + u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
-            let wait = Wait {
-                what: "the system disk".into(),
-                reason: reason.clone(),
-                since_uptime_ms: self.started_ms,
-                deadline_uptime_ms: Some(deadline),
-            };
-            cx.put::<Wait>("system-disk", wait)?;
+            cx.put::<Wait>(For::SystemDisk.id(), For::SystemDisk.wait(reason, self.started_ms))?;
         } else if !condition.met {
             self.tell("condition", condition.reason.clone());
         }

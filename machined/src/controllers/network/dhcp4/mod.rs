@@ -19,10 +19,10 @@ use tokio::sync::watch;
 
 use crate::events::Events;
 use crate::identity;
-use crate::resources::Wait;
 use crate::resources::link::Link;
 use crate::resources::link_config::{LinkConfig, LinkSpec, NetworkSource, Source};
 use crate::resources::resolver::ResolverSpec;
+use crate::resources::wait::{For, Wait};
 
 use self::client::{Client, Random, Send as Message, To};
 use self::lease::{Lease, Leases};
@@ -214,10 +214,8 @@ impl<W: Wire> Controller for Dhcp4<W> {
                 cx.put(config.id(), config)?;
             }
             if let Some(since_uptime_ms) = session.client.asking_since() {
-                let what = format!("an IPv4 address for {}", link.id);
-                let reason = format!("no DHCP answer on {} yet", link.id);
-                let wait = Wait { what, reason, since_uptime_ms, deadline_uptime_ms: None };
-                cx.put(format!("dhcp4/{}", link.id), wait)?;
+                let lease = For::Lease(&link.id);
+                cx.put(lease.id(), lease.wait(format!("no DHCP answer on {} yet", link.id), since_uptime_ms))?;
             }
         }
         // Last: see `NetworkSource`.
