@@ -62,3 +62,41 @@ pub(super) fn signal(signal: Signal) -> process::Signal {
         Signal::Kill => process::Signal::KILL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+    use sys::process::Spawn;
+
+    /// The unit drops the future and makes it again with each wake-up.
+    #[tokio::test]
+    async fn an_end_nobody_knows_is_unknown_however_often_one_is_woken() {
+        let (read, write) = std::io::pipe().unwrap();
+        let spawn = Spawn {
+            program: "/bin/sh".into(),
+            argv: ["sh", "-c", "sleep 0.3 & echo $!"].map(Into::into).to_vec(),
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            stdout: Some(write.as_fd()),
+            ..Spawn::default()
+        };
+        process::wait(spawn.start().unwrap().pidfd.as_fd()).unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(read).read_line(&mut line).unwrap();
+        // Not our child, as a service of an earlier machined.
+        let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+        let running = Running::new(pid, process::open(pid).unwrap()).unwrap();
+        running.pidfd.readable().await.unwrap().retain_ready();
+        let (link, _tasks) = crate::link::tests::connect(&std::sync::Arc::default(), &crate::stop::Handle::new());
+        tokio::time::pause();
+        let start = Instant::now();
+        let end = loop {
+            let woken = Duration::from_millis(500);
+            if let Ok(end) = tokio::time::timeout(woken, ended(Some(&running), &link)).await {
+                break end;
+            }
+            assert!(start.elapsed() < STATUS * 2, "waits for ever");
+        };
+        assert_eq!(end, End::Unknown);
+    }
+}
