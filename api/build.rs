@@ -3,8 +3,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 4] =
-    ["stele/v1/machine.proto", "stele/v1/resource.proto", "stele/v1/log.proto", "stele/v1/diagnostics.proto"];
+const FILES: [&str; 5] = [
+    "stele/v1/machine.proto",
+    "stele/v1/resource.proto",
+    "stele/v1/log.proto",
+    "stele/v1/diagnostics.proto",
+    "stele/v1/errors.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

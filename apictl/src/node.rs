@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// For calls that are answered at once; a busy emulated node needs some seconds.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a command works with.
 pub(crate) struct App {
@@ -86,10 +86,15 @@ impl App {
 
     /// Waits no longer than `--timeout`, where it was given.
     pub(crate) async fn limited<T>(&self, future: impl Future<Output = T>) -> Result<T> {
-        let Some(limit) = self.global.timeout else {
+        self.within(self.global.timeout, future).await
+    }
+
+    /// Waits no longer than this after the start of the command.
+    pub(crate) async fn within<T>(&self, limit: Option<Duration>, future: impl Future<Output = T>) -> Result<T> {
+        let Some(limit) = limit else {
             return Ok(future.await);
         };
-        let late = |_| Failure::new(Code::Deadline, format!("the time given with --timeout ({limit:?}) is over"), "");
+        let late = |_| Failure::new(Code::Deadline, format!("not done within {limit:?} (--timeout)"), "");
         timeout_at(self.started + limit, future).await.map_err(late)
     }
 

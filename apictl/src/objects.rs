@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use api::v1::{Column, Object, Type};
+use api::v1::{Column, Object, Type, object::Phase};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ struct Document<'a> {
     id: &'a str,
     version: u64,
     owner: &'a str,
-    phase: &'a str,
+    phase: &'static str,
     value: Value,
 }
 
@@ -49,7 +49,8 @@ impl Shown<'_> {
             )
         })?;
         let Self { node, event, .. } = *self;
-        let Object { r#type, id, version, owner, phase, .. } = object;
+        let Object { r#type, id, version, owner, .. } = object;
+        let phase = phase(object);
         Ok(Document { node, event, r#type, id, version: *version, owner, phase, value })
     }
 
@@ -62,6 +63,14 @@ impl Shown<'_> {
         });
         let extra = self.node.into_iter().chain(self.event).map(str::to_owned);
         Ok(extra.chain(cells).collect())
+    }
+}
+
+fn phase(object: &Object) -> &'static str {
+    match object.phase() {
+        Phase::Unspecified => "unknown",
+        Phase::Running => "running",
+        Phase::TearingDown => "tearing-down",
     }
 }
 
@@ -122,7 +131,7 @@ mod tests {
         let value =
             r#"{"mac":"02:00","up":true,"flags":["a","b"],"deep":{"x":1},"none":null,"odd":"\u001b\u009b[2J\n# x: y"}"#;
         let (r#type, id, owner) = ("link".into(), "eth0".into(), "network/link".into());
-        Object { r#type, id, version: 3, owner, phase: "running".into(), value: value.into() }
+        Object { r#type, id, version: 3, owner, phase: Phase::Running.into(), value: value.into() }
     }
 
     fn column(header: &str, pointer: &str, wide: bool) -> Column {

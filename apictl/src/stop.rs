@@ -9,7 +9,10 @@
 
 use std::{cell::Cell, time::Duration};
 
-use api::v1::{Phase, PhaseStatus, RebootRequest, ShutdownRequest, WatchPhaseRequest, machine_client::MachineClient};
+use api::v1::{
+    Phase, PhaseStatus, RebootRequest, ShutdownRequest, VersionRequest, WatchPhaseRequest,
+    machine_client::MachineClient,
+};
 use backon::BackoffBuilder;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
@@ -80,9 +83,11 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
     let accepted = async {
         let node = app.connect(target).await?;
         let mut machine = MachineClient::new(node.channel.clone());
+        // a request that arrives late, or twice, must not stop the boot after this one
+        let expected_boot_id = machine.version(VersionRequest {}).await?.into_inner().boot_id;
         let answer = match action {
-            Action::Reboot => machine.reboot(RebootRequest { reason }).await?,
-            Action::Shutdown => machine.shutdown(ShutdownRequest { reason }).await?,
+            Action::Reboot => machine.reboot(RebootRequest { reason, expected_boot_id }).await?,
+            Action::Shutdown => machine.shutdown(ShutdownRequest { reason, expected_boot_id }).await?,
         };
         Ok::<_, Failure>((node, answer.into_inner().boot_id))
     };
@@ -131,7 +136,7 @@ async fn watch(node: &Node, action: Action, old: &str, view: &View<'_>) -> Resul
         }
         view.show("does not answer");
         if action == Action::Shutdown && silences >= SILENCES {
-            return Ok("does not answer any more: it is off, or about to be,".into());
+            return Ok("does not answer any more (off, or out of reach: only the machine itself shows which)".into());
         }
         let delay = delays.next().unwrap_or(SILENCE);
         sleep(if action == Action::Shutdown { SILENCE } else { delay }).await;

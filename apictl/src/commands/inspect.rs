@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 
-use api::v1::{Controller, ControllersRequest, diagnostics_client::DiagnosticsClient};
+use api::v1::{Controller, ControllersRequest, controller::State, diagnostics_client::DiagnosticsClient};
 use serde_json::{Value, json};
 
 use crate::{
@@ -84,14 +84,26 @@ fn cells(of: &Controller, wide: bool) -> Vec<String> {
     let writes = [&of.owns[..], &of.shares[..]].concat().join(",");
     let retry = if of.next_retry_ms > 0 { format!("in {} ms", of.next_retry_ms) } else { String::new() };
     let counts = [of.cycles.to_string(), of.failures.to_string()];
-    let cells = [of.name.clone(), of.state.clone()].into_iter().chain(counts).chain([of.watches.join(","), writes]);
+    let cells = [of.name.clone(), state(of).to_owned()].into_iter().chain(counts).chain([of.watches.join(","), writes]);
     cells.chain([of.holds.join(","), retry, of.last_error.clone()].into_iter().filter(|_| wide)).collect()
+}
+
+fn state(of: &Controller) -> &'static str {
+    match of.state() {
+        State::Unspecified => "unknown",
+        State::Waiting => "waiting",
+        State::Running => "running",
+        State::Idle => "idle",
+        State::Unready => "unready",
+        State::BackingOff => "backing-off",
+        State::Stopped => "stopped",
+    }
 }
 
 fn document(node: Option<&String>, of: &Controller) -> Value {
     let mut document = json!({
         "name": of.name, "watches": of.watches, "holds": of.holds, "owns": of.owns, "shares": of.shares,
-        "state": of.state, "cycles": of.cycles, "failures": of.failures, "lastError": of.last_error,
+        "state": state(of), "cycles": of.cycles, "failures": of.failures, "lastError": of.last_error,
         "nextRetryMs": of.next_retry_ms,
     });
     if let Some(node) = node {

@@ -15,7 +15,7 @@ use crate::{
     cli::Format,
     commands::format,
     exit::{Failure, Result},
-    node::{App, follow},
+    node::{App, CALL_TIMEOUT, follow},
     objects, text,
 };
 
@@ -49,10 +49,12 @@ pub(crate) async fn show(app: &App, source: &Source, following: bool, tail: Opti
     let names: Vec<String> = answers.good.iter().map(|(node, ())| node.name.clone()).collect();
     let mut failed = answers.failed;
     failed.iter().for_each(|failure| app.ui.failure(failure));
-    let printer = Printer { app, format, several, timestamps, kernel: *source == Source::Kernel };
+    let printer = Printer { app, format, several, timestamps };
     let logs = answers.good.into_iter().map(|(node, ())| (node, Log::new(source.clone(), following, tail)));
     let mut chunks = follow(&app.ui, logs);
-    while let Some((index, chunk)) = app.limited(chunks.next()).await? {
+    // what only shows what there is has the time of other questions
+    let limit = app.global.timeout.or((!following).then_some(CALL_TIMEOUT));
+    while let Some((index, chunk)) = app.within(limit, chunks.next()).await? {
         match chunk {
             Ok(chunk) => printer.chunk(&names[index], &chunk)?,
             Err(failure) => {
@@ -70,15 +72,14 @@ struct Printer<'a> {
     format: Format,
     several: bool,
     timestamps: bool,
-    /// Only the kernel's lines have a priority.
-    kernel: bool,
 }
 
 impl Printer<'_> {
     fn chunk(&self, node: &str, chunk: &LogChunk) -> Result {
-        if chunk.dropped > 0 {
-            let unit = if self.kernel { "records" } else { "bytes" };
-            self.app.ui.note(&format!("{node}: --- {} {unit} of the log are lost here ---", chunk.dropped));
+        for (lost, unit) in [(chunk.dropped_bytes, "bytes"), (chunk.dropped_records, "records")] {
+            if lost > 0 {
+                self.app.ui.note(&format!("{node}: --- {lost} {unit} of the log are lost here ---"));
+            }
         }
         let mut out = stdout().lock();
         for line in &chunk.lines {
@@ -100,9 +101,8 @@ impl Printer<'_> {
         let node = if self.several { format!("{}: ", text::plain(node)) } else { String::new() };
         let time = if self.timestamps { format!("{} ", time(line)) } else { String::new() };
         let style = match line.priority {
-            0 if !self.kernel => Style::new(),
-            0..=3 => Style::new().red(),
-            4 => Style::new().yellow(),
+            Some(0..=3) => Style::new().red(),
+            Some(4) => Style::new().yellow(),
             _ => Style::new(),
         };
         format!("{node}{time}{}", self.app.ui.paint(&text::bytes(&line.text), style))
@@ -114,7 +114,9 @@ impl Printer<'_> {
             fields.insert("node".into(), node.into());
         }
         fields.insert("time".into(), time(line).into());
-        fields.insert("priority".into(), line.priority.into());
+        if let Some(priority) = line.priority {
+            fields.insert("priority".into(), priority.into());
+        }
         fields.insert("partial".into(), line.partial.into());
         // Not UTF-8: as text with replacements; -o raw gives the bytes.
         fields.insert("text".into(), json!(String::from_utf8_lossy(&line.text)));

@@ -112,7 +112,7 @@ impl State {
             id: id.into(),
             version: self.history.len() as u64 + 1,
             owner: "test".into(),
-            phase: "running".into(),
+            phase: api::v1::object::Phase::Running.into(),
             value: value.into(),
         };
         self.objects.insert(id.into(), object.clone());

@@ -26,8 +26,11 @@ fn refusal(code: Code, message: &str, remedy: &str) -> Status {
 }
 
 impl Service {
-    fn stop(&self, action: &str, reason: &str) -> Result<Response<StopResponse>> {
+    fn stop(&self, action: &str, reason: &str, boot: &str) -> Result<Response<StopResponse>> {
         self.0.change(|state| {
+            if state.boot != boot {
+                return Err(refusal(Code::FailedPrecondition, "another boot runs", ""));
+            }
             if state.busy {
                 return Err(refusal(Code::FailedPrecondition, "an installation is under way", "wait for its end"));
             }
@@ -49,7 +52,7 @@ impl Service {
         let chunk = |(index, line): (usize, &Vec<u8>)| LogChunk {
             lines: vec![LogLine { text: line.clone(), time_unix_ns: 1_000_000_000, ..LogLine::default() }],
             cursor: (index + 1).to_string(),
-            dropped: 0,
+            ..LogChunk::default()
         };
         Box::pin(self.0.stream(move |state| {
             let chunks: Vec<_> = state.log.iter().enumerate().skip(at).map(chunk).collect();
@@ -79,11 +82,13 @@ impl Machine for Service {
     }
 
     async fn reboot(&self, request: Request<RebootRequest>) -> Result<Response<StopResponse>> {
-        self.stop("reboot", &request.into_inner().reason)
+        let request = request.into_inner();
+        self.stop("reboot", &request.reason, &request.expected_boot_id)
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<StopResponse>> {
-        self.stop("shutdown", &request.into_inner().reason)
+        let request = request.into_inner();
+        self.stop("shutdown", &request.reason, &request.expected_boot_id)
     }
 }
 
@@ -148,7 +153,12 @@ impl Log for Service {
 #[tonic::async_trait]
 impl Diagnostics for Service {
     async fn controllers(&self, _: Request<ControllersRequest>) -> Result<Response<ControllersResponse>> {
-        let one = Controller { name: "network/link".into(), state: "idle".into(), cycles: 3, ..Controller::default() };
+        let one = Controller {
+            name: "network/link".into(),
+            state: api::v1::controller::State::Idle.into(),
+            cycles: 3,
+            ..Controller::default()
+        };
         Ok(Response::new(ControllersResponse { controllers: vec![one], dot: "digraph {}".into() }))
     }
 }

@@ -43,7 +43,7 @@ fn message(node: &reconcile::graph::Node, status: Option<ControllerStatus>) -> v
         ..Default::default()
     };
     if let Some(status) = status {
-        message.state = status.state.as_str().into();
+        message.set_state(state(status.state));
         message.cycles = status.cycles;
         message.failures = status.failures;
         message.last_error = status.last_error.unwrap_or_default();
@@ -53,4 +53,16 @@ fn message(node: &reconcile::graph::Node, status: Option<ControllerStatus>) -> v
         }
     }
     message
+}
+
+fn state(state: runtime::State) -> v1::controller::State {
+    use v1::controller::State;
+    match state {
+        runtime::State::Waiting => State::Waiting,
+        runtime::State::Running => State::Running,
+        runtime::State::Idle => State::Idle,
+        runtime::State::Unready => State::Unready,
+        runtime::State::BackingOff => State::BackingOff,
+        runtime::State::Stopped => State::Stopped,
+    }
 }

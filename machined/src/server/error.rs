@@ -1,7 +1,7 @@
 //! What an API call may fail with, and the one place where that becomes a gRPC status.
 //!
 //! Invariant: every status carries a `google.rpc.ErrorInfo` (domain `stele`) with a reason that programs may compare and,
-//! in its metadata, the remedy that people are shown.
+//! in its metadata, the remedy that people are shown. The reasons are listed in `errors.proto`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -74,6 +74,12 @@ pub enum Error {
         /// What counts.
         request: std::sync::Arc<stop::Request>,
     },
+    /// The stop is meant for a boot that is over.
+    #[error("the boot that was to be ended is over; this is boot {running}")]
+    OtherBoot {
+        /// The boot id.
+        running: String,
+    },
     /// A log.
     #[error(transparent)]
     Log(#[from] logs::Error),
@@ -100,6 +106,11 @@ impl Error {
                 (Code::InvalidArgument, "INVALID_ARGUMENT", "correct the named field of the request")
             }
             Self::Stopping { .. } => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
+            Self::OtherBoot { .. } => (
+                Code::FailedPrecondition,
+                "OTHER_BOOT",
+                "the machine has started anew; ask again if it is still wanted",
+            ),
             Self::Log(logs::Error::Unknown { .. }) => {
                 (Code::NotFound, "UNKNOWN_LOG", "list the services: apictl services")
             }
@@ -156,6 +167,17 @@ mod tests {
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("UNKNOWN_TYPE", "stele"));
         assert!(info.metadata["remedy"].contains("apictl get"));
+    }
+
+    #[test]
+    fn every_reason_is_in_the_contract() {
+        let contract = include_str!("../../../api/proto/stele/v1/errors.proto");
+        let code = include_str!("error.rs").split("#[cfg(test)]").next().unwrap();
+        let reasons: Vec<_> = code.split("(Code::").skip(1).filter_map(|arm| arm.split('"').nth(1)).collect();
+        assert!(reasons.len() > 10);
+        for reason in reasons {
+            assert!(contract.contains(&format!("//   {reason} ")), "{reason} is not in errors.proto");
+        }
     }
 
     #[test]

@@ -22,6 +22,13 @@ impl Journal {
     }
 }
 
+/// What the lines have and what losses are counted in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Service,
+    Kernel,
+}
+
 type Chunks = BoxStream<'static, Result<v1::LogChunk, Status>>;
 
 #[tonic::async_trait]
@@ -31,7 +38,7 @@ impl Log for Journal {
     async fn service(&self, request: Request<v1::ServiceLogRequest>) -> Result<Response<Chunks>, Status> {
         let v1::ServiceLogRequest { service, follow, tail, cursor } = request.into_inner();
         let reader = self.logs.open(&service, &start(tail, cursor), follow).map_err(Error::from)?;
-        Ok(Response::new(chunks(reader)))
+        Ok(Response::new(chunks(reader, Source::Service)))
     }
 
     type KernelStream = Chunks;
@@ -39,7 +46,7 @@ impl Log for Journal {
     async fn kernel(&self, request: Request<v1::KernelLogRequest>) -> Result<Response<Chunks>, Status> {
         let v1::KernelLogRequest { follow, tail, cursor } = request.into_inner();
         let reader = self.logs.kernel(&start(tail, cursor), follow).map_err(Error::from)?;
-        Ok(Response::new(chunks(reader)))
+        Ok(Response::new(chunks(reader, Source::Kernel)))
     }
 }
 
@@ -52,23 +59,26 @@ fn start(tail: Option<u32>, cursor: String) -> Start {
 }
 
 /// Ends with the log, or after its first error.
-fn chunks(reader: Reader) -> Chunks {
-    stream::unfold(Some(reader), |reader| async move {
+fn chunks(reader: Reader, source: Source) -> Chunks {
+    stream::unfold(Some(reader), move |reader| async move {
         let mut reader = reader?;
         match reader.next().await {
-            Ok(chunk) => chunk.map(|chunk| (Ok(message(chunk)), Some(reader))),
+            Ok(chunk) => chunk.map(|chunk| (Ok(message(chunk, source)), Some(reader))),
             Err(error) => Some((Err(Error::from(error).into()), None)),
         }
     })
     .boxed()
 }
 
-fn message(chunk: logs::Chunk) -> v1::LogChunk {
+fn message(chunk: logs::Chunk, source: Source) -> v1::LogChunk {
+    let is_kernel = source == Source::Kernel;
     let line = |line: logs::Line| v1::LogLine {
         text: line.text,
         time_unix_ns: line.time_unix_ns,
-        priority: line.priority.into(),
+        priority: is_kernel.then(|| line.priority.into()),
         partial: line.partial,
     };
-    v1::LogChunk { lines: chunk.lines.into_iter().map(line).collect(), cursor: chunk.cursor, dropped: chunk.dropped }
+    let (dropped_bytes, dropped_records) = if is_kernel { (0, chunk.dropped) } else { (chunk.dropped, 0) };
+    let lines = chunk.lines.into_iter().map(line).collect();
+    v1::LogChunk { lines, cursor: chunk.cursor, dropped_bytes, dropped_records }
 }

@@ -50,7 +50,17 @@ impl Machines {
         self.names.borrow().boot_id.clone()
     }
 
-    async fn wish(&self, action: stop::Action, peer: &Peer, reason: &str) -> Result<v1::StopResponse, Error> {
+    async fn wish(
+        &self,
+        action: stop::Action,
+        peer: &Peer,
+        reason: &str,
+        expected_boot: String,
+    ) -> Result<v1::StopResponse, Error> {
+        let running = self.boot_id();
+        if !expected_boot.is_empty() && expected_boot != running {
+            return Err(Error::OtherBoot { running });
+        }
         let verb = action.verb();
         let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
         let colon = if reason.is_empty() { "" } else { ": " };
@@ -66,7 +76,7 @@ impl Machines {
             // It fails only when the server is ending, which is what is wanted.
             None => drop(self.wishes.send(stop::Request { action, cause }).await),
         }
-        Ok(v1::StopResponse { boot_id: self.boot_id() })
+        Ok(v1::StopResponse { boot_id: running })
     }
 }
 
@@ -109,14 +119,14 @@ impl Machine for Machines {
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Result<Response<v1::StopResponse>, Status> {
         let peer = peer(&request)?;
-        let reason = request.into_inner().reason;
-        Ok(Response::new(self.wish(stop::Action::Reboot, &peer, &reason).await?))
+        let v1::RebootRequest { reason, expected_boot_id } = request.into_inner();
+        Ok(Response::new(self.wish(stop::Action::Reboot, &peer, &reason, expected_boot_id).await?))
     }
 
     async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::StopResponse>, Status> {
         let peer = peer(&request)?;
-        let reason = request.into_inner().reason;
-        Ok(Response::new(self.wish(stop::Action::PowerOff, &peer, &reason).await?))
+        let v1::ShutdownRequest { reason, expected_boot_id } = request.into_inner();
+        Ok(Response::new(self.wish(stop::Action::PowerOff, &peer, &reason, expected_boot_id).await?))
     }
 }
 

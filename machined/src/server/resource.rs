@@ -3,7 +3,7 @@
 //! Invariant: reads only; a slow client of a watch is resynchronised by the store and never buffered for.
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use reconcile::{RawChange, RawEvent, RawObject, RawWatch, Store, TypeInfo};
+use reconcile::{ObjectPhase, RawChange, RawEvent, RawObject, RawWatch, Store, TypeInfo};
 use tonic::{Request, Response, Status};
 
 use super::error::Error;
@@ -134,12 +134,16 @@ fn describe(info: &TypeInfo) -> v1::Type {
 }
 
 fn message(object: RawObject) -> v1::Object {
+    let phase = match object.phase {
+        ObjectPhase::Running => v1::object::Phase::Running,
+        ObjectPhase::TearingDown => v1::object::Phase::TearingDown,
+    };
     v1::Object {
         r#type: object.type_name.into(),
         id: object.id,
         version: object.version,
         owner: object.owner.into(),
-        phase: object.phase.as_str().into(),
+        phase: phase.into(),
         value: object.value.to_string(),
     }
 }

@@ -220,8 +220,11 @@ async fn a_reboot_is_answered_then_done_and_seen() {
     let status = phases.next().await.unwrap().unwrap();
     assert_eq!((status.phase(), status.unmet), (v1::Phase::Maintenance, vec!["no configuration".to_owned()]));
 
-    let reason = "a\nreason".to_owned();
-    let answer = client.reboot(v1::RebootRequest { reason: reason.clone() }).await.unwrap().into_inner();
+    let wish = |boot: &str| v1::RebootRequest { reason: "a\nreason".into(), expected_boot_id: boot.into() };
+    let refused = client.reboot(wish("the boot before")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("this boot"), "{}", refused.message());
+    let answer = client.reboot(wish("")).await.unwrap().into_inner();
     assert_eq!(answer.boot_id, "this boot");
     let request = timeout(SOON, node.stop.requested()).await.unwrap();
     assert_eq!(request.cause, "reboot by 127.0.0.1: a reason");
@@ -229,7 +232,7 @@ async fn a_reboot_is_answered_then_done_and_seen() {
     assert_eq!((last.phase(), last.boot_id.as_str()), (v1::Phase::Stopping, "this boot"));
     assert!(phases.next().await.is_none(), "`until` was reached");
 
-    client.reboot(v1::RebootRequest { reason }).await.expect("what happens anyway is granted");
+    client.reboot(wish("this boot")).await.expect("what happens anyway is granted");
     let refused = client.shutdown(v1::ShutdownRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("reboot by 127.0.0.1"), "{}", refused.message());
