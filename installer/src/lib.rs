@@ -6,7 +6,8 @@
 //!   + init, the root's modules --initramfs--> initrd --uki--> one EFI program, signed
 //!   + partition table, EFI file system, META --disk--> a raw disk
 //! ```
-//! Invariant: the same lock file, programs and commit give the same bytes, wherever and by whomever they are built.
+//! Invariant: the same lock file, programs, commit and signing key give the same bytes, wherever and by whomever they are
+//! built. (The programs are the same bytes when rustc, gcc and glibc of the build machine are the same.)
 
 pub mod base;
 pub mod cache;
