@@ -7,6 +7,8 @@ use std::{io, process::ExitCode};
 use api::error::{Connect, Explained, connect_cause, is_broken};
 use tonic::{Code as Grpc, Status};
 
+use crate::text;
+
 /// Shown below the main help.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -115,7 +117,11 @@ impl From<Status> for Failure {
             (None, Grpc::InvalidArgument) => Code::Usage,
             (None, _) => Code::Failed,
         };
-        Self::new(code, message, remedy)
+        if connect_cause(&status).is_some() {
+            return Self::new(code, message, remedy);
+        }
+        // A node's words stay on their line: a new one could look like ours.
+        Self::new(code, text::plain(&message), text::plain(&remedy))
     }
 }
 
@@ -124,5 +130,16 @@ impl From<io::Error> for Failure {
         let mut failure = Self::new(Code::Failed, format!("writing the output: {error}"), "");
         failure.quiet = error.kind() == io::ErrorKind::BrokenPipe;
         failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_cannot_write_lines_of_its_own() {
+        let failure = Failure::from(Status::not_found("no such thing\nerror: forged"));
+        assert_eq!(failure.message, "no such thing\\nerror: forged");
     }
 }

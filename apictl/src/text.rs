@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt::Write};
 fn is_dangerous(char: char) -> bool {
     match char {
         '\t' => false,
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
         _ => char.is_control(),
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     fn escape_sequences_do_not_get_through() {
         assert_eq!(plain("eth0\tup"), "eth0\tup");
         assert_eq!(plain("a\x1b]0;title\x07b\r\n"), "a\\x1b]0;title\\x07b\\r\\n");
-        assert_eq!(plain("\u{9b}31m\u{202e}x\u{7f}"), "\\x9b31m\\u{202e}x\\x7f");
+        assert_eq!(plain("\u{9b}31m\u{202e}x\u{7f}\u{61c}"), "\\x9b31m\\u{202e}x\\x7f\\u{61c}");
         assert_eq!(bytes(b"ok \xff\x1b[2J \xc3\xa9"), "ok \\xff\\x1b[2J é");
         assert_eq!(lines("a: 1\nb: \u{85}"), "a: 1\nb: \\x85");
     }
