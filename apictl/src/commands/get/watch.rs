@@ -1,12 +1,16 @@
 //! Resources as they change: what `get --watch`, `services --watch` and `events --follow` print.
 
-use std::io::{Stdout, stdout};
+use std::{
+    io::{Stdout, stdout},
+    time::Duration,
+};
 
 use api::{
     v1::{Column, Object},
     watch::{Change, Watch},
 };
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::{FORMATS, headers, merged, resolve};
 use crate::{
@@ -17,6 +21,9 @@ use crate::{
     objects::{Shown, change},
     table::Table,
 };
+
+/// How long the first rows wait for those of slower nodes, so that the columns fit them all.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// What the rows are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +52,17 @@ pub(crate) async fn run(app: &App, kind: &str, id: Option<&str>, style: Style) -
         table.reserve(usize::from(several), 7);
     }
     let mut printer = Printer { out: stdout(), table, columns, format, live: false };
-    while let Some((index, change)) = app.limited(changes.next()).await? {
+    let settled = Instant::now() + SETTLE;
+    loop {
+        let next = if printer.live {
+            app.limited(changes.next()).await?
+        } else if let Ok(next) = app.limited(timeout_at(settled, changes.next())).await? {
+            next
+        } else {
+            printer.go_live()?;
+            continue;
+        };
+        let Some((index, change)) = next else { break };
         let node = several.then_some(names[index].as_str());
         let event = |event| (style == Style::Changes).then_some(event);
         match change {
