@@ -1,9 +1,8 @@
 //! The kernel's ring, read from /dev/kmsg. The kernel keeps the lines and their sequence numbers, which are the cursors;
 //! each reader has its own descriptor and so its own place.
 
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 use tokio::io::unix::AsyncFd;
@@ -26,8 +25,8 @@ pub struct KernelReader {
     next: u64,
     /// Whether `next` is known.
     started: bool,
-    /// Read ahead to find the last lines.
-    ahead: VecDeque<Record>,
+    /// Read ahead: the first after a loss.
+    ahead: Option<Record>,
     follow: bool,
 }
 
@@ -45,10 +44,10 @@ impl KernelReader {
             .open("/dev/kmsg")
             .and_then(crate::poll::readable)
             .map_err(super::Error::Read)?;
-        let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: VecDeque::new(), follow };
+        let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: None, follow };
         match start {
             Start::Oldest => {}
-            Start::Tail(lines) => reader.skip_to_tail(*lines as usize).map_err(super::Error::Read)?,
+            Start::Tail(lines) => reader.skip_to_tail(*lines).map_err(super::Error::Read)?,
             Start::Cursor(cursor) => match cursor.split_once(':') {
                 Some((of, seq)) if of == reader.epoch => {
                     reader.next = seq.parse().map_err(|_| super::Error::Cursor(cursor.clone()))?;
@@ -77,13 +76,13 @@ impl KernelReader {
     fn take(&mut self) -> io::Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
         while chunk.lines.len() < RECORDS {
-            let Some(record) = self.ahead.pop_front().map_or_else(|| self.read(), |r| Ok(Some(r)))? else { break };
+            let Some(record) = self.ahead.take().map_or_else(|| self.read(), |r| Ok(Some(r)))? else { break };
             if self.started && record.seq < self.next {
                 continue; // before the cursor
             }
             if self.started && record.seq > self.next {
                 if !chunk.lines.is_empty() {
-                    self.ahead.push_front(record);
+                    self.ahead = Some(record);
                     break; // a chunk begins with a loss, it never hides one
                 }
                 chunk.dropped = record.seq - self.next;
@@ -95,16 +94,15 @@ impl KernelReader {
         Ok((!chunk.lines.is_empty()).then_some(chunk))
     }
 
-    fn skip_to_tail(&mut self, lines: usize) -> io::Result<()> {
+    /// Goes over the ring once for its numbers, which have no gaps, and back to its start; `take` passes over what is before.
+    fn skip_to_tail(&mut self, lines: u32) -> io::Result<()> {
+        let mut numbers: Option<(u64, u64)> = None;
         while let Some(record) = self.read()? {
-            (self.next, self.started) = (record.seq + 1, true);
-            self.ahead.push_back(record);
-            if self.ahead.len() > lines {
-                self.ahead.pop_front();
-            }
+            numbers = Some((numbers.map_or(record.seq, |(oldest, _)| oldest), record.seq + 1));
         }
-        if let Some(first) = self.ahead.front() {
-            self.next = first.seq;
+        if let Some((oldest, end)) = numbers {
+            (self.next, self.started) = (end.saturating_sub(lines.into()).max(oldest), true);
+            self.kmsg.get_ref().seek(SeekFrom::Start(0))?;
         }
         Ok(())
     }
