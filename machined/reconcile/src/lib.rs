@@ -96,4 +96,6 @@ pub use graph::Graph;
 pub use ports::{Access, Ports};
 pub use resource::{Column, Object, ObjectPhase, RawObject, Resource, TypeInfo};
 pub use runtime::{ControllerStatus, Problem, Problems, Runtime, Status, Stopped};
-pub use store::{Changes, Claim, ClaimError, RawChange, RawEvent, RawWatch, SharedWriter, Store, WriteError, Writer};
+pub use store::{
+    Changes, Claim, ClaimError, RawChange, RawEvent, RawWatch, SharedWriter, Slow, Store, WriteError, Writer,
+};

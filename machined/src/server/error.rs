@@ -80,6 +80,9 @@ pub enum Error {
         /// The boot id.
         running: String,
     },
+    /// A type that is read on demand.
+    #[error(transparent)]
+    SlowRead(#[from] reconcile::Slow),
     /// A log.
     #[error(transparent)]
     Log(#[from] logs::Error),
@@ -111,6 +114,9 @@ impl Error {
                 "OTHER_BOOT",
                 "the machine has started anew; ask again if it is still wanted",
             ),
+            Self::SlowRead(_) => {
+                (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl logs kernel")
+            }
             Self::Log(logs::Error::Unknown { .. }) => {
                 (Code::NotFound, "UNKNOWN_LOG", "list the services: apictl services")
             }

@@ -1,6 +1,7 @@
 //! The service Resource: whatever is in the store, as JSON, by any name of its type.
 //!
-//! Invariant: reads only; a slow client of a watch is resynchronised by the store and never buffered for.
+//! Invariant: reads only; nothing is made JSON before the client takes it, and a slow client of a watch is resynchronised
+//! by the store and never buffered for.
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use reconcile::{ObjectPhase, RawChange, RawEvent, RawObject, RawWatch, Store, TypeInfo};
@@ -48,15 +49,10 @@ impl Resources {
     }
 
     fn unknown(&self, info: &TypeInfo, id: &str) -> Error {
-        let mut known: Vec<_> = self.list(info).into_iter().map(|object| object.id).collect();
+        let mut known = self.store.ids(info.name);
         let more = known.len().saturating_sub(NAMED);
         known.truncate(NAMED);
         Error::UnknownResource { type_name: info.name, id: shown(id), known, more }
-    }
-
-    fn list(&self, info: &TypeInfo) -> Vec<RawObject> {
-        // A type that resolves stays.
-        self.store.list_raw(info.name).unwrap_or_default()
     }
 }
 
@@ -70,6 +66,7 @@ impl Resource for Resources {
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Object>, Status> {
         let v1::GetRequest { r#type, id } = request.into_inner();
         let info = self.resolve(&r#type)?;
+        self.store.refresh(info.name).await.map_err(Error::from)?;
         let object = self.store.get_raw(info.name, &id).ok_or_else(|| self.unknown(&info, &id))?;
         Ok(Response::new(message(object)))
     }
@@ -78,7 +75,9 @@ impl Resource for Resources {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let info = self.resolve(&request.into_inner().r#type)?;
-        let objects = self.list(&info).into_iter().map(|object| Ok(message(object)));
+        self.store.refresh(info.name).await.map_err(Error::from)?;
+        // A type that resolves stays. Each object becomes JSON when the client takes it.
+        let objects = self.store.list_raw(info.name).into_iter().flatten().map(|object| Ok(message(object)));
         Ok(Response::new(stream::iter(objects).boxed()))
     }
 
@@ -88,6 +87,7 @@ impl Resource for Resources {
         let v1::WatchRequest { r#type, id, bookmark } = request.into_inner();
         let info = self.resolve(&r#type)?;
         let bookmark = Some(bookmark.as_str()).filter(|bookmark| !bookmark.is_empty());
+        self.store.refresh(info.name).await.map_err(Error::from)?;
         let watch = self.store.watch_raw(info.name, bookmark);
         let watch = watch.ok_or_else(|| Error::UnknownType { asked: shown(&r#type), near: Vec::new() })?;
         Ok(Response::new(

@@ -18,6 +18,7 @@ mod writer;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use self::demand::Slow;
 pub use self::registry::NameClash;
 use self::registry::Registry;
 pub use self::watch::{Changes, RawChange, RawEvent, RawWatch};

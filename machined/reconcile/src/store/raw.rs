@@ -1,4 +1,5 @@
-//! The store as the API server sees it: types by name, values as JSON.
+//! The store as the API server sees it: types by name, values as JSON. Call [`Store::refresh`] first: of a type that is
+//! read on demand these show what was read last.
 
 use super::{RawWatch, Store};
 use crate::resource::{RawObject, TypeInfo};
@@ -16,21 +17,26 @@ impl Store {
         self.with(|registry| registry.find(name).map(|shelf| shelf.info))
     }
 
-    /// All objects of a type (by any of its names), ordered by id. None: there is no such type.
+    /// All objects of a type (by any of its names), ordered by id. None: there is no such type. Each becomes JSON only when
+    /// it is taken, so an iterator that waits costs no more than the store does.
     #[must_use]
-    pub fn list_raw(&self, name: &str) -> Option<Vec<RawObject>> {
-        self.look(name);
+    pub fn list_raw(&self, name: &str) -> Option<impl ExactSizeIterator<Item = RawObject> + Send + use<>> {
         let (info, entries) = self.with(|registry| {
             let shelf = registry.find(name)?;
             Some((shelf.info, shelf.objects.values().cloned().collect::<Vec<_>>()))
         })?;
-        Some(entries.iter().map(|entry| entry.raw(info.name)).collect())
+        Some(entries.into_iter().map(move |entry| entry.raw(info.name)))
+    }
+
+    /// The ids of a type (by any of its names), as they were when it was last read.
+    #[must_use]
+    pub fn ids(&self, name: &str) -> Vec<String> {
+        self.with(|registry| Some(registry.find(name)?.objects.keys().cloned().collect())).unwrap_or_default()
     }
 
     /// One object of a type (by any of its names).
     #[must_use]
     pub fn get_raw(&self, name: &str, id: &str) -> Option<RawObject> {
-        self.look(name);
         let (info, entry) = self.with(|registry| {
             let shelf = registry.find(name)?;
             Some((shelf.info, shelf.objects.get(id).cloned()?))
@@ -45,7 +51,7 @@ impl Store {
     /// With a known one, the missed changes, `Synced`, then changes. A `Reset` may come at any time to a slow watcher.
     #[must_use]
     pub fn watch_raw(&self, name: &str, bookmark: Option<&str>) -> Option<RawWatch> {
-        let on_demand = self.look(name);
+        let on_demand = self.is_on_demand(name);
         self.with(|registry| {
             let resume = bookmark.and_then(|text| self.parse_bookmark(text)).filter(|at| *at <= registry.revision);
             Some(RawWatch::new(self.clone(), registry.find(name)?, resume, on_demand))

@@ -118,7 +118,8 @@ impl RawWatch {
                 None => self.changed().await,
                 Some(at) => {
                     if tokio::time::timeout_at(at, self.changed()).await.is_err() {
-                        self.store.look(self.name);
+                        // What cannot be read now is read later; whoever gets or lists it is told why.
+                        let _ = self.store.refresh(self.name).await;
                         self.look = Some(Instant::now() + WATCHED);
                     }
                 }
