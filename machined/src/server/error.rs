@@ -115,7 +115,7 @@ impl Error {
                 "the machine has started anew; ask again if it is still wanted",
             ),
             Self::SlowRead(_) => {
-                (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl logs kernel")
+                (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }
             Self::Log(logs::Error::Unknown { .. }) => {
                 (Code::NotFound, "UNKNOWN_LOG", "list the services: apictl services")
