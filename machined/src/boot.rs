@@ -256,12 +256,7 @@ async fn drop_rest(link: &Link, kept: link::Kept) {
 }
 
 fn about(image: &Image) -> server::About {
-    server::About {
-        version: image.version.clone(),
-        commit: image.commit.clone(),
-        built: image.built.clone(),
-        image_digest: String::new(),
-    }
+    server::About { version: image.version.clone(), commit: image.commit.clone(), built: image.built.clone() }
 }
 
 fn tell_start(events: &Events, image: &Image, kept: &link::Kept, stepped: std::io::Result<Option<Duration>>) {

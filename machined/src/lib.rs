@@ -21,6 +21,7 @@ pub mod limits;
 pub mod link;
 pub mod logs;
 pub mod meta;
+pub mod meter;
 pub mod mounts;
 pub mod pki;
 pub mod poll;

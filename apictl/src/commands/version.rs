@@ -50,11 +50,11 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         _ => {
             let wide = format == Format::Wide;
             let headers = ["NODE", "VERSION", "COMMIT", "BUILT", "KERNEL", "ARCH", "HOSTNAME"];
-            let extra = ["IMAGE", "MACHINE ID", "BOOT ID"];
+            let extra = ["MACHINE ID", "BOOT ID"];
             let mut table = Table::new(headers.into_iter().chain(extra.into_iter().filter(|_| wide)));
             for (node, v) in &answers.good {
                 let cells = [&node.name, &v.version, &v.commit, &v.built, &v.kernel, &v.arch, &v.hostname];
-                let extra = [&v.image_digest, &v.machine_id, &v.boot_id].into_iter().filter(|_| wide);
+                let extra = [&v.machine_id, &v.boot_id].into_iter().filter(|_| wide);
                 table.row(cells.into_iter().chain(extra).cloned());
             }
             table.print(&mut out)?;
@@ -66,6 +66,6 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
 fn document(node: &str, v: &VersionResponse) -> Value {
     json!({
         "node": node, "version": v.version, "commit": v.commit, "built": v.built, "kernel": v.kernel, "arch": v.arch,
-        "imageDigest": v.image_digest, "machineId": v.machine_id, "bootId": v.boot_id, "hostname": v.hostname,
+        "machineId": v.machine_id, "bootId": v.boot_id, "hostname": v.hostname,
     })
 }

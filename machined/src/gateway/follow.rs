@@ -28,7 +28,7 @@ pub async fn follow(socket: &Path, terms: watch::Sender<Option<Arc<Terms>>>) {
         let started = Instant::now();
         let Err(error) = session(socket, &terms).await;
         // The same line again and again tells nothing.
-        let line = report::chain(&error);
+        let line = crate::trace::chain(&error);
         if line != said {
             report::say(format_args!("no keys from machined at {}: {line}; asking again", socket.display()));
             said = line;
@@ -60,7 +60,7 @@ async fn session(
                 None
             }
             Err(error) => {
-                let refusal = report::chain(&error);
+                let refusal = crate::trace::chain(&error);
                 report::say(format_args!("keys from machined are not usable, keeping the last ones: {refusal}"));
                 Some(refusal)
             }

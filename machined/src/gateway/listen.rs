@@ -69,6 +69,6 @@ async fn serve(session: Session, tcp: TcpStream) {
     match session.run(tcp).await {
         // Clients come and go; machined logs what they asked for.
         Ok(()) | Err(Error::Broken(_)) => {}
-        Err(error) => report::say(format_args!("{address}: {}", report::chain(&error))),
+        Err(error) => report::say(format_args!("{address}: {}", crate::trace::chain(&error))),
     }
 }

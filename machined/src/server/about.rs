@@ -14,14 +14,12 @@ pub struct About {
     pub commit: String,
     /// RFC 3339.
     pub built: String,
-    /// Digest of the running UKI, or empty.
-    pub image_digest: String,
 }
 
 impl About {
     /// The answer for this machine; kernel and architecture are asked of the kernel.
     pub(super) fn message(&self, machine: &Machine) -> v1::VersionResponse {
-        let Self { version, commit, built, image_digest } = self.clone();
+        let Self { version, commit, built } = self.clone();
         let Machine { machine_id, boot_id, hostname } = machine.clone();
         let kernel = rustix::system::uname();
         let arch = match kernel.machine().to_string_lossy().as_ref() {
@@ -30,6 +28,6 @@ impl About {
             other => other.to_owned(),
         };
         let kernel = kernel.release().to_string_lossy().into_owned();
-        v1::VersionResponse { version, commit, built, kernel, arch, image_digest, machine_id, boot_id, hostname }
+        v1::VersionResponse { version, commit, built, kernel, arch, machine_id, boot_id, hostname }
     }
 }

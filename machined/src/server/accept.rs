@@ -22,6 +22,7 @@ use tokio::{
 
 use super::peer::Peer;
 use crate::gateway::{LIMITS, preamble::Preamble, wire};
+use crate::trace::chain;
 
 /// The gateway sends the preamble with the client's first bytes, so it is there when the connection is.
 const OPENING: Duration = Duration::from_secs(2);
@@ -73,7 +74,7 @@ pub async fn accept(listener: UnixListener, gateway: u32, to: mpsc::Sender<Conne
                     opening.spawn(async move {
                         match open(stream, counted, gateway).await {
                             Ok(connection) => drop(to.send(connection).await),
-                            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "connection refused"),
+                            Err(error) => super::complain(format_args!("connection refused: {}", chain(&error))),
                         }
                     });
                 }

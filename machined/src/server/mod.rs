@@ -36,7 +36,7 @@ pub mod sockets;
 
 pub use about::About;
 
-use crate::{gateway::keys::Keys, logs::Logs, pki::Identity, stop};
+use crate::{gateway::keys::Keys, logs::Logs, meter::Meter, pki::Identity, stop};
 use api::v1::{
     diagnostics_server::DiagnosticsServer, log_server::LogServer, machine_server::MachineServer,
     resource_server::ResourceServer,
@@ -191,6 +191,14 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // So that generic clients can show the details of our errors.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Logs what a client caused, but never so much of it that the rest of the log is pushed out.
+fn complain(what: std::fmt::Arguments<'_>) {
+    static METER: Meter = Meter::new();
+    if let Some(left_out) = METER.may_say(std::time::Instant::now()) {
+        tracing::warn!(left_out, "{what}");
+    }
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Probe {
     async fn until_answered(&self, since: u64) {
         let mut pause = SOON;
         while let Err(error) = self.ask().await {
-            let reason = crate::gateway::report::chain(&error);
+            let reason = crate::trace::chain(&error);
             tracing::debug!(reason, "the API does not answer yet");
             self.unmet(&reason, since);
             tokio::time::sleep(pause).await;

@@ -91,7 +91,7 @@ async fn admit(
     access::check(request.uri().path(), &peer).map_err(|refusal| match refusal {
         Refusal::Unknown => Error::UnknownMethod { method: method() },
         Refusal::Needs(needs) => {
-            tracing::warn!(%peer, method = request.uri().path(), "call denied");
+            super::complain(format_args!("call denied: {} to {peer}", request.uri().path()));
             Error::Denied { method: method(), needs }
         }
     })?;
