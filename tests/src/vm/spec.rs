@@ -130,8 +130,8 @@ impl Spec {
         let mut command = Command::new("qemu-system-x86_64");
         let accel = if self.counted { "tcg,thread=single".to_owned() } else { accel::choose() };
         let rtc = if self.counted { "2026-01-01T00:00:00,clock=vm".to_owned() } else { self.rtc.clone() };
-        // Without cmpxchg16b: emulated by QEMU 7.2 it corrupts the guest's registers now and then, seen as kernel panics
-        // in the slab allocator right behind it.
+        // Without cmpxchg16b: a suspicion, not a proof. Guests panicked in the slab allocator right behind it (QEMU 7.2, busy
+        // host), and no more since it is left out.
         let cpu = if accel.starts_with("kvm") { "host" } else { "max,-cx16" };
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off", "-accel", &accel])
