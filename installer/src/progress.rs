@@ -23,7 +23,7 @@ impl Progress {
         self.done += 1;
         let took = self.last.elapsed().as_secs_f32();
         self.last = Instant::now();
-        eprintln!("[{}/{}] {what:<16} {result:<40} {took:>6.1} s", self.done, self.total);
+        eprintln!("[{}/{}] {what:<27} {result:<40} {took:>6.1} s", self.done, self.total);
     }
 
     /// The whole is done.

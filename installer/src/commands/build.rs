@@ -10,7 +10,7 @@ use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
 use crate::tree::Origin;
 use crate::{
-    base, cache, crates, disk, erofs, fetch, initramfs, keys, release, reviewed, rootfs, services, spdx, sums, uki,
+    base, cache, disk, elf, erofs, fetch, initramfs, keys, linked, release, reviewed, rootfs, services, spdx, sums, uki,
 };
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
@@ -145,7 +145,9 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     }));
     files.push(spdx::File { name: "uki/linux".to_owned(), bytes: &linux, origin: &kernel_origin });
     files.push(spdx::File { name: "uki/stub".to_owned(), bytes: &stub, origin: &stub_origin });
-    let crates = crates::list(&args.manifest.clone().unwrap_or_else(|| source.join("../Cargo.toml")))?;
+    let mut linked = linked::crates::list(&args.manifest.clone().unwrap_or_else(|| source.join("../Cargo.toml")))?;
+    let programs = files.iter().filter(|file| *file.origin == Origin::Stele && elf::is_elf(file.bytes));
+    linked.extend(linked::toolchain::list(&programs.map(|file| file.bytes).collect::<Vec<_>>()));
     let sbom = spdx::document(&spdx::Inside {
         name,
         release: &release,
@@ -153,14 +155,14 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
         files: &files,
         packages: &packages,
         licences: &image.licences,
-        crates: &crates,
+        linked: &linked,
     })?;
     let file = args.out.join(format!("{name}.spdx.json"));
     cache::save(&file, &serde_json::to_vec_pretty(&sbom)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     progress.step(
         &format!("{name}.spdx.json"),
-        &format!("{} files, {} packages, {} crates", files.len(), packages.len(), crates.len()),
+        &format!("{} files, {} packages, {} linked", files.len(), packages.len(), linked.len()),
     );
     sums::update(&args.out, &names).context("cannot write SHA256SUMS")?;
     progress.step("SHA256SUMS", "");

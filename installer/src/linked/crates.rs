@@ -5,21 +5,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::host;
+use super::Part;
+use crate::{host, purl};
 
 /// Packages of the workspace whose programs are in the image.
 const PROGRAMS: [&str; 2] = ["init", "machined"];
-
-/// A crate linked into one of our programs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Crate {
-    /// Name.
-    pub name: String,
-    /// Version.
-    pub version: String,
-    /// SPDX expression.
-    pub licence: String,
-}
 
 /// cargo could not list them.
 pub type Error = host::Error;
@@ -28,20 +18,20 @@ pub type Error = host::Error;
 ///
 /// # Errors
 /// When cargo is missing or the workspace is broken.
-pub fn list(manifest: &Path) -> Result<Vec<Crate>, Error> {
+pub fn list(manifest: &Path) -> Result<Vec<Part>, Error> {
     let output = host::program("cargo", "cargo")
         .args(["tree", "--locked", "--target=x86_64-unknown-linux-gnu", "--edges=normal,no-proc-macro"])
         .args(["--prefix=none", "--format={p}|{l}"])
         .args(PROGRAMS.map(|name| format!("--package={name}")))
         .args(["--manifest-path".as_ref(), manifest.as_os_str()])
         .run()?;
-    let found: BTreeSet<Crate> = String::from_utf8_lossy(&output.stdout).lines().filter_map(parse).collect();
+    let found: BTreeSet<Part> = String::from_utf8_lossy(&output.stdout).lines().filter_map(parse).collect();
     Ok(found.into_iter().collect())
 }
 
 /// `name v1.2.3|MIT OR Apache-2.0`, with ` (*)` behind it when it was there before; ours have their folder after the
 /// version.
-fn parse(line: &str) -> Option<Crate> {
+fn parse(line: &str) -> Option<Part> {
     let (package, licence) = line.trim_end().trim_end_matches(" (*)").split_once('|')?;
     let mut words = package.split(' ');
     let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
@@ -50,7 +40,14 @@ fn parse(line: &str) -> Option<Crate> {
     }
     // the old way to write "or"
     let licence = if licence.is_empty() { "NOASSERTION".to_owned() } else { licence.replace('/', " OR ") };
-    Some(Crate { name: name.to_owned(), version: version.to_owned(), licence })
+    Some(Part {
+        name: name.to_owned(),
+        version: Some(version.to_owned()),
+        licence,
+        supplier: None,
+        made: None,
+        purl: Some(purl::cargo(name, version)),
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +68,7 @@ mod tests {
     #[test]
     fn lines_of_cargo_tree() {
         let old = parse("a v1.0.0+x|MIT/Apache-2.0 (*)").unwrap();
-        assert_eq!((old.version.as_str(), old.licence.as_str()), ("1.0.0+x", "MIT OR Apache-2.0"));
+        assert_eq!((old.version.as_deref(), old.licence.as_str()), (Some("1.0.0+x"), "MIT OR Apache-2.0"));
         assert_eq!(parse("machined v0.1.0 (/src/machined)|Apache-2.0"), None);
         assert_eq!(parse("b v1|").unwrap().licence, "NOASSERTION");
     }
