@@ -9,10 +9,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use machined::{
-    identity,
+    identity, link,
     logs::Logs,
+    maintenance::Maintenance,
     meta,
     pki::{file::File, keep},
+    poll,
     resources::{Condition, Machine, machine::Phase},
     server::{self, About, Parts, Sockets, ready, sockets},
     stop,
@@ -52,15 +54,19 @@ async fn main() -> anyhow::Result<()> {
     let about = About { version: env!("CARGO_PKG_VERSION").into(), ..About::default() };
     let names = identity::Machine { machine_id: String::new(), boot_id, hostname: "example".into() };
     let names = watch::Sender::new(names);
+    let (pretended, client) = sys::link::pair()?;
+    let (init, link) = link::build(client, stop.clone());
     let parts = Parts {
         about,
         names: names.subscribe(),
         store: store.clone(),
         stop: stop.clone(),
+        init,
         logs,
         graph: runtime.graph(),
         controllers: runtime.status(),
         identity: identity.clone(),
+        maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
     };
     let server = server::build(parts, sockets)?;
     let port = std::env::var("PORT").unwrap_or_else(|_| api::PORT.to_string());
@@ -68,6 +74,8 @@ async fn main() -> anyhow::Result<()> {
     let probe = ready::Probe::new(&store, endpoint, identity, server.delivered())?;
     tokio::select! {
         () = server.run() => {}
+        ended = link.run() => ended?,
+        ended = pretend_init(pretended) => ended?,
         () = probe.run(|stamp| println!("ready {stamp:?}")) => {}
         () = keep::follow(&shown, &identity_file, &meta) => {}
         request = stop.requested() => {
@@ -77,6 +85,19 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Grants every stop.
+async fn pretend_init(init: sys::link::Server) -> anyhow::Result<()> {
+    let socket = poll::readable(rustix::io::dup(&init)?)?;
+    loop {
+        match init.try_recv() {
+            Ok(Some((sys::link::Request::Stopping { .. }, _))) => init.try_send(&sys::link::Event::Done, None)?,
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(_) => socket.readable().await?.clear_ready(),
+        }
+    }
 }
 
 fn status(boot_id: &str) -> Machine {

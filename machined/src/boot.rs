@@ -19,6 +19,7 @@ use crate::identity::{self, Machine};
 use crate::image::{self, Image};
 use crate::link::{self, Link};
 use crate::logs::Logs;
+use crate::maintenance::Door;
 use crate::pki::{self, keep};
 use crate::server::{self, Parts, ready, sockets};
 use crate::services::{self, Paths};
@@ -160,22 +161,26 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let file = pki::file::File::new(run.join("identity"));
     let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta, &store).await?));
     tasks.start("fingerprint", follow_identity(showing.clone(), fingerprint));
+    let door = Door::new(meta.clone(), run.join("configured"), events.clone());
     let about = about(&image);
     let parts = Parts {
         about,
         names: identity.watch(),
         store: store.clone(),
         stop: stop.clone(),
+        init: link.clone(),
         logs,
         graph,
         controllers: status,
         identity: showing.clone(),
+        maintenance: door.watch(),
     };
     let server = server::build(parts, server::Sockets { api, keys, gateway: GATEWAY })?;
     let probe = ready::Probe::new(&store, API.parse()?, showing, server.delivered())?;
     tasks.start("server", server.run());
     let mark = run.join("api-ready");
     tasks.start("probe", probe.run(move |stamp| complain("console", ready::announce(stamp, &mark))));
+    tasks.start("maintenance", door.run());
     let followed = meta.clone();
     tasks.start("api identity", async move { keep::follow(&shown, &file, &followed).await });
 

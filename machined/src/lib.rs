@@ -20,6 +20,7 @@ pub mod image;
 pub mod limits;
 pub mod link;
 pub mod logs;
+pub mod maintenance;
 pub mod meta;
 pub mod meter;
 pub mod mounts;

@@ -95,12 +95,14 @@ enum Ask {
     Put(Name, Kind, OwnedFd, oneshot::Sender<Result<(), Error>>),
     Drop(Name, oneshot::Sender<Result<(), Error>>),
     Fetch(oneshot::Sender<Kept>),
+    Stopping(Action, oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
 enum Waiter {
     Done(Name, oneshot::Sender<Result<(), Error>>),
     Kept(Kept, oneshot::Sender<Kept>),
+    Stopping(oneshot::Sender<()>),
 }
 
 /// The task behind the handles.
@@ -154,9 +156,12 @@ impl Link {
         self.ask(Ask::Tell(Request::Forget { pid })).await
     }
 
-    /// Tells init that an orderly stop has begun.
+    /// Tells init that an orderly stop has begun. When this returns init has heard it: it finishes the stop if machined
+    /// dies. An earlier one counts.
     pub async fn stopping(&self, action: Action) -> Result<(), Error> {
-        self.ask(Ask::Tell(Request::Stopping { action })).await
+        let (send, answer) = oneshot::channel();
+        self.ask(Ask::Stopping(action, send)).await?;
+        answer.await.map_err(|_| Error::Closed)
     }
 
     /// Tells init that everything of ours is stopped.
@@ -223,6 +228,7 @@ impl Task {
                 (Request::Put { name, kind }, Some(fd), Some(Waiter::Done(name, answer)))
             }
             Ask::Drop(name, answer) => (Request::Drop { name }, None, Some(Waiter::Done(name, answer))),
+            Ask::Stopping(action, answer) => (Request::Stopping { action }, None, Some(Waiter::Stopping(answer))),
             Ask::Fetch(answer) => (Request::Fetch, None, Some(Waiter::Kept(Kept::default(), answer))),
         };
         self.waiters.extend(waiter);
@@ -266,8 +272,13 @@ impl Task {
     }
 
     fn done(&mut self, result: Result<(), Refusal>) {
-        if let Some(Waiter::Done(name, answer)) = self.waiters.pop_front() {
-            let _ = answer.send(result.map_err(|why| Error::Refused { name, why }));
+        match self.waiters.pop_front() {
+            Some(Waiter::Done(name, answer)) => {
+                let _ = answer.send(result.map_err(|why| Error::Refused { name, why }));
+            }
+            // init refuses nobody a stop.
+            Some(Waiter::Stopping(answer)) => drop(answer.send(())),
+            Some(Waiter::Kept(..)) | None => {}
         }
     }
 }

@@ -18,8 +18,9 @@ use api::{
     v1::{VersionRequest, machine_client::MachineClient},
 };
 use machined::{
-    identity,
+    identity, link,
     logs::Logs,
+    maintenance::Maintenance,
     pki::Identity,
     server::{self, About, Parts, Server, Sockets, sockets},
     stop,
@@ -59,15 +60,20 @@ fn machined(dir: &Path, identity: watch::Receiver<Arc<Identity>>) -> Server {
     let uid = rustix::process::getuid().as_raw();
     let (store, runtime) = (Store::new(), Runtime::new(Store::new()));
     let names = identity::Machine { machine_id: "0".into(), boot_id: "b".into(), hostname: "h".into() };
+    let stop = stop::Handle::new();
+    // Nobody asks for a stop here, so init need not answer.
+    let (init, _) = link::build(sys::link::pair().unwrap().1, stop.clone());
     let parts = Parts {
         about: About { version: "1.2.3".into(), ..About::default() },
         names: watch::Sender::new(names).subscribe(),
         store,
-        stop: stop::Handle::new(),
+        stop,
+        init,
         logs: Logs::new(dir.join("logs"), "b"),
         graph: runtime.graph(),
         controllers: runtime.status(),
         identity,
+        maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
     };
     let open = |name| sockets::open(&dir.join(name), uid, None).unwrap();
     server::build(parts, Sockets { api: open("api"), keys: open("keys"), gateway: uid }).unwrap()

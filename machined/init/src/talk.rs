@@ -88,7 +88,10 @@ impl Pid1 {
                 }
             }
             Request::Forget { pid } => self.statuses.forget(pid),
-            Request::Stopping { action } => self.stop(action, now),
+            Request::Stopping { action } => {
+                life.outbox.answer(Event::Done);
+                self.stop(action, now);
+            }
             Request::Stop { action } => return ControlFlow::Break(Some(action)),
         }
         ControlFlow::Continue(())

@@ -1,18 +1,13 @@
 //! Gets the keys from machined, now and after every change, and answers whether they are in use.
 //!
-//! Invariant: keys that cannot be used change nothing; without machined the last good ones stay. Run by `gateway::run`
-//! for ever.
+//! Invariant: keys that cannot be used change nothing; without machined its last word stays. Run by `gateway::serve` for
+//! ever.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{io::AsyncWriteExt, net::UnixStream, sync::watch, time::Instant};
 
-use super::{
-    keys::{self, Keys},
-    report,
-    tls::Terms,
-    wire,
-};
+use super::{keys, report, tls::Terms, wire};
 
 /// First pause before machined is asked again: it is back within a second.
 const SOON: Duration = Duration::from_millis(50);
@@ -20,13 +15,25 @@ const SOON: Duration = Duration::from_millis(50);
 /// Longest pause.
 const LATE: Duration = Duration::from_secs(2);
 
-/// Sends every usable set of keys to `terms`.
-pub async fn follow(socket: &Path, terms: watch::Sender<Option<Arc<Terms>>>) {
+/// What machined wants, as far as it has said.
+#[derive(Clone, Debug, Default)]
+pub enum Word {
+    /// It has said nothing yet.
+    #[default]
+    None,
+    /// Serve nobody.
+    Close,
+    /// Serve clients on these terms.
+    Serve(Arc<Terms>),
+}
+
+/// Sends machined's every word to `word`.
+pub async fn follow(socket: &Path, word: watch::Sender<Word>) {
     let mut pause = SOON;
     let mut said = String::new();
     loop {
         let started = Instant::now();
-        let Err(error) = session(socket, &terms).await;
+        let Err(error) = session(socket, &word).await;
         // The same line again and again tells nothing.
         let line = crate::trace::chain(&error);
         if line != said {
@@ -42,10 +49,7 @@ pub async fn follow(socket: &Path, terms: watch::Sender<Option<Arc<Terms>>>) {
 }
 
 /// One connection to machined; ends only by an error.
-async fn session(
-    socket: &Path,
-    terms: &watch::Sender<Option<Arc<Terms>>>,
-) -> Result<std::convert::Infallible, wire::Error> {
+async fn session(socket: &Path, word: &watch::Sender<Word>) -> Result<std::convert::Infallible, wire::Error> {
     let mut machined = UnixStream::connect(socket).await?;
     // Only root can make the socket in /run/stele; still, nobody else's keys. (In tests both programs have one uid.)
     let uid = machined.peer_cred()?.uid();
@@ -53,10 +57,10 @@ async fn session(
         return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
     }
     loop {
-        let keys = Keys::read(&mut machined).await?;
-        let refusal = match Terms::build(&keys) {
-            Ok(new) => {
-                terms.send_replace(Some(Arc::new(new)));
+        let keys = keys::read(&mut machined).await?;
+        let refusal = match keys.as_ref().map(Terms::build).transpose() {
+            Ok(terms) => {
+                word.send_replace(terms.map_or(Word::Close, |terms| Word::Serve(Arc::new(terms))));
                 None
             }
             Err(error) => {

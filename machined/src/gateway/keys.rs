@@ -1,4 +1,4 @@
-//! The message by which machined gives the gateway its keys, and the gateway's answer.
+//! The message by which machined gives the gateway its keys or takes them back, and the gateway's answer.
 //!
 //! Invariant: the private key is wiped from every buffer of ours once the TLS library has it; it is never on disk. Sent by
 //! `server::keys` after every change and every new connection, received by `gateway::follow`.
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::wire::{self, Decoder, Encoder, Error, Kind};
 
 /// 1 MiB: a chain, dozens of authorities and thousands of revocations.
-const KEYS: Kind = Kind { magic: *b"STLK", version: 1, limit: 1 << 20 };
+const KEYS: Kind = Kind { magic: *b"STLK", version: 2, limit: 1 << 20 };
 
 /// The gateway's answer: empty, or why it cannot use the keys.
 const ANSWER: Kind = Kind { magic: *b"STLA", version: 1, limit: 1024 };
@@ -39,9 +39,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The frame to send.
-    pub fn format(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let mut frame = Encoder::new(KEYS);
+    fn encode(&self, frame: &mut Encoder) {
         let mut list = |items: &[Vec<u8>]| {
             frame.number(items.len());
             items.iter().for_each(|item| frame.field(item));
@@ -51,16 +49,9 @@ impl Keys {
         frame.number(self.revoked.len());
         self.revoked.iter().for_each(|digest| frame.field(digest));
         frame.field(&self.key);
-        frame.finish().map(Zeroizing::new)
     }
 
-    /// Reads one frame. Not cancel-safe.
-    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Self, Error> {
-        Self::parse(&Zeroizing::new(wire::read(KEYS, stream).await?))
-    }
-
-    fn parse(body: &[u8]) -> Result<Self, Error> {
-        let mut fields = Decoder::new(body);
+    fn decode(fields: &mut Decoder<'_>) -> Result<Self, Error> {
         let mut list = |name, limit| -> Result<Vec<Vec<u8>>, Error> {
             let count = fields.number(name, limit)?;
             (0..count).map(|_| fields.field(name).map(<[u8]>::to_vec)).collect()
@@ -72,9 +63,33 @@ impl Keys {
             .map(|digest| digest.try_into().map_err(|_| Error::Invalid("revoked")))
             .collect::<Result<_, _>>()?;
         let key = Zeroizing::new(fields.field("key")?.to_vec());
-        fields.finish()?;
         Ok(Self { chain, key, accepted, revoked })
     }
+}
+
+/// The frame to send. Without keys the gateway serves nobody.
+pub fn format(keys: Option<&Keys>) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut frame = Encoder::new(KEYS);
+    frame.number(usize::from(keys.is_some()));
+    if let Some(keys) = keys {
+        keys.encode(&mut frame);
+    }
+    frame.finish().map(Zeroizing::new)
+}
+
+/// Reads one frame. Not cancel-safe.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Keys>, Error> {
+    parse(&Zeroizing::new(wire::read(KEYS, stream).await?))
+}
+
+fn parse(body: &[u8]) -> Result<Option<Keys>, Error> {
+    let mut fields = Decoder::new(body);
+    let keys = match fields.number("keys", 1)? {
+        0 => None,
+        _ => Some(Keys::decode(&mut fields)?),
+    };
+    fields.finish()?;
+    Ok(keys)
 }
 
 impl fmt::Debug for Keys {
@@ -115,8 +130,10 @@ mod tests {
             accepted: vec![vec![3; 500]],
             revoked: vec![[4; 32], [5; 32]],
         };
-        let frame = keys.format().unwrap();
-        assert_eq!(Keys::read(&mut frame.as_slice()).await.unwrap(), keys);
+        for sent in [None, Some(&keys)] {
+            let frame = format(sent).unwrap();
+            assert_eq!(read(&mut frame.as_slice()).await.unwrap().as_ref(), sent);
+        }
         assert!(!format!("{keys:?}").contains('9'));
         for answer in [None, Some("the key does not fit\nthe certificate")] {
             let frame = format_answer(answer).unwrap();
@@ -128,8 +145,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(keys) = Keys::parse(&body) {
-                prop_assert_eq!(&keys.format().unwrap()[9..], &body[..]);
+            if let Ok(keys) = parse(&body) {
+                prop_assert_eq!(&format(keys.as_ref()).unwrap()[9..], &body[..]);
             }
         }
     }

@@ -24,14 +24,14 @@ pub const HANDSHAKES: usize = 64;
 /// After an error of accept that will not go away by itself at once: too many open files, out of memory.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves for ever.
-pub async fn listen(listener: TcpListener, limits: Limits, terms: watch::Receiver<Arc<Terms>>, api: Rc<Path>) {
+/// Serves for ever; every connection ends when it is dropped.
+pub async fn listen(listener: &TcpListener, limits: Limits, terms: watch::Receiver<Arc<Terms>>, api: Rc<Path>) {
     let seats = Seats::new(limits);
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = accept(&listener, &handshakes) => match accepted {
+            accepted = accept(listener, &handshakes) => match accepted {
                 Err(error) => {
                     report::say(format_args!("cannot accept a connection: {error}"));
                     tokio::time::sleep(PAUSE).await;

@@ -1,8 +1,8 @@
 //! The gateway: terminates TLS, says who connects, pumps bytes. Runs as its own program and uid.
 //!
 //! Invariant: it holds no secret but the node's TLS key, and that only in memory; it knows nothing of HTTP/2 or of the
-//! API. When machined is away it keeps its keys and its socket, and clients wait. Started by the supervisor as
-//! `bin/gateway.rs`.
+//! API. When machined is away it keeps its keys and its socket, and clients wait; when machined takes the keys back it ends
+//! every connection. Started by the supervisor as `bin/gateway.rs`.
 //!
 //! ```text
 //! clients --TLS--> listen -> session -> pump --/run/stele/api.sock--> machined
@@ -26,6 +26,7 @@ mod session;
 pub mod tls;
 pub mod wire;
 
+use follow::Word;
 use seats::Limits;
 
 /// Where machined serves its API, for the gateway's uid alone.
@@ -52,31 +53,48 @@ pub struct Start<'a> {
     pub limits: Limits,
 }
 
-/// Serves for ever. `ready` is called once, when there are keys and clients are taken.
+/// Serves for ever. `ready` is called once, when machined has said what to do: clients are taken if it gave keys, and
+/// nobody is until it gives some.
 pub async fn serve(start: Start<'_>, ready: impl FnOnce()) -> io::Result<()> {
     start.listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(start.listener)?;
-    let (sender, mut keys) = watch::channel(None);
+    let (sender, mut word) = watch::channel(Word::None);
     let local = LocalSet::new();
     let work = async {
-        let first = match keys.wait_for(Option::is_some).await {
-            Ok(terms) => terms.clone(),
-            Err(_) => None,
-        };
-        let Some(first) = first else { return };
-        let (terms, current) = watch::channel(first);
+        // An error means that nobody can say anything any more: the process is ending.
+        if word.wait_for(|word| !matches!(word, Word::None)).await.is_err() {
+            return;
+        }
         ready();
-        tokio::join!(listen::listen(listener, start.limits, current, Rc::from(start.api)), pass_on(keys, terms));
+        while let Some(terms) = terms(&mut word).await {
+            let (changed, current) = watch::channel(terms);
+            tokio::select! {
+                () = listen::listen(&listener, start.limits, current, Rc::from(start.api)) => {}
+                () = pass_on(&mut word, changed) => {}
+            }
+            report::say(format_args!("machined takes the keys back: every connection is ended, nobody is let in"));
+        }
     };
     local.run_until(async { tokio::join!(follow::follow(start.keys, sender), work) }).await;
     Ok(())
 }
 
-/// After the first keys there always are keys.
-async fn pass_on(mut keys: watch::Receiver<Option<Arc<tls::Terms>>>, terms: watch::Sender<Arc<tls::Terms>>) {
-    while keys.changed().await.is_ok() {
-        if let Some(new) = keys.borrow_and_update().clone() {
-            terms.send_replace(new);
+/// Waits until there are keys. Cancel-safe.
+async fn terms(word: &mut watch::Receiver<Word>) -> Option<Arc<tls::Terms>> {
+    loop {
+        if let Word::Serve(terms) = &*word.borrow_and_update() {
+            return Some(terms.clone());
+        }
+        word.changed().await.ok()?;
+    }
+}
+
+/// Until the keys are taken back.
+async fn pass_on(word: &mut watch::Receiver<Word>, terms: watch::Sender<Arc<tls::Terms>>) {
+    while word.changed().await.is_ok() {
+        match &*word.borrow_and_update() {
+            Word::Serve(new) => drop(terms.send_replace(new.clone())),
+            Word::None | Word::Close => return,
         }
     }
 }

@@ -59,13 +59,21 @@ fn start(limits: Limits) -> Fixture {
 impl Fixture {
     /// Hands out keys as machined does; the connection must be kept, like machined keeps it.
     async fn give(&self, keys: &Keys) -> UnixStream {
-        let (mut stream, _) = timeout(SOON, self.keys.accept()).await.unwrap().unwrap();
+        let mut stream = self.asked().await;
         assert_eq!(self.give_again(&mut stream, keys).await, None);
         stream
     }
 
+    async fn asked(&self) -> UnixStream {
+        timeout(SOON, self.keys.accept()).await.unwrap().unwrap().0
+    }
+
     async fn give_again(&self, stream: &mut UnixStream, keys: &Keys) -> Option<String> {
-        stream.write_all(&keys.format().unwrap()).await.unwrap();
+        self.say(stream, Some(keys)).await
+    }
+
+    async fn say(&self, stream: &mut UnixStream, keys: Option<&Keys>) -> Option<String> {
+        stream.write_all(&keys::format(keys).unwrap()).await.unwrap();
         timeout(SOON, keys::read_answer(stream)).await.unwrap().unwrap()
     }
 
@@ -211,6 +219,34 @@ async fn keys_change_live_and_unusable_ones_change_nothing() {
     // The next machined is asked again.
     let _delivery = fixture.give(&keys(&old)).await;
     fixture.connect(&old, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_keys_nobody_is_let_in_and_who_is_in_is_let_go() {
+    let mut fixture = start(TEST_LIMITS);
+    let node = Identity::make().unwrap();
+    let mut delivery = fixture.asked().await;
+    assert_eq!(fixture.say(&mut delivery, None).await, None);
+    fixture.ready.recv().await.expect("there is nothing more to wait for");
+    // The kernel queues it; nobody speaks to it.
+    let mut early = TcpStream::connect(fixture.address).await.unwrap();
+    early.write_all(&[0x16]).await.unwrap();
+    let silent = timeout(TEST_LIMITS.handshake * 2, early.read(&mut [0; 1])).await;
+    assert!(silent.is_err(), "not even a handshake is begun, or it would have ended: {silent:?}");
+
+    assert_eq!(fixture.give_again(&mut delivery, &keys(&node)).await, None);
+    assert!(ended(&mut early).await, "served now, and no client");
+    let mut client = fixture.connect(&node, None).await.unwrap();
+    client.write_all(b"x").await.unwrap();
+    let (_, mut upstream) = fixture.client().await;
+    upstream.read_exact(&mut [0; 1]).await.unwrap();
+
+    assert_eq!(fixture.say(&mut delivery, None).await, None);
+    assert!(ended(&mut client).await && ended(&mut upstream).await);
+    // machined is killed: that opens nothing.
+    drop(delivery);
+    let connecting = timeout(TEST_LIMITS.handshake, fixture.connect(&node, None)).await;
+    assert!(!matches!(connecting, Ok(Ok(_))));
 }
 
 #[tokio::test]

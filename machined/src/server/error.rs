@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
-use crate::{logs, stop};
+use crate::{logs, stop, trace::chain};
 
 /// The domain of our reasons.
 pub const DOMAIN: &str = "stele";
@@ -74,6 +74,9 @@ pub enum Error {
         /// What counts.
         request: std::sync::Arc<stop::Request>,
     },
+    /// machined is about to end, and cannot promise anything.
+    #[error("machined is ending, and is started again at once")]
+    Ending,
     /// The stop is meant for a boot that is over.
     #[error("the boot that was to be ended is over; this is boot {running}")]
     OtherBoot {
@@ -109,6 +112,7 @@ impl Error {
                 (Code::InvalidArgument, "INVALID_ARGUMENT", "correct the named field of the request")
             }
             Self::Stopping { .. } => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
+            Self::Ending => (Code::Unavailable, "ENDING", "try again in a second"),
             Self::OtherBoot { .. } => (
                 Code::FailedPrecondition,
                 "OTHER_BOOT",
@@ -131,14 +135,7 @@ impl From<Error> for Status {
         let (code, reason, remedy) = error.meaning();
         let metadata = HashMap::from([("remedy".to_owned(), remedy.to_owned())]);
         let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            message.push_str(": ");
-            message.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        Self::with_error_details(code, message, details)
+        Self::with_error_details(code, chain(&error), details)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Hands the gateway its keys: when it connects, and again after every change.
+//! Hands the gateway its keys, or tells it to let nobody in: when it connects, and again after every change.
 //!
 //! Invariant: nobody but the gateway's uid is given a key. The gateway says whether it can use them; what it says is
 //! logged and shown to `ready`. Run by `server::run`.
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::gateway::{
-    keys::{Keys, read_answer},
+    keys::{Keys, format, read_answer},
     wire,
 };
 
@@ -37,20 +37,49 @@ enum Error {
     Io(#[from] io::Error),
 }
 
+/// What the gateway is to have.
+#[derive(Clone, Debug)]
+pub enum Offer {
+    /// These keys.
+    Keys(Arc<Keys>),
+    /// None, for this reason.
+    Nothing(&'static str),
+}
+
 /// What the gateway has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivered {
-    /// A gateway is connected and uses keys of ours.
-    pub connected: bool,
-    /// Sets of keys taken into use so far, by any gateway.
-    pub sets: u64,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Delivered {
+    /// No gateway was here yet.
+    #[default]
+    NotAsked,
+    /// The one that was here is gone.
+    Gone,
+    /// It cannot use the keys it was given, as it says.
+    Refused(String),
+    /// It was given none, for this reason.
+    Withheld(&'static str),
+    /// It uses keys of ours.
+    Used,
+}
+
+impl Delivered {
+    /// Why no client can be served; none when they can.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::NotAsked => Some("the gateway has not asked for its keys yet".into()),
+            Self::Gone => Some("the gateway is gone".into()),
+            Self::Refused(why) => Some(format!("the gateway cannot use its keys: {why}")),
+            Self::Withheld(why) => Some((*why).into()),
+            Self::Used => None,
+        }
+    }
 }
 
 /// Serves until it is dropped.
 pub async fn serve(
     listener: UnixListener,
     gateway: u32,
-    keys: watch::Receiver<Arc<Keys>>,
+    offer: watch::Receiver<Offer>,
     delivered: Arc<watch::Sender<Delivered>>,
 ) {
     let mut deliveries = JoinSet::new();
@@ -60,10 +89,10 @@ pub async fn serve(
                 Ok((stream, _)) => {
                     // One gateway, or an old one that has not noticed its end: more are a mistake, and the newest counts.
                     deliveries.shutdown().await;
-                    let (keys, delivered) = (keys.clone(), delivered.clone());
+                    let (offer, delivered) = (offer.clone(), delivered.clone());
                     deliveries.spawn(async move {
                         let _gone = Gone(&delivered);
-                        if let Err(error) = deliver(stream, gateway, keys, &delivered).await {
+                        if let Err(error) = deliver(stream, gateway, offer, &delivered).await {
                             tracing::warn!(error = &error as &dyn std::error::Error, "keys not delivered");
                         }
                     });
@@ -83,7 +112,10 @@ struct Gone<'a>(&'a watch::Sender<Delivered>);
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        self.0.send_if_modified(|now| std::mem::take(&mut now.connected));
+        self.0.send_if_modified(|now| {
+            let was = std::mem::replace(now, Delivered::Gone);
+            was != Delivered::Gone
+        });
     }
 }
 
@@ -91,7 +123,7 @@ impl Drop for Gone<'_> {
 async fn deliver(
     mut stream: UnixStream,
     gateway: u32,
-    mut keys: watch::Receiver<Arc<Keys>>,
+    mut offer: watch::Receiver<Offer>,
     delivered: &watch::Sender<Delivered>,
 ) -> Result<(), Error> {
     let uid = stream.peer_cred()?.uid();
@@ -99,17 +131,24 @@ async fn deliver(
         return Err(Error::NotGateway(uid));
     }
     loop {
-        let frame = keys.borrow_and_update().format()?;
+        let now = offer.borrow_and_update().clone();
+        let frame = match &now {
+            Offer::Keys(keys) => format(Some(keys))?,
+            Offer::Nothing(_) => format(None)?,
+        };
         stream.write_all(&frame).await?;
-        match timeout(ANSWER, read_answer(&mut stream)).await.map_err(|_| Error::Silent)?? {
-            None => delivered.send_modify(|now| {
-                now.connected = true;
-                now.sets += 1;
-            }),
-            Some(refusal) => tracing::error!(refusal, "the gateway cannot use the keys it was given"),
-        }
+        drop(frame);
+        let refusal = timeout(ANSWER, read_answer(&mut stream)).await.map_err(|_| Error::Silent)??;
+        delivered.send_replace(match (refusal, now) {
+            (Some(refusal), _) => {
+                tracing::error!(refusal, "the gateway cannot use the keys it was given");
+                Delivered::Refused(refusal)
+            }
+            (None, Offer::Keys(_)) => Delivered::Used,
+            (None, Offer::Nothing(why)) => Delivered::Withheld(why),
+        });
         tokio::select! {
-            changed = keys.changed() => if changed.is_err() { return Ok(()) },
+            changed = offer.changed() => if changed.is_err() { return Ok(()) },
             // The gateway has nothing to say: this is its end.
             _ = stream.read_u8() => return Ok(()),
         }

@@ -1,17 +1,19 @@
 //! The service Machine: what this machine is, how far it has come, and stopping it.
 //!
-//! Invariant: a stop is answered before anything is stopped: the wish goes to `stopper`, which lets the answer leave first.
+//! Invariant: a stop that was answered happens: init has heard of it before, and finishes it should machined die. Nothing is
+//! stopped before the answer has left.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use reconcile::{Changes, Store};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
 use super::{About, error::Error, peer::Peer};
 use crate::{
     identity,
+    link::Link,
     resources::machine::{Machine as Overall, Phase},
     stop,
 };
@@ -19,6 +21,13 @@ use api::v1::{self, machine_server::Machine};
 
 /// How long an answer has to leave the machine before the stop begins.
 const HEAD_START: Duration = Duration::from_millis(100);
+
+/// A stop that somebody asked for, and where to say whether it happens.
+#[derive(Debug)]
+pub(super) struct Wish {
+    request: stop::Request,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
 
 /// Longest reason that is kept for the next boot.
 const REASON: usize = 200;
@@ -30,7 +39,7 @@ pub(super) struct Machines {
     names: watch::Receiver<identity::Machine>,
     store: Store,
     stop: stop::Handle,
-    wishes: mpsc::Sender<stop::Request>,
+    wishes: mpsc::Sender<Wish>,
 }
 
 impl Machines {
@@ -40,8 +49,8 @@ impl Machines {
         names: watch::Receiver<identity::Machine>,
         store: Store,
         stop: stop::Handle,
-    ) -> (Self, mpsc::Receiver<stop::Request>) {
-        // One counts; the rest wait or are told.
+    ) -> (Self, mpsc::Receiver<Wish>) {
+        // One after the other: the first counts, the rest are told.
         let (wishes, wished) = mpsc::channel(1);
         (Self { about: Arc::new(about), names, store, stop, wishes }, wished)
     }
@@ -65,25 +74,36 @@ impl Machines {
         let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
         let colon = if reason.is_empty() { "" } else { ": " };
         let cause = format!("{verb} by {peer}{colon}{reason}");
-        let under_way = match &*self.stop.watch().borrow() {
-            stop::State::Stopping { request, .. } => Some(request.clone()),
-            stop::State::Running => None,
-        };
-        match under_way {
-            // Asked again for what happens anyway: yes.
-            Some(request) if request.action == action => {}
-            Some(request) => return Err(Error::Stopping { request }),
-            // It fails only when the server is ending, which is what is wanted.
-            None => drop(self.wishes.send(stop::Request { action, cause }).await),
-        }
+        let (answer, answered) = oneshot::channel();
+        let wish = Wish { request: stop::Request { action, cause }, answer };
+        self.wishes.send(wish).await.map_err(|_| Error::Ending)?;
+        answered.await.map_err(|_| Error::Ending)??;
         Ok(v1::StopResponse { boot_id: running })
     }
 }
 
-/// Passes wishes on once their answers have left. Run by `server::run`.
-pub(super) async fn stopper(mut wished: mpsc::Receiver<stop::Request>, stop: stop::Handle) {
-    while let Some(request) = wished.recv().await {
+/// Grants wishes: tells init, answers, and lets the answer leave before the stop begins. Run by `server::run`.
+pub(super) async fn stopper(mut wished: mpsc::Receiver<Wish>, stop: stop::Handle, init: Link) {
+    while let Some(Wish { request, answer }) = wished.recv().await {
+        let under_way = match &*stop.watch().borrow() {
+            stop::State::Stopping { request, .. } => Some(request.clone()),
+            stop::State::Running => None,
+        };
+        if let Some(counts) = under_way {
+            // Asked again for what happens anyway: yes. Who asked may have gone.
+            let granted =
+                if counts.action == request.action { Ok(()) } else { Err(Error::Stopping { request: counts }) };
+            let _ = answer.send(granted);
+            continue;
+        }
         tracing::warn!(cause = request.cause, "stop asked for by the API");
+        if let Err(error) = init.stopping(request.action.into()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "init cannot be told of the stop");
+            let _ = answer.send(Err(Error::Ending));
+            continue;
+        }
+        // From here on it happens, whoever has gone.
+        let _ = answer.send(Ok(()));
         tokio::time::sleep(HEAD_START).await;
         stop.request(request);
     }

@@ -36,7 +36,7 @@ pub mod sockets;
 
 pub use about::About;
 
-use crate::{gateway::keys::Keys, logs::Logs, meter::Meter, pki::Identity, stop};
+use crate::{gateway::keys::Keys, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, pki::Identity, stop};
 use api::v1::{
     diagnostics_server::DiagnosticsServer, log_server::LogServer, machine_server::MachineServer,
     resource_server::ResourceServer,
@@ -56,6 +56,8 @@ pub struct Parts {
     pub store: Store,
     /// Reboot and shutdown.
     pub stop: stop::Handle,
+    /// Who makes sure that a stop that was granted happens.
+    pub init: Link,
     /// What Log serves.
     pub logs: Logs,
     /// What Diagnostics serves.
@@ -64,6 +66,8 @@ pub struct Parts {
     pub controllers: runtime::Status,
     /// What the API shows itself as.
     pub identity: watch::Receiver<Arc<Identity>>,
+    /// Whether there is an API at all.
+    pub maintenance: watch::Receiver<Maintenance>,
 }
 
 /// Where the gateway connects.
@@ -94,8 +98,10 @@ pub struct Server {
     routes: Routes,
     health: tonic_health::server::HealthReporter,
     stop: stop::Handle,
-    wished: mpsc::Receiver<stop::Request>,
+    wished: mpsc::Receiver<machine::Wish>,
+    init: Link,
     identity: watch::Receiver<Arc<Identity>>,
+    maintenance: watch::Receiver<Maintenance>,
     api: UnixListener,
     keys: UnixListener,
     gateway: u32,
@@ -104,7 +110,7 @@ pub struct Server {
 
 /// Puts the parts together.
 pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
-    let Parts { about, names, store, stop, logs, graph, controllers, identity } = parts;
+    let Parts { about, names, store, stop, init, logs, graph, controllers, identity, maintenance } = parts;
     let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
@@ -125,7 +131,9 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         health,
         stop,
         wished,
+        init,
         identity,
+        maintenance,
         api: UnixListener::from_std(sockets.api)?,
         keys: UnixListener::from_std(sockets.keys)?,
         gateway: sockets.gateway,
@@ -141,15 +149,15 @@ impl Server {
 
     /// Serves for ever; the caller ends it by dropping the future.
     pub async fn run(self) {
-        let Self { routes, health, stop, wished, identity, api, keys, gateway, delivered } = self;
+        let Self { routes, health, stop, wished, init, identity, maintenance, api, keys, gateway, delivered } = self;
         let (to, connections) = mpsc::channel(16);
-        let (offer, offered) = watch::channel(maintenance(&identity.borrow()));
+        let (offering, offered) = watch::channel(offer(&identity.borrow(), *maintenance.borrow()));
         tokio::join!(
             accept::accept(api, gateway, to),
             serve_all(connections, routes),
             keys::serve(keys, gateway, offered, delivered),
-            offer_keys(identity, offer),
-            machine::stopper(wished, stop.clone()),
+            follow_offer(identity, maintenance, offering),
+            machine::stopper(wished, stop.clone(), init),
             health::follow(health, stop),
         );
     }
@@ -169,20 +177,33 @@ async fn serve_all(mut connections: mpsc::Receiver<accept::Connection>, routes: 
     }
 }
 
-/// Gives the gateway every identity there will be.
-async fn offer_keys(mut identity: watch::Receiver<Arc<Identity>>, offer: watch::Sender<Arc<Keys>>) {
-    while identity.changed().await.is_ok() {
-        let keys = maintenance(&identity.borrow_and_update());
-        offer.send_replace(keys);
+/// Gives the gateway every identity there will be, and takes it back.
+async fn follow_offer(
+    mut identity: watch::Receiver<Arc<Identity>>,
+    mut maintenance: watch::Receiver<Maintenance>,
+    offering: watch::Sender<keys::Offer>,
+) {
+    loop {
+        // A sender that is gone changes nothing any more; the gateway may still come for its keys again.
+        tokio::select! {
+            Ok(()) = identity.changed() => {}
+            Ok(()) = maintenance.changed() => {}
+            else => return offering.closed().await,
+        }
+        let now = offer(&identity.borrow_and_update(), *maintenance.borrow_and_update());
+        offering.send_replace(now);
     }
-    // The identity stays as it is; the gateway may still come for it again.
-    offer.closed().await;
 }
 
 /// In maintenance no client is asked for a certificate.
-fn maintenance(identity: &Identity) -> Arc<Keys> {
-    let chain = vec![identity.certificate.clone()];
-    Arc::new(Keys { chain, key: identity.key.clone(), accepted: Vec::new(), revoked: Vec::new() })
+fn offer(identity: &Identity, maintenance: Maintenance) -> keys::Offer {
+    match maintenance {
+        Maintenance::Closed(why) => keys::Offer::Nothing(why),
+        Maintenance::Open => {
+            let (chain, key) = (vec![identity.certificate.clone()], identity.key.clone());
+            keys::Offer::Keys(Arc::new(Keys { chain, key, accepted: Vec::new(), revoked: Vec::new() }))
+        }
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

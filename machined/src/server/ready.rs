@@ -87,28 +87,37 @@ impl Probe {
     ) -> Result<Self, ClaimError> {
         let (conditions, waits) = (store.shared_writer(OWNER)?, store.shared_writer(OWNER)?);
         let probe = Self { address, identity, delivered, conditions, waits };
-        probe.unmet("the gateway has not asked for its keys yet", sys::tsc::uptime_ns());
+        probe.unmet(&probe.delivered.borrow().trouble().unwrap_or_default(), sys::tsc::uptime_ns());
         Ok(probe)
     }
 
     /// For ever; calls `first` when the API has answered for the first time.
-    pub async fn run(mut self, first: impl FnOnce(Stamp)) {
+    pub async fn run(self, first: impl FnOnce(Stamp)) {
         let mut first = Some(first);
+        let mut delivered = self.delivered.clone();
+        let mut since = sys::tsc::uptime_ns();
         loop {
-            let since = sys::tsc::uptime_ns();
-            if self.delivered.wait_for(|now| now.connected).await.is_err() {
-                return;
+            let trouble = delivered.borrow_and_update().trouble();
+            if let Some(trouble) = trouble {
+                self.unmet(&trouble, since);
+                if delivered.changed().await.is_err() {
+                    return;
+                }
+                continue;
             }
-            self.until_answered(since).await;
+            tokio::select! {
+                () = self.until_answered(since) => {}
+                changed = delivered.changed() => if changed.is_err() { return } else { continue },
+            }
             let stamp = Stamp { uptime_ns: sys::tsc::uptime_ns(), tsc: sys::tsc() };
             if let Some(first) = first.take() {
                 first(stamp);
             }
             self.met();
-            if self.delivered.wait_for(|now| !now.connected).await.is_err() {
+            if delivered.wait_for(|now| *now != Delivered::Used).await.is_err() {
                 return;
             }
-            self.unmet("the gateway is gone", sys::tsc::uptime_ns());
+            since = sys::tsc::uptime_ns();
         }
     }
 

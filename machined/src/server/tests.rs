@@ -1,6 +1,6 @@
 //! The whole path in one process: a client over pinned TLS, the gateway, machined's server.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
 
 use api::{
     connect::{Connector, Pin},
@@ -16,10 +16,11 @@ use tonic::{Code, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
-use super::*;
+use super::{keys::Delivered, *};
 use crate::{
     gateway,
-    resources::{Condition, Machine, machine::Phase},
+    link::tests::{Init, connect},
+    resources::{Condition, Machine, Wait, machine::Phase},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -30,6 +31,10 @@ struct Node {
     store: Store,
     stop: stop::Handle,
     shown: watch::Sender<Arc<Identity>>,
+    maintenance: watch::Sender<Maintenance>,
+    init: Arc<Mutex<Init>>,
+    link: JoinSet<()>,
+    delivered: Option<watch::Receiver<Delivered>>,
     names: watch::Sender<crate::identity::Machine>,
     api: StdListener,
     running: Option<AbortHandle>,
@@ -54,7 +59,22 @@ async fn node() -> Node {
         hostname: "stele-0123".into(),
     };
     let names = watch::Sender::new(names);
-    let mut node = Node { folder, address, store, stop, shown, names, api, running: None, tasks: JoinSet::new() };
+    let maintenance = watch::Sender::new(Maintenance::Open);
+    let mut node = Node {
+        folder,
+        address,
+        store,
+        stop,
+        shown,
+        maintenance,
+        init: Arc::default(),
+        link: JoinSet::new(),
+        delivered: None,
+        names,
+        api,
+        running: None,
+        tasks: JoinSet::new(),
+    };
     let (api, keys) = (node.path("api"), node.path("keys"));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -80,20 +100,25 @@ impl Node {
         let logs = Logs::new(self.path("logs"), "boot");
         logs.log("fixture").unwrap().append(b"one\ntwo\nthree\n").unwrap();
         let runtime = reconcile::Runtime::new(self.store.clone());
+        let (init, tasks) = connect(&self.init, &self.stop);
+        self.link = tasks;
         let parts = Parts {
             about: About { version: "1.2.3".into(), ..About::default() },
             names: self.names.subscribe(),
             store: self.store.clone(),
             stop: self.stop.clone(),
+            init,
             logs,
             graph: runtime.graph(),
             controllers: runtime.status(),
             identity: self.shown.subscribe(),
+            maintenance: self.maintenance.subscribe(),
         };
         let server = build(parts, sockets).unwrap();
         let mut delivered = server.delivered();
         self.running = Some(self.tasks.spawn(server.run()));
-        timeout(SOON, delivered.wait_for(|now| now.connected)).await.unwrap().unwrap();
+        timeout(SOON, delivered.wait_for(|now| *now == Delivered::Used)).await.unwrap().unwrap();
+        self.delivered = Some(delivered);
     }
 
     async fn kill(&mut self) {
@@ -245,6 +270,37 @@ async fn a_reboot_is_answered_then_done_and_seen() {
     timeout(SOON, not_serving).await.unwrap();
 }
 
+/// A promise: machined may be killed right after the answer, and init finishes.
+#[tokio::test]
+async fn a_stop_is_answered_when_init_has_heard_of_it() {
+    let mut node = node().await;
+    node.init.lock().unwrap().slow = true;
+    let mut client = MachineClient::new(node.connect().await);
+    let mut asked = client.clone();
+    let mut asking = JoinSet::new();
+    asking.spawn(async move { asked.shutdown(v1::ShutdownRequest::default()).await });
+    let heard = async {
+        let stopping = sys::link::Request::Stopping { action: sys::link::Action::PowerOff };
+        while !node.init.lock().unwrap().heard.contains(&stopping) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, heard).await.unwrap();
+    assert!(timeout(Duration::from_millis(300), asking.join_next()).await.is_err(), "answered before init has");
+    assert_eq!(*node.stop.watch().borrow(), stop::State::Running);
+    // Instead of an answer the link breaks: nothing was promised.
+    node.link.shutdown().await;
+    let refused = timeout(SOON, asking.join_next()).await.unwrap().unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "ENDING");
+
+    node.kill().await;
+    node.init.lock().unwrap().slow = false;
+    node.start().await;
+    client = MachineClient::new(node.connect().await);
+    client.shutdown(v1::ShutdownRequest::default()).await.unwrap();
+    timeout(SOON, node.stop.requested()).await.unwrap();
+}
+
 #[tokio::test]
 async fn clients_wait_for_the_next_machined() {
     let mut node = node().await;
@@ -287,12 +343,12 @@ async fn a_new_identity_is_shown_at_once() {
 async fn readiness_follows_the_gateway() {
     let node = node().await;
     let (stamps, mut stamped) = mpsc::unbounded_channel();
-    let (told, delivered) = watch::channel(keys::Delivered { connected: true, sets: 1 });
+    let (told, delivered) = watch::channel(Delivered::Used);
     let endpoint = node.address.to_string().parse().unwrap();
     let probe = ready::Probe::new(&node.store, endpoint, node.shown.subscribe(), delivered).unwrap();
     let met = || node.store.get::<Condition>("api").is_some_and(|object| object.value.met);
     assert!(!met());
-    assert_eq!(node.store.list::<crate::resources::Wait>().len(), 1);
+    assert_eq!(node.store.list::<Wait>().len(), 1);
     let mut tasks = JoinSet::new();
     tasks.spawn(probe.run(move |stamp| stamps.send(stamp).unwrap()));
     assert!(timeout(SOON, stamped.recv()).await.unwrap().unwrap().uptime_ns > 0);
@@ -302,9 +358,43 @@ async fn readiness_follows_the_gateway() {
         }
     };
     timeout(SOON, until(true)).await.unwrap();
-    assert!(node.store.list::<crate::resources::Wait>().is_empty());
-    told.send_replace(keys::Delivered { connected: false, sets: 1 });
-    timeout(SOON, until(false)).await.unwrap();
-    told.send_replace(keys::Delivered { connected: true, sets: 2 });
+    assert!(node.store.list::<Wait>().is_empty());
+    for (trouble, says) in [
+        (Delivered::Gone, "the gateway is gone"),
+        (Delivered::Refused("no such curve".into()), "cannot use its keys: no such curve"),
+        (Delivered::Withheld("configured"), "the API does not answer: configured"),
+    ] {
+        told.send_replace(trouble);
+        let said = async {
+            while !node.store.get::<Condition>("api").unwrap().value.reason.contains(says) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(SOON, said).await.expect(says);
+        assert!(!met() && node.store.list::<Wait>()[0].value.reason.contains(says.rsplit(": ").next().unwrap()));
+    }
+    told.send_replace(Delivered::Used);
     timeout(SOON, until(true)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_turns_out_to_be_configured_lets_everybody_go() {
+    let mut node = node().await;
+    let mut client = MachineClient::new(node.connect().await);
+    let until = v1::Phase::Stopping.into();
+    let mut phases = client.watch_phase(v1::WatchPhaseRequest { until }).await.unwrap().into_inner();
+    phases.next().await.unwrap().unwrap();
+    node.maintenance.send_replace(Maintenance::Closed("configured"));
+    let ended = timeout(SOON, phases.next()).await.unwrap();
+    assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+    let mut delivered = node.delivered.take().unwrap();
+    timeout(SOON, delivered.wait_for(|now| *now == Delivered::Withheld("configured"))).await.unwrap().unwrap();
+    // Another identity opens nothing.
+    node.shown.send_replace(Arc::new(Identity::make().unwrap()));
+    let connecting = timeout(Duration::from_millis(500), async {
+        let endpoint = node.address.to_string().parse().unwrap();
+        let fingerprint = Fingerprint::of_der(&node.shown.borrow().certificate);
+        Connector::new(endpoint, Pin::Exact(vec![fingerprint])).connect().await.is_ok()
+    });
+    assert!(!connecting.await.is_ok_and(|connected| connected));
 }

@@ -48,7 +48,7 @@ pub enum Request {
         /// The process.
         pid: Pid,
     },
-    /// I have begun an orderly stop: if I die or take too long, finish it. Not answered.
+    /// I have begun an orderly stop: if I die or take too long, finish it. Answered by Done, also when it is not the first.
     Stopping {
         /// How it is to end.
         action: Action,
@@ -63,7 +63,7 @@ pub enum Request {
 /// What init tells machined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The Put or Drop (answered in order) is done.
+    /// The Put, Drop or Stopping (answered in order) is done.
     Done,
     /// The Put (answered in order) is not.
     Refused {
