@@ -7,16 +7,11 @@ mod repeat;
 mod sbom;
 mod signature;
 
-use std::{
-    ffi::OsStr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsStr, path::Path, process::Command};
 
 /// A command that is to run on this workstation.
-#[expect(clippy::disallowed_methods, reason = "stock tools are run on the workstation, not on a node")]
 fn command(program: impl AsRef<OsStr>) -> Command {
-    Command::new(program)
+    tests::child::free(program)
 }
 
 /// Runs a command that must succeed, and returns what it printed.
@@ -25,16 +20,6 @@ fn ok(command: &mut Command) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
     text
-}
-
-/// A folder of this user by its XDG variable, as imager finds it.
-fn xdg(variable: &str, fallback: &str) -> PathBuf {
-    let given = std::env::var_os(variable).filter(|value| !value.is_empty());
-    let base = given.map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(fallback),
-        PathBuf::from,
-    );
-    base.join("stele")
 }
 
 /// The sums in a `SHA256SUMS`, without the files that only `keep` does not name.

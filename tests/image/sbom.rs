@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tests::artifacts;
 
-use crate::{command, ok, xdg};
+use crate::{command, ok};
 
 /// The validator of the SPDX project and what it needs, from PyPI, with the hash of every file.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
@@ -21,7 +21,7 @@ fn the_sbom_passes_the_spdx_validator() {
 
 /// Installed once, in an environment of its own in the cache, and again when the requirements are others.
 fn validator() -> PathBuf {
-    let folder = xdg("XDG_CACHE_HOME", ".cache").join("tools/spdx-tools");
+    let folder = artifacts::xdg("XDG_CACHE_HOME", ".cache").join("tools/spdx-tools");
     // Its last file: half an installation has none.
     let installed = folder.join("requirements.txt");
     if std::fs::read_to_string(&installed).unwrap_or_default() != REQUIREMENTS {

@@ -2,13 +2,12 @@
 
 use tests::artifacts;
 
-use crate::{command, ok, xdg};
+use crate::{command, ok};
 
 #[test]
 fn sbverify_accepts_the_signature() {
     let uki = artifacts::product_image("cloud").uki().expect("the UKI");
-    let cert = xdg("XDG_CONFIG_HOME", ".config").join("keys/dev-secureboot.crt");
-    ok(command("sbverify").arg("--cert").arg(cert).arg(uki));
+    ok(command("sbverify").arg("--cert").arg(artifacts::certificate()).arg(uki));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    artifacts,
+    artifacts, child,
     vm::{BOOT, Vm},
     wait,
 };
@@ -49,10 +49,9 @@ impl Apictl {
         fingerprint.clone_into(&mut self.fingerprint);
     }
 
-    /// A command ready to be run; its output is inherited unless changed.
-    #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
+    /// A command ready to be started with [`child::spawn`]; its output is inherited unless changed.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(artifacts::apictl());
+        let mut command = child::bound(artifacts::apictl());
         command
             .env("XDG_CONFIG_HOME", &self.config)
             .env("NO_COLOR", "1")
@@ -68,12 +67,9 @@ impl Apictl {
 
     /// Runs a call, whatever its exit code.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        let child = self
-            .command(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting apictl; run `make build`")?;
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = child::spawn(command).context("starting apictl; run `make build`")?;
         output_within(child, &format!("apictl {}", arguments.join(" ")), CALL)
     }
 
@@ -101,12 +97,9 @@ impl Apictl {
     pub fn follow(&self, arguments: &[&str]) -> Result<Following> {
         let out = tempfile::NamedTempFile::new()?;
         let err = tempfile::NamedTempFile::new()?;
-        let child = self
-            .command(arguments)
-            .stdout(out.reopen()?)
-            .stderr(err.reopen()?)
-            .spawn()
-            .context("starting apictl; run `make build`")?;
+        let mut command = self.command(arguments);
+        command.stdout(out.reopen()?).stderr(err.reopen()?);
+        let child = child::spawn(command).context("starting apictl; run `make build`")?;
         Ok(Following { child, out, err })
     }
 

@@ -47,6 +47,21 @@ pub fn imager() -> PathBuf {
     env::var_os("STELE_IMAGER").map_or_else(|| "imager".into(), PathBuf::from)
 }
 
+/// The certificate of this user's development key, which signed the images.
+pub fn certificate() -> PathBuf {
+    xdg("XDG_CONFIG_HOME", ".config").join("keys/dev-secureboot.crt")
+}
+
+/// A folder of this user by its XDG variable, as imager finds it.
+pub fn xdg(variable: &str, fallback: &str) -> PathBuf {
+    let given = env::var_os(variable).filter(|value| !value.is_empty());
+    let base = given.map_or_else(
+        || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(fallback),
+        PathBuf::from,
+    );
+    base.join("stele")
+}
+
 /// An image in all the forms a machine can start from.
 #[derive(Clone, Debug)]
 pub struct Image {

@@ -6,7 +6,9 @@
 pub mod apictl;
 pub mod artifacts;
 pub mod chaos;
+pub mod child;
 pub mod machine;
 pub mod runner;
+pub mod scratch;
 pub mod vm;
 pub mod wait;

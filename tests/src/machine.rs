@@ -54,6 +54,12 @@ impl Machine {
         })
     }
 
+    /// Waits until the drivers of all devices are loaded; those that the API does not need come last.
+    pub fn wait_drivers(&self) -> Result<()> {
+        let all = |coldplug: &Value| coldplug["value"]["stage"] == "all";
+        self.apictl.wait_for("coldplug", "coldplug", "all drivers", all).map(drop)
+    }
+
     /// Pid of each service that runs, by name.
     pub fn pids(&self) -> Result<Vec<(String, u64)>> {
         let services = self.apictl.list("services")?;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use tests::{
-    artifacts, machine,
+    artifacts, child, machine,
     runner::Story,
+    scratch::Scratch,
     vm::{Bus, Disk, Spec},
 };
 
@@ -19,7 +20,7 @@ pub(crate) fn stories() -> Vec<Story> {
 
 fn story(bus: Bus, sector: u32, name: &str) -> Result<()> {
     let image = artifacts::test_image();
-    let folder = tempfile::tempdir()?;
+    let folder = Scratch::new()?;
     let raw = if sector == 512 { image.raw()? } else { with_sectors(&image.uki()?, folder.path().join("disk.raw"))? };
     let mut spec = Spec::disk(&image)?;
     spec.tpm = false;
@@ -35,9 +36,8 @@ fn story(bus: Bus, sector: u32, name: &str) -> Result<()> {
 }
 
 /// The image as a disk with sectors of 4096 bytes; its table cannot be the same.
-#[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
 fn with_sectors(uki: &std::path::Path, raw: PathBuf) -> Result<PathBuf> {
-    let output = std::process::Command::new(artifacts::imager())
+    let output = child::free(artifacts::imager())
         .args(["image", "--sector-size", "4096", "--uki"])
         .arg(uki)
         .arg("--output")

@@ -5,7 +5,7 @@ use tests::{
     apictl::Apictl,
     artifacts,
     runner::Story,
-    vm::{Spec, Vm},
+    vm::{Serial, Spec, Vm},
 };
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -13,7 +13,7 @@ pub(crate) fn stories() -> Vec<Story> {
 }
 
 fn story() -> Result<()> {
-    let vm = Vm::start(&Spec { serial: false, ..Spec::kernel(&artifacts::test_image()) })?;
+    let vm = Vm::start(&Spec { serial: Serial::None, ..Spec::kernel(&artifacts::test_image()) })?;
     let mut apictl = Apictl::insecure(&vm);
     apictl.wait_maintenance()?;
     // The fingerprint it names is the one that is shown to who trusts blindly; from then on it is pinned.

@@ -2,16 +2,20 @@
 
 mod accel;
 mod console;
+mod firmware;
 mod hang;
 mod qmp;
+mod screen;
 mod slots;
 mod spec;
 mod tpm;
+mod variables;
 
 pub use console::Console;
 pub use hang::{EmulatorHang, count as emulator_hangs};
 pub use qmp::Qmp;
-pub use spec::{Boot, Bus, Disk, Nic, Spec};
+pub use screen::Screen;
+pub use spec::{Boot, Bus, Disk, Nic, Random, Serial, Spec};
 
 use std::{
     cell::RefCell,
@@ -24,7 +28,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::wait;
+use crate::{child, scratch::Scratch, wait};
 
 /// How long the slowest boot may take on a machine that is busy with other things.
 pub const BOOT: Duration = Duration::from_secs(240);
@@ -48,7 +52,7 @@ pub struct Vm {
 /// Where a machine's files are.
 enum Folder {
     /// Gone with the machine.
-    Temporary(tempfile::TempDir),
+    Temporary(Scratch),
     /// Somebody else's.
     Given(PathBuf),
 }
@@ -65,9 +69,7 @@ impl Folder {
 impl Vm {
     /// Starts a machine and returns as soon as the emulator runs.
     pub fn start(spec: &Spec) -> Result<Self> {
-        let folder =
-            tempfile::Builder::new().prefix("stele-vm-").tempdir().context("making a folder for the machine")?;
-        Self::launch(spec, Folder::Temporary(folder))
+        Self::launch(spec, Folder::Temporary(Scratch::new()?))
     }
 
     /// The same with all its files in a folder that stays, given as an absolute path.
@@ -79,9 +81,8 @@ impl Vm {
         let slot = slots::take();
         let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path(), spec.detached)).transpose()?;
         let port = if spec.port == 0 { free_port()? } else { spec.port };
-        let mut command = spec.command(folder.path(), port)?;
         let emulator =
-            command.spawn().with_context(|| format!("starting {:?}; run `make setup`", command.get_program()))?;
+            child::spawn(spec.command(folder.path(), port)?).context("starting the emulator; run `make setup`")?;
         let mut vm_child = Reaped(Some(emulator));
         let qmp = Qmp::connect(&folder.path().join("qmp.sock"), || vm_child.ended())
             .with_context(|| format!("the emulator did not start: {}", stderr_of(folder.path())))?;
@@ -133,6 +134,13 @@ impl Vm {
         }
     }
 
+    /// Waits until the console shows that many lines that contain `text`: as many boots, for what each boot says once.
+    pub fn wait_count(&self, text: &str, count: usize, limit: Duration) -> Result<()> {
+        let what = format!("'{text}' on the console, {count} times");
+        let found = wait::until(&what, limit, || (self.console.count(text) >= count).then_some(()));
+        found.with_context(|| format!("the console ends with:\n{}", self.console.tail(60)))
+    }
+
     /// Whether the machine is switched off.
     pub fn is_off(&self) -> bool {
         matches!(self.emulator.borrow_mut().try_wait(), Ok(Some(_)) | Err(_))
@@ -152,6 +160,11 @@ impl Vm {
     pub fn chaos(&self) -> Result<UnixStream> {
         let path = self.folder.path().join("chaos.sock");
         UnixStream::connect(&path).with_context(|| format!("connecting to {}", path.display()))
+    }
+
+    /// A picture of the screen.
+    pub fn screen(&self) -> Result<Screen> {
+        Screen::shot(&self.qmp, self.folder())
     }
 
     /// The number of the emulator's process.

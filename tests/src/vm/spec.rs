@@ -8,11 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::accel;
-use crate::artifacts::Image;
-
-/// Where Debian's and Ubuntu's package `ovmf` puts the firmware.
-const FIRMWARE: &str = "/usr/share/OVMF";
+use super::{accel, firmware};
+use crate::{artifacts::Image, child};
 
 /// How the machine starts.
 #[derive(Clone, Debug)]
@@ -67,6 +64,28 @@ pub struct Nic {
     pub cable: bool,
 }
 
+/// The serial ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serial {
+    /// The console, and the wire to the `chaos` service.
+    Console,
+    /// The wire alone: for who looks at the machine otherwise. The kernel's console has no port.
+    Wire,
+    /// None at all.
+    None,
+}
+
+/// Where the guest's kernel may take random numbers from, beside what it finds in the jitter of its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Random {
+    /// The processor's instructions.
+    Processor,
+    /// A device (virtio-rng) alone.
+    Device,
+    /// Nowhere.
+    None,
+}
+
 /// A machine to be.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -82,8 +101,12 @@ pub struct Spec {
     pub cpus: u32,
     /// Whether it has a TPM 2.0.
     pub tpm: bool,
-    /// Whether it has serial ports (the console, and the wire to the `chaos` service).
-    pub serial: bool,
+    /// Secure Boot is on, and the firmware trusts this certificate (PEM) alone.
+    pub trusted: Option<PathBuf>,
+    /// Its serial ports.
+    pub serial: Serial,
+    /// Where random numbers come from.
+    pub random: Random,
     /// The clock it starts with, as `-rtc base=`; `utc` is now.
     pub rtc: String,
     /// Time is counted in instructions (1 ns each): slow, but the same on a busy machine. Its clock starts in 2026.
@@ -115,7 +138,9 @@ impl Spec {
             memory: 1024,
             cpus: 1,
             tpm: false,
-            serial: true,
+            trusted: None,
+            serial: Serial::Console,
+            random: Random::Processor,
             rtc: "utc".into(),
             counted: false,
             detached: false,
@@ -125,29 +150,27 @@ impl Spec {
     }
 
     /// The emulator's command, with all its files in `folder` and the guest's API at `port` of loopback.
-    #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
     pub(super) fn command(&self, folder: &Path, port: u16) -> Result<Command> {
-        let mut command = Command::new("qemu-system-x86_64");
+        const EMULATOR: &str = "qemu-system-x86_64";
+        let mut command = if self.detached { child::free(EMULATOR) } else { child::bound(EMULATOR) };
         let accel = if self.counted { "tcg,thread=single".to_owned() } else { accel::choose() };
         let rtc = if self.counted { "2026-01-01T00:00:00,clock=vm".to_owned() } else { self.rtc.clone() };
         // Without cmpxchg16b: a suspicion, not a proof. Guests panicked in the slab allocator right behind it (QEMU 7.2, busy
         // host), and no more since it is left out.
-        let cpu = if accel.starts_with("kvm") { "host" } else { "max,-cx16" };
+        let mut cpu = if accel.starts_with("kvm") { "host" } else { "max,-cx16" }.to_owned();
+        if self.random != Random::Processor {
+            cpu.push_str(",-rdrand,-rdseed");
+        }
         command
-            .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,smm=off", "-accel", &accel])
-            .args(["-cpu", cpu, "-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
-            .args(["-rtc", &format!("base={rtc}"), "-object", "rng-random,id=rng0,filename=/dev/urandom"])
-            .arg("-qmp")
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-accel", &accel])
+            .args(["-cpu", &cpu, "-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
+            .args(["-rtc", &format!("base={rtc}"), "-qmp"])
             .arg(format!("unix:{},server=on,wait=off", folder.join("qmp.sock").display()));
         self.boot_args(&mut command, folder)?;
         self.disk_args(&mut command, folder)?;
-        if self.serial {
-            command
-                .arg("-chardev")
-                .arg(format!("file,id=serial0,path={}", folder.join("serial.log").display()))
-                .args(["-serial", "chardev:serial0", "-chardev"])
-                .arg(format!("socket,id=chaos0,path={},server=on,wait=off", folder.join("chaos.sock").display()))
-                .args(["-serial", "chardev:chaos0"]);
+        self.serial_args(&mut command, folder);
+        if self.random == Random::Device {
+            command.args(["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"]);
         }
         if let Some(nic) = &self.nic {
             // ipv4=on: asking for IPv6 alone takes IPv4 away. restrict=on: the guest reaches nothing but what is forwarded to it.
@@ -182,22 +205,26 @@ impl Spec {
 
     fn boot_args(&self, command: &mut Command, folder: &Path) -> Result<()> {
         match &self.boot {
-            Boot::Firmware => {
-                let vars = folder.join("vars.fd");
-                if !vars.exists() {
-                    std::fs::copy(Path::new(FIRMWARE).join("OVMF_VARS_4M.fd"), &vars)
-                        .context("copying the firmware's variables; run `make setup`")?;
-                }
-                command
-                    .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={FIRMWARE}/OVMF_CODE_4M.fd")])
-                    .args(["-drive", &format!("if=pflash,format=raw,file={}", vars.display())]);
-            }
+            Boot::Firmware => firmware::args(command, folder, self.trusted.as_ref())?,
             Boot::Kernel(image, more) => {
-                command.arg("-kernel").arg(image.kernel()?).arg("-initrd").arg(image.initrd()?);
+                command.args(["-machine", "q35,smm=off", "-kernel"]).arg(image.kernel()?);
+                command.arg("-initrd").arg(image.initrd()?);
                 command.arg("-append").arg(format!("{} {more}", image.cmdline()?));
             }
         }
         Ok(())
+    }
+
+    fn serial_args(&self, command: &mut Command, folder: &Path) {
+        let console = format!("file,id=serial0,path={}", folder.join("serial.log").display());
+        match self.serial {
+            Serial::Console => command.args(["-chardev", &console, "-serial", "chardev:serial0"]),
+            // Keeps the place of the first port free.
+            Serial::Wire => command.args(["-serial", "none"]),
+            Serial::None => return,
+        };
+        let wire = format!("socket,id=chaos0,path={},server=on,wait=off", folder.join("chaos.sock").display());
+        command.args(["-chardev", &wire, "-serial", "chardev:chaos0"]);
     }
 
     fn disk_args(&self, command: &mut Command, folder: &Path) -> Result<()> {
@@ -234,12 +261,11 @@ fn device(disk: &Disk, number: usize, id: &str) -> String {
 }
 
 /// A copy-on-write file over an image; kept over restarts of the same machine.
-#[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
 fn overlay(folder: &Path, number: usize, image: &Path) -> Result<PathBuf> {
     let file = folder.join(format!("disk{number}.qcow2"));
     if !file.exists() {
         let image = image.canonicalize().with_context(|| format!("resolving {}", image.display()))?;
-        let output = Command::new("qemu-img")
+        let output = child::free("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
             .args([&image, &file])
             .output()

@@ -3,13 +3,13 @@
 use std::{
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::wait;
+use crate::{child, wait};
 
 /// The running swtpm; it ends with this value.
 pub(super) struct Swtpm {
@@ -20,16 +20,15 @@ pub(super) struct Swtpm {
 impl Swtpm {
     /// Starts one with its state and its socket (`tpm.sock`) in `folder`, which must be absolute: with relative paths
     /// swtpm answers the emulator's first command with an error.
-    #[expect(clippy::disallowed_methods, reason = "the harness starts processes on the workstation, not on a node")]
     pub(super) fn start(folder: &Path, detached: bool) -> Result<Self> {
         let state = folder.join("tpm");
         std::fs::create_dir_all(&state)?;
         let socket = folder.join("tpm.sock");
-        let mut command = Command::new("swtpm");
+        let mut command = if detached { child::free("swtpm") } else { child::bound("swtpm") };
         if detached {
             command.process_group(0);
         }
-        let child = command
+        command
             .args(["socket", "--tpm2", "--tpmstate"])
             .arg(format!("dir={}", state.display()))
             .arg("--ctrl")
@@ -38,11 +37,13 @@ impl Swtpm {
             .arg(format!("file={},level=1", folder.join("tpm.log").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting swtpm; run `make setup`")?;
-        let tpm = Self { child, left: false };
-        wait::until("swtpm's socket", Duration::from_secs(30), || socket.exists().then_some(()))?;
+            .stderr(Stdio::null());
+        let child = child::spawn(command).context("starting swtpm; run `make setup`")?;
+        let mut tpm = Self { child, left: false };
+        let ready = wait::until("swtpm's socket", Duration::from_secs(30), || {
+            socket.exists().then_some(true).or_else(|| matches!(tpm.child.try_wait(), Ok(Some(_))).then_some(false))
+        })?;
+        ensure!(ready, "swtpm ended at once; run `make setup`, and see {}", folder.join("tpm.log").display());
         Ok(tpm)
     }
 

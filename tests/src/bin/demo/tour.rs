@@ -2,13 +2,13 @@
 
 use std::{
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use tests::{
     apictl::Apictl,
+    child,
     vm::{BOOT, Vm},
     wait,
 };
@@ -40,7 +40,7 @@ pub(crate) fn show(vm: &Vm, out: &Path) -> Result<String> {
     println!("\n==> asking it over TLS, pinned by that fingerprint");
     for question in QUESTIONS {
         println!("\n$ apictl {}", question.join(" "));
-        let mut child = apictl.command(question).stdin(Stdio::null()).spawn()?;
+        let mut child = child::spawn(apictl.command(question))?;
         let status = wait::until("apictl", BOOT + Duration::from_secs(60), || child.try_wait().transpose())??;
         ensure!(status.success(), "apictl {}: {status}", question.join(" "));
     }
