@@ -5,16 +5,19 @@ mod a_flood;
 mod a_hung_machined;
 mod a_late_cable;
 mod a_panic;
+mod a_watchdog;
 mod a_wrong_clock;
 mod any_hardware;
 mod boots_by_firmware;
 mod boots_by_kernel;
+mod damage;
 mod few_resources;
 mod killed_again_and_again;
 mod kinds_of_disks;
 mod many_ways_to_fail;
 mod no_serial_port;
 mod orphans;
+mod secure_boot;
 mod shared;
 mod stops_in_order;
 mod two_clones;
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         killed_again_and_again::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
+        a_watchdog::stories(),
+        secure_boot::stories(),
         two_clones::stories(),
         kinds_of_disks::stories(),
         any_hardware::stories(),
