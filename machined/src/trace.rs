@@ -92,12 +92,5 @@ impl Visit for Text {
 
 /// An error with its causes, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    sys::Chain(error).to_string()
 }

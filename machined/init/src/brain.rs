@@ -228,10 +228,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Link(e) => write!(f, "no socket pair: {e}"),
-            Self::Spawn(e) => match std::error::Error::source(e) {
-                Some(cause) => write!(f, "{e}: {cause}"),
-                None => write!(f, "{e}"),
-            },
+            Self::Spawn(e) => write!(f, "{}", sys::Chain(e)),
         }
     }
 }

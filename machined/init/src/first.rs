@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use sys::Chain;
 use sys::kmsg::Level;
 use sys::module;
 use sys::mount::{self, Flags};
@@ -45,7 +46,7 @@ pub fn stage(image: &Path) -> Result<(), Error> {
     let mut console = Console::open();
     // 2. Said only now; a machine without one of them may still get to its API.
     for e in failed.iter().flatten() {
-        console.warn(format_args!("{e}{}; this is going to hurt", Cause(e)));
+        console.warn(format_args!("{}; this is going to hurt", Chain(e)));
     }
     // 3. What the root needs and the kernel has as modules.
     load(&mut console);
@@ -83,24 +84,10 @@ fn load(console: &mut Console) {
         match module::load(&path, "") {
             Ok(_) => {}
             // An accelerator of another processor, a driver of another platform.
-            Err(e) if e.no_device() => console.note(Level::Info, format_args!("{e}{}", Cause(&e))),
-            Err(e) => console.warn(format_args!("{e}{}", Cause(&e))),
+            Err(e) if e.no_device() => console.note(Level::Info, format_args!("{}", Chain(&e))),
+            Err(e) => console.warn(format_args!("{}", Chain(&e))),
         }
         let _ = std::fs::remove_file(&path);
-    }
-}
-
-/// `: cause`, down to the last.
-struct Cause<'e>(&'e dyn std::error::Error);
-
-impl std::fmt::Display for Cause<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
     }
 }
 
@@ -109,12 +96,12 @@ impl std::fmt::Display for Error {
         match self {
             Self::Root(e) => write!(
                 f,
-                "no root: {e}{}. It needs the file, a kernel with file-backed erofs, and rootfstype=ramfs on the kernel \
+                "no root: {}. It needs the file, a kernel with file-backed erofs, and rootfstype=ramfs on the kernel \
                  command line; boot another image of Stele",
-                Cause(e)
+                Chain(e)
             ),
             Self::Enter(what, e) => write!(f, "{what} failed: {e}; boot another image of Stele"),
-            Self::Carry(e) => write!(f, "{e}{}; boot another image of Stele", Cause(e)),
+            Self::Carry(e) => write!(f, "{}; boot another image of Stele", Chain(e)),
         }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) fn panic(payload: &(dyn std::any::Any + Send)) -> Failure {
     Failure::Panic(said.unwrap_or("without a message").to_owned())
 }
 
-/// The error and its causes, on one line.
+/// The error and its causes, on one line, as `sys::Chain` does, which this crate may not import.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -110,6 +110,7 @@ impl Probe {
                 changed = delivered.changed() => if changed.is_err() { return } else { continue },
             }
             let stamp = Stamp { uptime_ns: sys::tsc::uptime_ns(), tsc: sys::tsc() };
+            tracing::info!(uptime_ms = stamp.uptime_ns / 1_000_000, "the API answers");
             if let Some(first) = first.take() {
                 first(stamp);
             }

@@ -2,7 +2,9 @@
 //! earlier one was killed. Called by the unit.
 //!
 //! ```text
-//! start: fork, registered | record: pid, running | init keeps pid:      killed after the second: found by the record
+//! start: fork, registered | record: pid, running | init keeps pid:      killed after the first: nobody's, and the next
+//!                                                                      start kills what is in the cgroup; after the
+//!                                                                      second: found by the record
 //! end:   seen | record: not running, how | reaped | init forgets, drops   killed after the second: the record counts
 //! ```
 

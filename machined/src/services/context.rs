@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use config::service::Service as Declared;
 use reconcile::{Changes, SharedWriter, Store, Writer};
 use tokio::sync::watch;
 
@@ -30,13 +31,21 @@ pub struct Context {
     store: Store,
     waits: SharedWriter<Wait>,
     conditions: SharedWriter<Condition>,
-    states: watch::Sender<BTreeMap<String, State>>,
+    states: watch::Sender<BTreeMap<String, Standing>>,
+}
+
+/// What dependants know of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    state: State,
+    /// It waits for the network and nothing else, itself or through what it needs: that is no fault of the machine's.
+    offline: bool,
 }
 
 /// Wakes a unit when something it may need has changed.
 #[derive(Debug)]
 pub(super) struct NeedsChanges {
-    states: watch::Receiver<BTreeMap<String, State>>,
+    states: watch::Receiver<BTreeMap<String, Standing>>,
     conditions: Changes,
 }
 
@@ -77,21 +86,35 @@ impl Context {
             None if need.as_str() == NETWORK => {
                 !self.store.get::<Condition>(NETWORK).is_some_and(|condition| condition.value.met)
             }
-            None => self.states.borrow().get(need.as_str()) != Some(&State::Ready),
+            None => self.states.borrow().get(need.as_str()).is_none_or(|known| known.state != State::Ready),
         };
-        let missing: Vec<_> = needs.iter().filter(lacks).map(String::as_str).collect();
+        let say = |need: &String| {
+            let why = if need != NETWORK && self.is_offline(need) { " (waits for the network)" } else { "" };
+            format!("{need}{why}")
+        };
+        let missing: Vec<_> = needs.iter().filter(lacks).map(say).collect();
         (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
     }
 
-    /// Tells everybody how a service does, when that changed: dependants, the machine's conditions, the list of waits.
-    pub(super) fn announce(&self, service: &str, decision: &Decision) {
-        self.states
-            .send_if_modified(|states| states.insert(service.to_owned(), decision.state) != Some(decision.state));
+    fn is_offline(&self, need: &str) -> bool {
+        need == NETWORK || self.states.borrow().get(need).is_some_and(|known| known.offline)
+    }
+
+    /// Tells everybody how a service does, when that changed: dependants, the machine's conditions, the list of waits. A
+    /// machine without a network comes up all the same, so what only waits for it holds nothing up.
+    pub(super) fn announce(&self, declared: &Declared, decision: &Decision) {
+        let service = &declared.name;
+        let missing = |need: &&String| self.unmet(std::slice::from_ref(*need)).is_some();
+        let offline =
+            decision.state == State::Waiting && declared.needs.iter().filter(missing).all(|need| self.is_offline(need));
+        let standing = Standing { state: decision.state, offline };
+        self.states.send_if_modified(|states| states.insert(service.clone(), standing) != Some(standing));
         let id = format!("service-{service}");
         let condition = match decision.state {
             State::Ready | State::Stopped => Condition::met(format!("{service} is as it should be")),
             _ => Condition::unmet(format!("service {service}: {}", decision.why)),
         };
+        let condition = if offline { condition.optional() } else { condition };
         let waits = matches!(decision.state, State::Waiting | State::Starting);
         let limit = decision.wake.map(|at| at.saturating_duration_since(tokio::time::Instant::now()));
         let wait = For::Service(service, limit).wait(&decision.why, uptime::now_ms());

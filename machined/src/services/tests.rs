@@ -11,6 +11,7 @@ use super::*;
 use crate::events::Events;
 use crate::link::tests::{Init, connect};
 use crate::logs::{Logs, Start};
+use crate::resources::Condition;
 use crate::resources::service::{self as resource, State};
 
 /// A machine in a folder: what survives a machined is in `init` and the folder.
@@ -151,8 +152,32 @@ async fn needs_are_waited_for_and_bad_files_do_not_stop_others() {
     assert_eq!(run.state("web", State::Waiting).await.why, "needs db");
     assert_eq!(run.state("db", State::Waiting).await.why, "needs path:/nonexistent/disk");
     run.state("fine", State::Ready).await;
-    let condition = run.store.get::<crate::resources::condition::Condition>("service-bad").unwrap();
+    let condition = run.store.get::<Condition>("service-bad").unwrap();
     assert!(condition.value.reason.contains("expected a sequence"), "{}", condition.value.reason);
+}
+
+#[tokio::test]
+async fn what_waits_for_the_network_holds_nothing_up() {
+    let run = sh("exec sleep 1000");
+    let host = Host::new(&[
+        ("db", &(run.clone() + "needs: [network]\n")),
+        ("web", &(run.clone() + "needs: [db]\n")),
+        ("disk", &(run + "needs: [network, \"path:/nonexistent/disk\"]\n")),
+    ]);
+    let run = host.start().await;
+    run.until("web", "to know why", |web| web.why == "needs db (waits for the network)").await;
+    assert_eq!(run.state("db", State::Waiting).await.why, "needs network");
+    run.state("disk", State::Waiting).await;
+    let required = |name: &str| {
+        let condition = run.store.get::<Condition>(&format!("service-{name}")).unwrap().value;
+        assert!(!condition.met, "{name}: {}", condition.reason);
+        condition.required
+    };
+    assert_eq!([required("db"), required("web"), required("disk")], [false, false, true]);
+    let network = run.store.shared_writer::<Condition>("network").unwrap();
+    network.put(Condition::NETWORK, Condition::met("an address").optional()).unwrap();
+    run.state("web", State::Ready).await;
+    assert!(run.store.get::<Condition>("service-web").unwrap().value.required);
 }
 
 #[tokio::test]

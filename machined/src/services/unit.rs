@@ -346,7 +346,7 @@ impl Unit {
             };
             self.save();
             self.shown = Some(now);
-            self.context.announce(&self.service.name, decision);
+            self.context.announce(&self.service, decision);
         }
         let memory = self.running.is_some().then(|| self.group.memory()).flatten();
         let value = resource::Service {

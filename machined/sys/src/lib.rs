@@ -4,6 +4,7 @@
 //! Nothing here decides anything: policy lives in init and machined.
 #![allow(unsafe_code)]
 
+mod chain;
 pub mod clock;
 mod entry;
 pub mod inherit;
@@ -19,5 +20,6 @@ pub mod tsc;
 pub mod uevent;
 pub mod watchdog;
 
+pub use chain::Chain;
 pub use rustix::process::Pid;
 pub use tsc::tsc;

@@ -164,13 +164,21 @@ impl Record {
     }
 
     async fn whole(&mut self) -> BootRecord {
-        let variables = Variables::new(&self.places.sys);
+        let (sys, proc) = (self.places.sys.clone(), self.places.proc.clone());
+        // Each variable is a call of the firmware's own code, which takes its time.
+        let read = tokio::task::spawn_blocking(move || {
+            let variables = Variables::new(&sys);
+            let source = source::source(&variables, &proc);
+            (source::firmware_us(&variables), source, source::secure_boot(&variables))
+        });
+        // Fails only while machined ends.
+        let (firmware_us, source, secure_boot) = read.await.unwrap_or_default();
         BootRecord {
             boot_id: self.meta.boot_id().into(),
-            phases: phases(&self.stamps(source::firmware_us(&variables))),
+            phases: phases(&self.stamps(firmware_us)),
             image: self.image(),
-            source: source::source(&variables, &self.places.proc),
-            secure_boot: source::secure_boot(&variables),
+            source,
+            secure_boot,
             tpm: self.tpm(),
             last: self.last().await,
         }

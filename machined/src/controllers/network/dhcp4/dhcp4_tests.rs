@@ -1,6 +1,7 @@
 //! The controller with an in-memory store and a network made of a server in a table.
 
 use std::cell::Cell;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -17,13 +18,17 @@ const MAC: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
 thread_local! {
     static NOW: Cell<u64> = const { Cell::new(1000) };
     static SERVES: Cell<bool> = const { Cell::new(true) };
+    static BROKEN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Answers every message at once, when the server is there.
 struct Fake(Mutex<Vec<Vec<u8>>>);
 
 impl Wire for Fake {
-    fn open(_: u32) -> io::Result<Self> {
+    fn open(index: u32) -> io::Result<Self> {
+        if index == BROKEN.get() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         Ok(Self(Mutex::new(Vec::new())))
     }
 
@@ -67,8 +72,12 @@ impl World {
     }
 
     fn cable(&self, carrier: bool) {
+        self.link("eth0", 2, carrier);
+    }
+
+    fn link(&self, name: &str, index: u32, carrier: bool) {
         let link = Link {
-            index: 2,
+            index,
             kind: LinkKind::Physical,
             virtual_kind: String::new(),
             mac: "52:54:00:00:00:01".into(),
@@ -81,7 +90,7 @@ impl World {
             bus_path: String::new(),
             speed_mbps: None,
         };
-        self.links.put("eth0", link);
+        self.links.put(name, link);
     }
 
     fn controller(&self, folder: &Path) -> Dhcp4<Fake> {
@@ -151,6 +160,33 @@ async fn without_a_cable_the_lease_stays_and_nothing_is_waited_for() {
     world.cable(true);
     cycles(&mut controller, &world, 2).await;
     assert_eq!(world.addresses(), ["10.0.2.15/24"]);
+}
+
+#[tokio::test]
+async fn a_link_without_a_socket_holds_no_other_up_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path());
+    BROKEN.set(1);
+    world.link("broken", 1, true);
+    world.specs.put("broken", LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1025 });
+    let mut controller = world.controller(folder.path());
+    cycles(&mut controller, &world, 3).await;
+    assert_eq!(world.addresses(), ["10.0.2.15/24"], "the other has its lease");
+    let next = run_cycle(&mut controller, &world.store).await.unwrap();
+    assert!(matches!(next, Next::After(time) if time <= Duration::from_millis(REOPEN_MS)), "{next:?}");
+    // Long enough for the client to have asked in vain.
+    NOW.set(NOW.get() + 20_000);
+    cycles(&mut controller, &world, 2).await;
+    let reason = world.store.get::<Wait>("dhcp4/broken").unwrap().value.reason.clone();
+    assert!(reason.contains("no socket for DHCP: out of memory"), "{reason}");
+    let told = world.store.list::<crate::resources::Event>();
+    assert_eq!(told.iter().filter(|event| event.value.message.contains("no socket")).count(), 1, "said once");
+
+    BROKEN.set(0);
+    NOW.set(NOW.get() + REOPEN_MOST_MS);
+    cycles(&mut controller, &world, 3).await;
+    assert_eq!(world.addresses().len(), 2);
+    assert!(world.store.list::<Wait>().is_empty());
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ pub mod packet;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -32,22 +31,12 @@ use self::wire::Wire;
 /// A client never has more to say at once than an answer and what is due.
 const MESSAGES_AT_ONCE: usize = 4;
 
-/// Why leases cannot be asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No socket on a link.
-    #[error("cannot open a DHCP socket on {link}")]
-    Socket {
-        /// The link.
-        link: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The store refused.
-    #[error(transparent)]
-    Cycle(#[from] CycleError),
-}
+/// Before a socket that could not be opened is tried again, in milliseconds: what is missing (memory, a link that is being
+/// renamed) comes in a moment or takes long.
+const REOPEN_MS: u64 = 1000;
+
+/// The longest such pause.
+const REOPEN_MOST_MS: u64 = 30_000;
 
 /// What the controller is given.
 pub struct Setup {
@@ -68,8 +57,18 @@ struct Session<W> {
     mac: [u8; 6],
     client: Client,
     wire: Option<W>,
+    /// Why there is no socket, which is no other link's concern.
+    shut: Option<Shut>,
     /// As it is in the file and was told to people.
     kept: Option<Lease>,
+}
+
+/// A socket that could not be opened.
+struct Shut {
+    why: String,
+    /// When to try again.
+    at: u64,
+    pause: u64,
 }
 
 /// `network/dhcp4`.
@@ -98,7 +97,7 @@ impl<W: Wire> Dhcp4<W> {
                 let random = (self.setup.random)();
                 let hostname = self.setup.identity.borrow().hostname.clone();
                 let client = Client::new(mac, hostname, kept.clone(), now, random);
-                let session = Session { index: link.value.index, mac, client, wire: None, kept };
+                let session = Session { index: link.value.index, mac, client, wire: None, shut: None, kept };
                 self.sessions.insert(link.id.clone(), session);
             }
         }
@@ -135,9 +134,12 @@ fn mac(link: &Link) -> Option<[u8; 6]> {
 
 impl<W: Wire> Session<W> {
     /// Brings the client up to now: cable, answers, time.
-    fn step(&mut self, carrier: bool, now: u64) -> io::Result<()> {
-        if carrier && self.wire.is_none() {
-            self.wire = Some(W::open(self.index)?);
+    fn step(&mut self, carrier: bool, now: u64) {
+        if !carrier {
+            self.shut = None;
+        }
+        if carrier && self.wire.is_none() && self.shut.as_ref().is_none_or(|shut| now >= shut.at) {
+            self.open(now);
         }
         self.client.carrier(now, carrier);
         let mut replies = Vec::new();
@@ -155,7 +157,23 @@ impl<W: Wire> Session<W> {
             }
             self.send(message);
         }
-        Ok(())
+    }
+
+    /// Without a socket the client goes on as if nobody answered.
+    fn open(&mut self, now: u64) {
+        match W::open(self.index) {
+            Ok(wire) => (self.wire, self.shut) = (Some(wire), None),
+            Err(error) => {
+                let pause = self.shut.take().map_or(REOPEN_MS, |shut| (shut.pause * 2).min(REOPEN_MOST_MS));
+                let why = format!("no socket for DHCP: {error}");
+                self.shut = Some(Shut { why, at: now.saturating_add(pause), pause });
+            }
+        }
+    }
+
+    /// When there is something to do without any news.
+    fn next(&self) -> Option<u64> {
+        [self.client.next(), self.shut.as_ref().map(|shut| shut.at)].into_iter().flatten().min()
     }
 
     /// What cannot be sent is as good as lost on the way: the client repeats it.
@@ -173,7 +191,7 @@ impl<W: Wire> Session<W> {
 
 impl<W: Wire> Controller for Dhcp4<W> {
     const NAME: &'static str = "network/dhcp4";
-    type Error = Error;
+    type Error = CycleError;
 
     fn declare(ports: &mut Ports) {
         ports.watch::<Link>();
@@ -184,7 +202,7 @@ impl<W: Wire> Controller for Dhcp4<W> {
         ports.share::<Wait>();
     }
 
-    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
+    async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
         let links = cx.list::<Link>()?;
         if links.is_empty() {
             return Ok(Next::Unready);
@@ -201,12 +219,13 @@ impl<W: Wire> Controller for Dhcp4<W> {
             .collect();
         let now = (self.setup.now)();
         self.ensure_sessions(&wanted, now);
-        let mut failed = None;
         for link in wanted {
             let Some(session) = self.sessions.get_mut(&link.id) else { continue };
             session.client.name(&self.setup.identity.borrow().hostname);
-            if let Err(source) = session.step(link.value.up && link.value.carrier, now) {
-                failed = failed.or(Some(Error::Socket { link: link.id.clone(), source }));
+            let before = session.shut.as_ref().map(|shut| shut.why.clone());
+            session.step(link.value.up && link.value.carrier, now);
+            if let Some(shut) = session.shut.as_ref().filter(|shut| before.as_ref() != Some(&shut.why)) {
+                self.setup.events.warn("network", format!("{}: {}", link.id, shut.why));
             }
             Self::keep(&self.setup, &link.id, session);
             if let Some(lease) = session.client.lease() {
@@ -215,15 +234,16 @@ impl<W: Wire> Controller for Dhcp4<W> {
             }
             if let Some(since_uptime_ms) = session.client.asking_since() {
                 let lease = For::Lease(&link.id);
-                cx.put(lease.id(), lease.wait(format!("no DHCP answer on {} yet", link.id), since_uptime_ms))?;
+                let reason = match &session.shut {
+                    Some(shut) => format!("{}: {}", link.id, shut.why),
+                    None => format!("no DHCP answer on {} yet", link.id),
+                };
+                cx.put(lease.id(), lease.wait(reason, since_uptime_ms))?;
             }
         }
         // Last: see `NetworkSource`.
         cx.put(Source::Dhcp4.name(), NetworkSource { links: self.sessions.len() })?;
-        if let Some(failed) = failed {
-            return Err(failed);
-        }
-        let next = self.sessions.values().filter_map(|session| session.client.next()).min();
+        let next = self.sessions.values().filter_map(Session::next).min();
         Ok(next.map_or(Next::OnChange, |at| Next::After(Duration::from_millis(at.saturating_sub(now).max(1)))))
     }
 
