@@ -113,6 +113,7 @@ const PLAIN: &[libc::c_long] = &[
     // itself, and its end
     libc::SYS_exit,
     libc::SYS_exit_group,
+    libc::SYS_geteuid,
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_rt_sigaction,

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,11 +38,29 @@ pub(crate) fn unshare() -> Command {
     command
 }
 
+/// Whether this host lets us make namespaces; when not, says so once, past the test harness, which would hide it.
+fn allowed() -> bool {
+    static ALLOWED: OnceLock<bool> = OnceLock::new();
+    *ALLOWED.get_or_init(|| {
+        let tried = unshare().arg("true").output();
+        let why = match &tried {
+            Ok(output) if output.status.success() => return true,
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED, all tests with a PID 1: this host lets this user make no namespaces ({why}); run them as root, or \
+             allow it (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
+        );
+        false
+    })
+}
+
 impl Machine {
     /// None where namespaces are forbidden: said, and the test does not count.
     pub(crate) fn start() -> Option<Self> {
-        if !unshare().arg("true").stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
-            eprintln!("skipped: this host lets no user make namespaces");
+        if !allowed() {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
