@@ -53,15 +53,24 @@ pub struct Vm {
 enum Folder {
     /// Gone with the machine.
     Temporary(Scratch),
-    /// Somebody else's.
-    Given(PathBuf),
+    /// Somebody else's for logs and disks; besides a short one in /tmp for sockets and the TPM. A socket's path has at most
+    /// 107 bytes, which a checkout's may use up; and where AppArmor confines swtpm (Ubuntu), it may write only there and in
+    /// the user's home.
+    Given(PathBuf, tempfile::TempDir),
 }
 
 impl Folder {
     fn path(&self) -> &Path {
         match self {
             Self::Temporary(folder) => folder.path(),
-            Self::Given(path) => path,
+            Self::Given(path, _) => path,
+        }
+    }
+
+    fn sockets(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Given(_, sockets) => sockets.path(),
         }
     }
 }
@@ -72,19 +81,21 @@ impl Vm {
         Self::launch(spec, Folder::Temporary(Scratch::new()?))
     }
 
-    /// The same with all its files in a folder that stays, given as an absolute path.
+    /// The same with its logs and disks in a folder that stays, given as an absolute path.
     pub fn start_in(spec: &Spec, folder: &Path) -> Result<Self> {
-        Self::launch(spec, Folder::Given(folder.to_path_buf()))
+        let sockets =
+            tempfile::Builder::new().prefix("stele-vm-").tempdir_in("/tmp").context("making a folder in /tmp")?;
+        Self::launch(spec, Folder::Given(folder.to_path_buf(), sockets))
     }
 
     fn launch(spec: &Spec, folder: Folder) -> Result<Self> {
         let slot = slots::take();
-        let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.path(), spec.detached)).transpose()?;
+        let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.sockets(), spec.detached)).transpose()?;
         let port = if spec.port == 0 { free_port()? } else { spec.port };
-        let emulator =
-            child::spawn(spec.command(folder.path(), port)?).context("starting the emulator; run `make setup`")?;
+        let emulator = child::spawn(spec.command(folder.path(), folder.sockets(), port)?)
+            .context("starting the emulator; run `make setup`")?;
         let mut vm_child = Reaped(Some(emulator));
-        let qmp = Qmp::connect(&folder.path().join("qmp.sock"), || vm_child.ended())
+        let qmp = Qmp::connect(&folder.sockets().join(spec::MONITOR), || vm_child.ended())
             .with_context(|| format!("the emulator did not start: {}", stderr_of(folder.path())))?;
         let emulator = vm_child.0.take().context("the emulator is gone")?;
         let console = Console::new(folder.path().join("serial.log"));
@@ -151,14 +162,19 @@ impl Vm {
         !self.is_off() && hang::is_emulator(&self.console, &self.qmp)
     }
 
-    /// The folder that holds the machine's sockets, logs and disks.
+    /// The folder that holds the machine's sockets and its TPM.
+    pub fn sockets(&self) -> &Path {
+        self.folder.sockets()
+    }
+
+    /// The folder that holds the machine's logs and disks.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The wire to the `chaos` service of the test image (the second serial port).
     pub fn chaos(&self) -> Result<UnixStream> {
-        let path = self.folder.path().join("chaos.sock");
+        let path = self.folder.sockets().join(spec::CHAOS);
         UnixStream::connect(&path).with_context(|| format!("connecting to {}", path.display()))
     }
 
@@ -188,9 +204,12 @@ impl Vm {
         std::iter::once(self.emulator.borrow().id()).chain(tpm).collect()
     }
 
-    /// Lets the machine run on after this program.
+    /// Lets the machine run on after this program; whoever stops it removes its [`sockets`](Self::sockets).
     pub fn leave_running(mut self) {
         self.left = true;
+        if let Folder::Given(_, sockets) = &mut self.folder {
+            sockets.disable_cleanup(true);
+        }
         if let Some(tpm) = &mut self.tpm {
             tpm.leave_running();
         }

@@ -11,6 +11,11 @@ use anyhow::{Context, Result, ensure};
 use super::{accel, firmware};
 use crate::{artifacts::Image, child};
 
+/// The sockets' names in their folder: the monitor, the wire to the `chaos` service, the TPM.
+pub(super) const MONITOR: &str = "qmp.sock";
+pub(super) const CHAOS: &str = "chaos.sock";
+pub(super) const TPM: &str = "tpm.sock";
+
 /// How the machine starts.
 #[derive(Clone, Debug)]
 pub enum Boot {
@@ -149,8 +154,9 @@ impl Spec {
         }
     }
 
-    /// The emulator's command, with all its files in `folder` and the guest's API at `port` of loopback.
-    pub(super) fn command(&self, folder: &Path, port: u16) -> Result<Command> {
+    /// The emulator's command, with its files in `folder`, its sockets in `sockets` and the guest's API at `port` of
+    /// loopback.
+    pub(super) fn command(&self, folder: &Path, sockets: &Path, port: u16) -> Result<Command> {
         const EMULATOR: &str = "qemu-system-x86_64";
         let mut command = if self.detached { child::free(EMULATOR) } else { child::bound(EMULATOR) };
         let accel = if self.counted { "tcg,thread=single".to_owned() } else { accel::choose() };
@@ -165,10 +171,10 @@ impl Spec {
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-accel", &accel])
             .args(["-cpu", &cpu, "-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
             .args(["-rtc", &format!("base={rtc}"), "-qmp"])
-            .arg(format!("unix:{},server=on,wait=off", folder.join("qmp.sock").display()));
+            .arg(format!("unix:{},server=on,wait=off", sockets.join(MONITOR).display()));
         self.boot_args(&mut command, folder)?;
         self.disk_args(&mut command, folder)?;
-        self.serial_args(&mut command, folder);
+        self.serial_args(&mut command, folder, sockets);
         if self.random == Random::Device {
             command.args(["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"]);
         }
@@ -184,7 +190,7 @@ impl Spec {
             }
         }
         if self.tpm {
-            command.arg("-chardev").arg(format!("socket,id=tpm0,path={}", folder.join("tpm.sock").display())).args([
+            command.arg("-chardev").arg(format!("socket,id=tpm0,path={}", sockets.join(TPM).display())).args([
                 "-tpmdev",
                 "emulator,id=tpm0,chardev=tpm0",
                 "-device",
@@ -215,7 +221,7 @@ impl Spec {
         Ok(())
     }
 
-    fn serial_args(&self, command: &mut Command, folder: &Path) {
+    fn serial_args(&self, command: &mut Command, folder: &Path, sockets: &Path) {
         let console = format!("file,id=serial0,path={}", folder.join("serial.log").display());
         match self.serial {
             Serial::Console => command.args(["-chardev", &console, "-serial", "chardev:serial0"]),
@@ -223,7 +229,7 @@ impl Spec {
             Serial::Wire => command.args(["-serial", "none"]),
             Serial::None => return,
         };
-        let wire = format!("socket,id=chaos0,path={},server=on,wait=off", folder.join("chaos.sock").display());
+        let wire = format!("socket,id=chaos0,path={},server=on,wait=off", sockets.join(CHAOS).display());
         command.args(["-chardev", &wire, "-serial", "chardev:chaos0"]);
     }
 

@@ -18,12 +18,13 @@ pub(super) struct Swtpm {
 }
 
 impl Swtpm {
-    /// Starts one with its state and its socket (`tpm.sock`) in `folder`, which must be absolute: with relative paths
+    /// Starts one with its state and its socket in `folder`, which must be absolute: with relative paths
     /// swtpm answers the emulator's first command with an error.
     pub(super) fn start(folder: &Path, detached: bool) -> Result<Self> {
         let state = folder.join("tpm");
         std::fs::create_dir_all(&state)?;
-        let socket = folder.join("tpm.sock");
+        let socket = folder.join(super::spec::TPM);
+        let said = folder.join("tpm.err");
         let mut command = if detached { child::free("swtpm") } else { child::bound("swtpm") };
         if detached {
             command.process_group(0);
@@ -37,13 +38,14 @@ impl Swtpm {
             .arg(format!("file={},level=1", folder.join("tpm.log").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(std::fs::File::create(&said)?);
         let child = child::spawn(command).context("starting swtpm; run `make setup`")?;
         let mut tpm = Self { child, left: false };
         let ready = wait::until("swtpm's socket", Duration::from_secs(30), || {
             socket.exists().then_some(true).or_else(|| matches!(tpm.child.try_wait(), Ok(Some(_))).then_some(false))
         })?;
-        ensure!(ready, "swtpm ended at once; run `make setup`, and see {}", folder.join("tpm.log").display());
+        let why = || std::fs::read_to_string(&said).unwrap_or_default();
+        ensure!(ready, "swtpm ended at once; run `make setup`. It said: {}", why());
         Ok(tpm)
     }
 

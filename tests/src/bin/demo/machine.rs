@@ -1,6 +1,6 @@
 //! The demonstration's machine: started fresh, left running, stopped by the numbers of its processes.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{fs, io::ErrorKind, net::TcpListener, os::unix::fs::symlink, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +12,9 @@ use tests::{
 
 /// The API's own port, when it is free on this workstation.
 const PORT: u16 = 50000;
+
+/// The link to the folder with its sockets.
+const SOCKETS: &str = "sockets";
 
 /// Starts a machine with a fresh disk over the built image.
 pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
@@ -26,6 +29,7 @@ pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
     let vm = Vm::start_in(&spec, &folder)?;
     // At once: who interrupts the demonstration can still stop the machine.
     let pids: Vec<String> = vm.pids().iter().map(u32::to_string).collect();
+    symlink(vm.sockets(), folder.join(SOCKETS))?;
     fs::write(folder.join("pids"), pids.join("\n"))?;
     Ok(vm)
 }
@@ -50,20 +54,28 @@ pub(crate) fn leave(vm: Vm, out: &Path, fingerprint: &str) -> Result<()> {
 
 /// Stops what `start` started, and says whether there was anything.
 pub(crate) fn stop(out: &Path) -> Result<bool> {
-    let file = out.join("demo/pids");
-    let Ok(text) = fs::read_to_string(&file) else { return Ok(false) };
+    let folder = out.join("demo");
+    let Ok(text) = fs::read_to_string(folder.join("pids")) else { return Ok(false) };
+    // Its own folder in /tmp, whose name nothing else has; gone when the workstation was started anew.
+    let sockets = fs::read_link(folder.join(SOCKETS)).context("reading where the machine's sockets are")?;
     let mut stopped = false;
     for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-        // Numbers are used again: only what was started for this folder is ours.
+        // Numbers are used again: only what was started with this folder is ours.
         let ours = || {
             let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains(&*out.join("demo").to_string_lossy())
+            String::from_utf8_lossy(&command).contains(&*sockets.to_string_lossy())
         };
         if ours() && kill_process(pid, Signal::TERM).is_ok() {
             wait::until("the demo's machine to stop", Duration::from_secs(30), || (!ours()).then_some(()))?;
             stopped = true;
         }
     }
-    fs::remove_file(&file)?;
-    Ok(stopped)
+    fs::remove_file(folder.join("pids"))?;
+    fs::remove_file(folder.join(SOCKETS))?;
+    match fs::remove_dir_all(&sockets) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", sockets.display()))
+        }
+        _ => Ok(stopped),
+    }
 }

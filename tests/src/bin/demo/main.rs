@@ -1,7 +1,8 @@
 //! `make demo`: boots the product's image in a virtual machine and asks it over the API, showing each command; leaves the
 //! machine running. `demo stop` ends it.
 //!
-//! Everything of the machine is in `_out/demo/`; nothing else of the workstation is touched.
+//! Everything of the machine is in `_out/demo/`, and what that links to in /tmp; nothing else of the workstation is
+//! touched.
 
 mod machine;
 mod tour;
