@@ -1,7 +1,7 @@
 //! `image.yaml`: what the image is made of. Read once at the start of every command.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -84,11 +84,16 @@ impl Modules {
 /// `image.yaml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No checkout.
+    #[error(
+        "there is no installer/image.yaml here or above: run imager inside the checkout, or name its installer folder with --source"
+    )]
+    Outside,
     /// Not there.
-    #[error("cannot read {path}: run imager inside the checkout, or name its installer folder with --source")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         #[source]
         cause: std::io::Error,
@@ -97,10 +102,23 @@ pub enum Error {
     #[error("{path}: {cause}")]
     Parse {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What is wrong, with line and column.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// The installer folder: the given one, else that of the checkout around the current folder.
+///
+/// # Errors
+/// When none is given and there is no checkout.
+pub fn folder(given: Option<&Path>) -> Result<PathBuf, Error> {
+    let is_it = |folder: &PathBuf| folder.join("image.yaml").is_file();
+    let around = || {
+        let here = std::env::current_dir().ok()?;
+        here.ancestors().map(|above| above.join("installer")).find(is_it)
+    };
+    given.map(Path::to_owned).or_else(around).ok_or(Error::Outside)
 }
 
 /// Reads `image.yaml` in the installer folder.

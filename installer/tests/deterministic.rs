@@ -1,4 +1,5 @@
-//! Two builds in different folders, each with caches of its own, give the same bytes; stock tools accept them.
+//! Two builds by users who have set up everything else differently (folder, caches, umask, time zone, language) give the
+//! same bytes; stock tools accept them.
 //!
 //! Needs the pinned packages (fetched when they are not in the cache). Our programs are stand-ins: smallest static ELF
 //! files.
@@ -33,15 +34,26 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A build below `work`; what it made.
-fn build(work: &Path, programs: [&str; 3]) -> PathBuf {
+/// One user's ways.
+struct User {
+    /// Below this is all of theirs.
+    folder: PathBuf,
+    umask: &'static str,
+    timezone: &'static str,
+    language: &'static str,
+    /// The order in which our programs were written.
+    programs: [&'static str; 3],
+}
+
+/// This user's build; the folder with what it made.
+fn build(user: &User) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (source, binaries, out, caches) =
-        (work.join("installer"), work.join("bin"), work.join("out"), work.join("cache/stele"));
+    let folder = |name| user.folder.join(name);
+    let (source, binaries, out, caches) = (folder("installer"), folder("bin"), folder("out"), folder("cache/stele"));
     std::fs::create_dir_all(&caches).unwrap();
     std::os::unix::fs::symlink(cache::dir().join("debs"), caches.join("debs")).unwrap();
     std::fs::create_dir_all(&binaries).unwrap();
-    for name in programs {
+    for name in user.programs {
         std::fs::write(binaries.join(name), stand_in(name)).unwrap();
     }
     for file in ["image.yaml", "packages.lock", "executables.txt"] {
@@ -49,12 +61,17 @@ fn build(work: &Path, programs: [&str; 3]) -> PathBuf {
         std::fs::copy(own.join(file), source.join(file)).unwrap();
     }
     copy(&own.join("services"), &source.join("services"));
-    let mut program = host::program(env!("CARGO_BIN_EXE_imager"), "imager")
-        .args(["--source".as_ref(), source.as_os_str(), "build".as_ref(), "--binaries".as_ref(), binaries.as_os_str()])
-        .args(["--manifest".as_ref(), own.join("../Cargo.toml").as_os_str(), "--out".as_ref(), out.as_os_str()]);
+    // a shell sets the umask; imager finds the sources from where it is
+    let mut program = host::program("sh", "dash")
+        .args(["-c", "umask $0 && exec \"$@\"", user.umask, env!("CARGO_BIN_EXE_imager"), "build", "--binaries"])
+        .args([binaries.as_os_str(), "--manifest".as_ref(), own.join("../Cargo.toml").as_os_str()])
+        .args(["--out".as_ref(), out.as_os_str()]);
     program
         .command
-        .env("XDG_CACHE_HOME", work.join("cache"))
+        .current_dir(&user.folder)
+        .env("XDG_CACHE_HOME", folder("cache"))
+        .env("TZ", user.timezone)
+        .env("LC_ALL", user.language)
         .env("STELE_COMMIT", "0123456789ab")
         .env("SOURCE_DATE_EPOCH", "1700000000");
     program.run().unwrap();
@@ -66,8 +83,20 @@ fn two_builds_give_the_same_bytes_and_stock_tools_accept_them() {
     let lock = Lock::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     installer::fetch::ensure(lock.needed(Kernel::Cloud)).unwrap();
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let first = build(one.path(), ["init", "machined", "gateway"]);
-    let second = build(other.path(), ["gateway", "init", "machined"]);
+    let first = build(&User {
+        folder: one.path().to_owned(),
+        umask: "022",
+        timezone: "UTC",
+        language: "C",
+        programs: ["init", "machined", "gateway"],
+    });
+    let second = build(&User {
+        folder: other.path().join("a longer path, with spaces and größer"),
+        umask: "077",
+        timezone: "Pacific/Kiritimati",
+        language: "tr_TR.UTF-8",
+        programs: ["gateway", "init", "machined"],
+    });
     let sums = |out: &Path| std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(&first).lines().count(), 3);
     assert_eq!(sums(&first), sums(&second));

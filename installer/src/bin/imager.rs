@@ -5,14 +5,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use installer::commands::{baseline, build, extract, fetch, image, lock, ls, sizes};
+use installer::spec;
 
 /// Builds the Stele image out of pinned Debian packages and this workspace's programs.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Cli {
-    /// The checkout's installer folder, with image.yaml and packages.lock
-    #[arg(long, global = true, default_value = env!("CARGO_MANIFEST_DIR"), hide_default_value = true)]
-    source: PathBuf,
+    /// The installer folder, with image.yaml and packages.lock [default: that of the checkout around the current folder]
+    #[arg(long, global = true)]
+    source: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,22 +39,26 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match &cli.command {
-        Command::Build(args) => build::run(&cli.source, args),
-        Command::Image(args) => image::run(args),
-        Command::Lock => lock::run(&cli.source),
-        Command::Fetch(args) => fetch::run(&cli.source, args),
-        Command::Extract(args) => extract::run(args),
-        Command::Ls(args) => ls::run(&cli.source, args),
-        Command::Baseline(args) => baseline::run(&cli.source, args),
-        Command::Sizes(args) => sizes::run(args),
-    };
+    let done = run(&Cli::parse());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("imager: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let source = || spec::folder(cli.source.as_deref());
+    match &cli.command {
+        Command::Build(args) => build::run(&source()?, args),
+        Command::Image(args) => image::run(args),
+        Command::Lock => lock::run(&source()?),
+        Command::Fetch(args) => fetch::run(&source()?, args),
+        Command::Extract(args) => extract::run(args),
+        Command::Ls(args) => ls::run(&source()?, args),
+        Command::Baseline(args) => baseline::run(&source()?, args),
+        Command::Sizes(args) => sizes::run(args),
     }
 }
