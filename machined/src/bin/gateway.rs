@@ -36,6 +36,7 @@ fn run() -> anyhow::Result<()> {
     // Nothing from outside was read until here, and nothing is before this is done.
     gateway::harden::harden().context("cannot give up what it does not need")?;
     let ready = || {
+        report::say(format_args!("serves up to {} clients, {} of one address", LIMITS.total, LIMITS.each));
         if let Some(mut ready) = ready {
             // The supervisor may have gone meanwhile; the next one adopts a gateway that serves.
             let _ = ready.write_all(b"1");
