@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 pub const VARIABLE: &str = "STELE_DEBIAN_MIRROR";
 /// Where apt keeps what its user configured.
 const APT: &str = "/etc/apt";
+/// A shell script that knows a mirror of Debian on every distribution that has it.
+const DEBOOTSTRAP: &str = "/usr/sbin/debootstrap";
 
 /// No mirror is known.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +25,7 @@ pub fn find() -> Result<String, Unknown> {
     let given = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
     given
         .or_else(|| of_apt(Path::new(APT)))
-        .or_else(of_debootstrap)
+        .or_else(|| of_debootstrap(Path::new(DEBOOTSTRAP)))
         .map(|url| url.trim_end_matches('/').to_owned())
         .ok_or(Unknown)
 }
@@ -141,10 +143,11 @@ fn deb822(text: &str) -> Vec<Source> {
     all
 }
 
-fn of_debootstrap() -> Option<String> {
-    let script = std::fs::read_to_string("/usr/share/debootstrap/scripts/sid").ok()?;
-    let words = script.lines().find_map(|line| line.trim().strip_prefix("default_mirror "))?;
-    Some(words.trim().to_owned())
+/// What debootstrap takes when it is told no mirror: a line `DEF_MIRROR="URL"` of the program.
+fn of_debootstrap(program: &Path) -> Option<String> {
+    let script = std::fs::read_to_string(program).ok()?;
+    let value = script.lines().find_map(|line| line.trim().strip_prefix("DEF_MIRROR="))?.trim_matches('"');
+    value.starts_with("http").then(|| value.to_owned())
 }
 
 #[cfg(test)]
@@ -172,6 +175,16 @@ mod tests {
         assert_eq!(found(&[("sources.list", VENDOR)]), None);
         assert_eq!(found(&[("sources.list", "deb http://u.example/ubuntu noble main\n")]), None);
         assert_eq!(found(&[]), None);
+    }
+
+    #[test]
+    fn the_default_of_debootstrap() {
+        // installed by `make setup`
+        assert!(of_debootstrap(Path::new(DEBOOTSTRAP)).unwrap().ends_with("/debian"));
+        let other = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(other.path(), "DEF_MIRROR=\"$1\"\n").unwrap();
+        assert_eq!(of_debootstrap(other.path()), None);
+        assert_eq!(of_debootstrap(Path::new("/nonexistent")), None);
     }
 
     #[test]
