@@ -92,7 +92,7 @@ impl Keeper {
     pub async fn run(self, meta: meta::Handle, changed: impl Fn(&Machine)) {
         let mut state = meta.watch();
         loop {
-            if matches!(*state.borrow_and_update(), meta::State::Attached { .. }) {
+            if matches!(*state.borrow_and_update(), meta::State::Read { .. } | meta::State::Attached { .. }) {
                 self.agree(&meta, &changed).await;
             }
             if state.changed().await.is_err() {

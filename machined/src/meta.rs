@@ -33,6 +33,11 @@ pub enum State {
     Waiting,
     /// There is none that can be used, for this reason. May change when a disk comes or goes.
     Absent(String),
+    /// It was read, and what it says counts; nothing is written to it until the choice of the disk is final.
+    Read {
+        /// The partition's device.
+        device: PathBuf,
+    },
     /// It is used.
     Attached {
         /// The partition's device.
@@ -49,7 +54,7 @@ pub enum State {
 pub enum Saved {
     /// It survives a power cut.
     Disk,
-    /// There is no META (yet): kept until the machine stops, and written should META come.
+    /// There is no META to write to (yet): kept until the machine stops, and written should META come.
     Memory,
 }
 
@@ -70,6 +75,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Known {
     record: Record,
+    /// Where the record is written; none while META is only read.
     volume: Option<Volume>,
 }
 
@@ -130,6 +136,15 @@ impl Handle {
         self.update(|record| record.stopping(stop)).await
     }
 
+    /// Reads the META on this partition and writes nothing: the disk may yet turn out to be the wrong one. What it says wins
+    /// over memory. Called by the disk controller.
+    ///
+    /// # Errors
+    /// As [`Handle::attach`].
+    pub async fn read(&self, device: &Path) -> Result<(), Error> {
+        self.open(device, false).await
+    }
+
     /// Starts to use the META on this partition. What the disk says wins over memory; what only memory knows is written.
     /// Called by the disk controller.
     ///
@@ -137,11 +152,15 @@ impl Handle {
     /// It is no META, of a newer release, or cannot be read: the state says so then. When only the write fails it is
     /// attached all the same.
     pub async fn attach(&self, device: &Path) -> Result<(), Error> {
+        self.open(device, true).await
+    }
+
+    async fn open(&self, device: &Path, writable: bool) -> Result<(), Error> {
         let turn = self.0.turn.clone().lock_owned().await;
         let (shared, device) = (self.0.clone(), device.to_owned());
         volume::blocking(move || {
             let _turn = turn;
-            shared.attach(device)
+            shared.open(device, writable)
         })
         .await
     }
@@ -157,7 +176,7 @@ impl Handle {
         });
     }
 
-    /// The disk GUID that the image on this disk was built with; none without a META.
+    /// The disk GUID that the image on this disk was built with; none without a META in use.
     pub fn image(&self) -> Option<boot::Guid> {
         self.volume().map(|volume| volume.header.image)
     }
@@ -180,7 +199,7 @@ impl Shared {
     }
 
     /// Blocking; in the caller's turn.
-    fn attach(&self, device: PathBuf) -> Result<(), Error> {
+    fn open(&self, device: PathBuf, writable: bool) -> Result<(), Error> {
         let read = || {
             let volume = Volume::open(&device)?;
             let loaded = volume.load()?;
@@ -192,9 +211,13 @@ impl Shared {
         let changed = self.with(|known| {
             let before = loaded.record.clone();
             known.record = loaded.record.unwrap_or_default().filled_from(&known.record, &self.boot_id);
-            known.volume = Some(volume);
+            known.volume = writable.then_some(volume);
             before.as_ref() != Some(&known.record)
         });
+        if !writable {
+            self.state.send_replace(State::Read { device });
+            return Ok(());
+        }
         self.state.send_replace(State::Attached { device, damaged: loaded.damaged, unsaved: None });
         if changed { self.save().map(drop) } else { Ok(()) }
     }

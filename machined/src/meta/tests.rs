@@ -45,6 +45,29 @@ async fn values_survive_and_boots_are_told_apart() {
 }
 
 #[tokio::test]
+async fn what_is_only_read_counts_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = fresh(dir.path());
+    let first = Handle::new(ONE);
+    first.attach(&path).await.unwrap();
+    first.update(|r| r.machine_id = Some("abc".into())).await.unwrap();
+    let before = fs::read(&path).unwrap();
+
+    let next = Handle::new(TWO);
+    next.read(&path).await.unwrap();
+    assert_eq!(next.settled(Duration::ZERO).await, State::Read { device: path.clone() });
+    assert_eq!(next.record().machine_id.as_deref(), Some("abc"));
+    assert_eq!(next.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
+    assert!(next.volume().is_none());
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    next.attach(&path).await.unwrap();
+    let written = Handle::new(TWO);
+    written.read(&path).await.unwrap();
+    assert!(written.record().configured && written.record().boot.is_some_and(|boot| boot.id == TWO));
+}
+
+#[tokio::test]
 async fn without_meta_it_says_why_and_keeps_values_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let meta = Handle::new(ONE);

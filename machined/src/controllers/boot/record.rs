@@ -206,7 +206,7 @@ fn ended(state: &State, previous: Option<&meta::Mark>, panic: Option<String>) ->
         (State::Attached { damaged: true, .. }, _) => ("unknown", "machined's record in META was damaged".into()),
         (State::Attached { .. }, _) => ("none", "this disk was not booted before".into()),
         (State::Absent(why), _) => ("unknown", format!("no META: {why}")),
-        (State::Waiting, _) => ("unknown", "META has not been found yet".into()),
+        (State::Waiting | State::Read { .. }, _) => ("unknown", "META is not in use yet".into()),
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sys::module::{Error, Loaded};
 
 use crate::resources::kernel_module::KernelModule;
+use crate::uptime;
 
 /// Longest modalias the kernel makes: input devices list all their keys.
 const MODALIAS_MAX: u64 = 4096;
@@ -25,12 +26,19 @@ pub(super) struct Host {
     pub(super) proc: PathBuf,
     /// Loads a module's file.
     pub(super) load: fn(&Path) -> Result<Loaded, Error>,
+    /// Milliseconds since the kernel started.
+    pub(super) uptime_ms: fn() -> u64,
 }
 
 impl Host {
     /// This machine.
     pub(super) fn real() -> Self {
-        Self { sys: "/sys".into(), proc: "/proc".into(), load: |path| sys::module::load(path, "") }
+        Self {
+            sys: "/sys".into(),
+            proc: "/proc".into(),
+            load: |path| sys::module::load(path, ""),
+            uptime_ms: uptime::now_ms,
+        }
     }
 
     /// The modalias of every device, each once: one walk over the buses' lists, which costs a hundredth of one over all
@@ -133,7 +141,7 @@ mod tests {
         at("bus/virtio/devices/virtio0/modalias", "");
         at("class/input/input0/modalias", "input:b1");
         at("devices/system/cpu/modalias", "cpu:x");
-        let host = Host { sys: dir.path().into(), proc: dir.path().into(), load: |_| Ok(Loaded::Now) };
+        let host = Host { sys: dir.path().into(), proc: dir.path().into(), load: |_| Ok(Loaded::Now), uptime_ms: || 0 };
         assert_eq!(host.modaliases().into_iter().collect::<Vec<_>>(), ["cpu:x", "input:b1", "pci:v1"]);
         assert!(host.loaded().unwrap().is_empty());
     }

@@ -1,7 +1,7 @@
 //! The controller that loads drivers: one walk over /sys at its start, then the kernel's events.
 //!
-//! Invariant: network and disk drivers are loaded before anything else; the rest waits until the API answers, or until
-//! [`PATIENCE`] is over. One module at a time: the kernel checks signatures on one processor anyway.
+//! Invariant: network drivers are loaded first, then those of disks until the machine's own is found; the rest waits until
+//! the API answers, or until [`PATIENCE`] is over. One module at a time: the kernel checks signatures on one processor anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use sys::uevent::Message;
 use super::catalog::Catalog;
 use super::class::Class;
 use super::host::Host;
-use super::queue::Queue;
+use super::queue::{Queue, Wanted};
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
@@ -23,7 +23,6 @@ use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
 use crate::trace::chain;
 use crate::uevent::{Batch, Listener};
-use crate::uptime;
 
 /// After this uptime the rest is loaded without an answer of the API.
 const PATIENCE: Duration = wait::DRIVERS;
@@ -87,20 +86,37 @@ impl Module {
         }
     }
 
-    /// Loads everything up to a class, and what appears meanwhile.
-    async fn load_up_to(&mut self, open: Class) -> Result<(), Error> {
-        while let Some((name, reason)) = self.queue.next(open) {
-            let loaded: BTreeSet<String> = self.host.loaded().map_err(Error::List)?.into_keys().collect();
-            for part in self.catalog.order(&name, &loaded) {
-                let reason = if part == name { reason.clone() } else { format!("needed by {name}") };
-                if let Err(error) = self.load(&part, reason).await {
-                    self.fail(&name, &part, &error);
-                    break;
-                }
-            }
+    /// Loads what may be loaded, and what appears meanwhile. Asked before each module: what is loaded changes the answer.
+    async fn load_open(&mut self, cx: &mut Cycle<'_>) -> Result<(), Error> {
+        loop {
+            let open = self.open(cx)?;
+            self.put(cx, self.queue.stage(open))?;
+            let Some(wanted) = self.queue.next(open) else { return Ok(()) };
+            self.load_with_needs(cx, wanted).await?;
             self.look().await;
         }
+    }
+
+    async fn load_with_needs(&mut self, cx: &mut Cycle<'_>, wanted: Wanted) -> Result<(), Error> {
+        let loaded: BTreeSet<String> = self.host.loaded().map_err(Error::List)?.into_keys().collect();
+        for part in self.catalog.order(&wanted.name, &loaded) {
+            if wanted.class > self.open(cx)? {
+                self.queue.put_back(wanted);
+                return Ok(());
+            }
+            let reason = if part == wanted.name { &wanted.reason } else { &format!("needed by {}", wanted.name) };
+            if let Err(error) = self.load(&part, reason.clone()).await {
+                self.fail(&wanted.name, &part, &error);
+                return Ok(());
+            }
+        }
         Ok(())
+    }
+
+    /// As if events had been lost: the next cycle walks over /sys again.
+    #[cfg(test)]
+    pub(super) fn forget_walk(&mut self) {
+        self.walked = false;
     }
 
     async fn load(&mut self, name: &str, reason: String) -> Result<(), sys::module::Error> {
@@ -123,16 +139,23 @@ impl Module {
         }
     }
 
-    /// Up to which class modules may be loaded now, and when that may change by itself.
-    fn open(&mut self, cx: &mut Cycle<'_>) -> Result<(Class, Option<Duration>), CycleError> {
-        let left = PATIENCE.saturating_sub(Duration::from_millis(uptime::now_ms()));
+    /// Up to which class modules may be loaded now. On a machine whose own disk is found, disks of others wait as well: each
+    /// driver costs time before the API's answer.
+    fn open(&mut self, cx: &mut Cycle<'_>) -> Result<Class, CycleError> {
         self.answered |= cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
-        if self.answered || left.is_zero() {
-            return Ok((Class::Rest, None));
+        if self.answered || self.left().is_zero() {
+            return Ok(Class::Rest);
         }
-        let disk = cx.get::<SystemDisk>(SystemDisk::ID)?;
-        let waiting = disk.is_some_and(|disk| disk.value.state == State::Waiting);
-        Ok((if waiting { Class::Removable } else { Class::Storage }, Some(left)))
+        Ok(match cx.get::<SystemDisk>(SystemDisk::ID)?.map(|disk| disk.value.state) {
+            Some(State::Waiting) => Class::Removable,
+            Some(State::Found) => Class::Network,
+            _ => Class::Storage,
+        })
+    }
+
+    /// What is left of the wait for the API.
+    fn left(&self) -> Duration {
+        PATIENCE.saturating_sub(Duration::from_millis((self.host.uptime_ms)()))
     }
 
     fn put(&self, cx: &mut Cycle<'_>, stage: Stage) -> Result<(), Error> {
@@ -165,18 +188,13 @@ impl Controller for Module {
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
         self.look().await;
-        // Network first: its stage is told before the disks' drivers cost their time.
-        for class in [Class::Network, Class::Storage] {
-            self.load_up_to(class).await?;
-            self.put(cx, self.queue.stage(class))?;
+        self.load_open(cx).await?;
+        let left = self.left();
+        if self.answered || left.is_zero() {
+            return Ok(Next::OnChange);
         }
-        let (open, again) = self.open(cx)?;
-        if again.is_some() {
-            cx.put::<Wait>(For::Drivers.id(), For::Drivers.wait("the API has not answered yet", 0))?;
-        }
-        self.load_up_to(open).await?;
-        self.put(cx, self.queue.stage(open))?;
-        Ok(again.map_or(Next::OnChange, |left| Next::After(left + Duration::from_millis(1))))
+        cx.put::<Wait>(For::Drivers.id(), For::Drivers.wait("the API has not answered yet", 0))?;
+        Ok(Next::After(left + Duration::from_millis(1)))
     }
 
     async fn wake(&mut self) {

@@ -17,9 +17,20 @@ use crate::resources::coldplug::Stage;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     seen: BTreeSet<String>,
-    /// Class and module, with the reason.
-    wanted: BTreeMap<(Class, String), String>,
+    /// Class, how many modules it takes, and the module; with the reason. A disk behind one driver is there before one behind
+    /// five, and the machine's own is often the first.
+    wanted: BTreeMap<(Class, usize, String), String>,
     failed: BTreeMap<String, String>,
+}
+
+/// A module to load.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) class: Class,
+    steps: usize,
+    pub(super) name: String,
+    /// The device that asks for it, or why else.
+    pub(super) reason: String,
 }
 
 impl Queue {
@@ -38,14 +49,21 @@ impl Queue {
 
     /// A module that no device asks for.
     pub(super) fn want(&mut self, name: &str, reason: &str, catalog: &Catalog) {
-        self.wanted.entry((catalog.class(name), name.into())).or_insert_with(|| reason.into());
+        let steps = catalog.order(name, &BTreeSet::new()).len();
+        self.wanted.entry((catalog.class(name), steps, name.into())).or_insert_with(|| reason.into());
     }
 
-    /// The next module to load, of a class up to `open`, with its reason.
-    pub(super) fn next(&mut self, open: Class) -> Option<(String, String)> {
+    /// The next module to load, of a class up to `open`.
+    pub(super) fn next(&mut self, open: Class) -> Option<Wanted> {
         let entry = self.wanted.first_entry().filter(|entry| entry.key().0 <= open)?;
-        let ((_, name), reason) = entry.remove_entry();
-        Some((name, reason))
+        let ((class, steps, name), reason) = entry.remove_entry();
+        Some(Wanted { class, steps, name, reason })
+    }
+
+    /// It was not loaded after all.
+    pub(super) fn put_back(&mut self, wanted: Wanted) {
+        let Wanted { class, steps, name, reason } = wanted;
+        self.wanted.insert((class, steps, name), reason);
     }
 
     /// It could not be loaded; true when that is news.
@@ -55,7 +73,7 @@ impl Queue {
 
     /// Which stage is done when everything up to `open` has been taken.
     pub(super) fn stage(&self, open: Class) -> Stage {
-        match self.wanted.first_key_value().map(|((class, _), _)| *class).unwrap_or(Class::Rest) {
+        match self.wanted.first_key_value().map(|((class, ..), _)| *class).unwrap_or(Class::Rest) {
             Class::Bus | Class::Network => Stage::Started,
             Class::Storage => Stage::Network,
             _ if open < Class::Removable => Stage::Storage,
@@ -83,7 +101,7 @@ mod tests {
     }
 
     fn take(queue: &mut Queue, open: Class) -> Vec<String> {
-        std::iter::from_fn(|| queue.next(open)).map(|(name, _)| name).collect()
+        std::iter::from_fn(|| queue.next(open)).map(|wanted| wanted.name).collect()
     }
 
     #[test]

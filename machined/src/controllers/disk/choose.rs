@@ -46,12 +46,15 @@ pub(super) fn choose(facts: Facts<'_>) -> Verdict {
             None => Verdict::None("the system disk of this boot was removed".into()),
         };
     }
-    if !facts.all_there && !facts.late {
-        return Verdict::Wait("drivers of disks are being loaded".into());
-    }
-    match facts.booted_from {
+    let verdict = match facts.booted_from {
         Some(guid) => by_partition(&facts, guid),
         None => by_meta(&facts),
+    };
+    match verdict {
+        // The firmware's word is enough to read that disk's META; nothing is written before all disks are there.
+        Verdict::Found { meta: Some(_), .. } if facts.booted_from.is_some() => verdict,
+        _ if !facts.all_there && !facts.late => Verdict::Wait("drivers of disks are being loaded".into()),
+        _ => verdict,
     }
 }
 
@@ -149,7 +152,11 @@ mod tests {
         let clones: &[_] = &[("vda", "a", true), ("vdb", "a", true)];
         for (disks, booted_from, all_there, late, wanted) in [
             (one, Some("A"), true, false, "vda vda2"),
-            (one, Some("a"), false, false, "wait"),
+            (one, Some("a"), false, false, "vda vda2"),
+            (one, Some("c"), false, false, "wait"),
+            (&[("vda", "a", false)], Some("a"), false, false, "wait"),
+            (&[("vda", "a", true)], None, false, false, "wait"),
+            (clones, Some("a"), false, false, "wait"),
             (one, Some("c"), true, false, "wait"),
             (one, Some("c"), true, true, "none"),
             (one, None, true, false, "? vda vdb"),

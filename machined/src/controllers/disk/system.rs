@@ -1,11 +1,13 @@
 //! The controller of the system disk: finds it, gives META to those who wait for it, and makes an image's GUIDs its own.
 //!
 //! ```text
-//! wait --found--> META attached --all drivers loaded, unchanged for SETTLED--> committed --> GUIDs made unique
-//!   |  \--two fit--> ambiguous: META detached, nothing written
+//! wait --the firmware named it--> META read --drivers of all disks loaded--> META used --nothing changed for SETTLED-->
+//!   |                                  |                                         |        committed --> GUIDs made unique
+//!   |                                  \-------------two fit---------------------+--> ambiguous: META detached
 //!   \--PATIENCE over--> none
 //! ```
-//! Invariant: nothing of a disk's table is written before the choice is committed in /run, and never when two disks fit.
+//! Invariant: nothing is written to a disk while drivers of others are being loaded, nothing of its table before the choice
+//! is committed in /run, and nothing at all when two disks fit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +123,8 @@ impl System {
         }
     }
 
-    async fn decide(&mut self, cx: &mut Cycle<'_>) -> Result<(Verdict, Vec<(String, Disk)>), CycleError> {
+    /// The verdict, whether all disks were there for it, and the disks.
+    async fn decide(&mut self, cx: &mut Cycle<'_>) -> Result<(Verdict, bool, Vec<(String, Disk)>), CycleError> {
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
         let disks: Vec<_> = cx.list::<Disk>()?.into_iter().map(|o| (o.id, Disk::clone(&o.value))).collect();
         let parts: Vec<_> = cx.list::<Partition>()?.into_iter().map(|o| (o.id, Partition::clone(&o.value))).collect();
@@ -143,7 +146,7 @@ impl System {
         if self.verdict.as_ref().is_none_or(|(before, _)| *before != verdict) {
             self.verdict = Some((verdict.clone(), Instant::now()));
         }
-        Ok((verdict, disks))
+        Ok((verdict, all_there || facts.late, disks))
     }
 
     /// One event for each new text of a topic.
@@ -155,7 +158,7 @@ impl System {
     }
 
     /// Gives META to those who wait for it; why not, when it cannot be used.
-    async fn attach(&mut self, verdict: &Verdict) -> Option<String> {
+    async fn attach(&mut self, verdict: &Verdict, all_there: bool) -> Option<String> {
         let (meta, disk) = match verdict {
             Verdict::Wait(_) => return None,
             Verdict::None(reason) | Verdict::Ambiguous { reason, .. } => {
@@ -169,11 +172,14 @@ impl System {
             return None;
         };
         let device = self.host.node(meta);
-        if let meta::State::Attached { device: now, unsaved, .. } = self.meta.state()
-            && now == device
-        {
-            unsaved?;
-            return self.meta.update(|_| ()).await.err().map(|error| chain(&error));
+        match self.meta.state() {
+            meta::State::Attached { device: now, unsaved, .. } if now == device => {
+                unsaved?;
+                return self.meta.update(|_| ()).await.err().map(|error| chain(&error));
+            }
+            meta::State::Read { device: now } if now == device && !all_there => return None,
+            _ if !all_there => return self.meta.read(&device).await.err().map(|error| chain(&error)),
+            _ => {}
         }
         match self.meta.attach(&device).await {
             Ok(()) => {
@@ -285,8 +291,8 @@ impl Controller for System {
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
-        let (verdict, disks) = self.decide(cx).await?;
-        let failed = self.attach(&verdict).await;
+        let (verdict, all_there, disks) = self.decide(cx).await?;
+        let failed = self.attach(&verdict, all_there).await;
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
         let mut guids = "";
         if let Verdict::Found { disk, reason, .. } = &verdict

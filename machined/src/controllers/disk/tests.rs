@@ -145,11 +145,17 @@ async fn finds_the_disk_it_booted_from_and_attaches_meta() {
     assert_eq!(machine.status().state, State::Waiting);
     assert!(!machine.store.get::<Condition>("system-disk").unwrap().value.met);
 
-    machine.plug("vda", 1, [9; 16]);
-    coldplug.put(Coldplug::ID, Coldplug { stage: Stage::Storage, ..Coldplug::default() });
+    let node = machine.plug("vda", 1, [9; 16]);
+    let before = fs::read(&node).unwrap();
     run_cycle(&mut system, &machine.store).await.unwrap();
     assert_eq!(machine.status().state, State::Waiting, "the inventory has not listed the disk yet");
     run_cycle(&mut inventory, &machine.store).await.unwrap();
+    run_cycle(&mut system, &machine.store).await.unwrap();
+    assert_eq!(machine.status().state, State::Found);
+    assert!(matches!(machine.meta.state(), meta::State::Read { .. }), "a disk of another driver may fit as well");
+    assert_eq!(fs::read(&node).unwrap(), before);
+
+    coldplug.put(Coldplug::ID, Coldplug { stage: Stage::Storage, ..Coldplug::default() });
     run_cycle(&mut system, &machine.store).await.unwrap();
     let status = machine.status();
     assert_eq!((status.state, &*status.disk, &*status.meta, &*status.guids), (State::Found, "vda", "vda2", "shared"));

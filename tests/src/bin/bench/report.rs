@@ -18,7 +18,7 @@ pub(crate) fn render(boots: &[boots::Figure], memory: &[memory::Figure], sizes: 
 fn boot_table(text: &mut String, boots: &[boots::Figure]) {
     text.push_str(
         "## Boot\n\nVirtual seconds from power-on to the API answering: 1 instruction is 1 ns, one processor, 1 GiB. The \
-         baseline is a static init that brings the network up and answers on a TCP port, with the same kernel.\n\n\
+         baseline is a static init that brings the network up and answers on a TCP port, with the same kernel and command line.\n\n\
          | kernel | way | Stele | baseline | ratio |\n|---|---|---|---|---|\n",
     );
     for figure in boots {
