@@ -35,7 +35,7 @@ NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR
 say = @printf '\n==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build image demo demo-stop test test-fast test-long bench fmt lint clean nodes fixture test-image bench-images
+.PHONY: help setup build image demo demo-stop test test-fast test-long bench fuzz fmt lint clean nodes fixture test-image bench-images
 
 help: ## list the targets
 	@printf 'Stele. Start with: make demo\n\n'
@@ -99,6 +99,14 @@ test-long: test-image ## what is too long for every run
 
 bench: bench-images ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
 	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)
+
+# For each target, and which (all).
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+
+fuzz: ## fuzz every parser of outside bytes (FUZZ_SECONDS=60 for each)
+	@hack/setup g++
+	@hack/fuzz run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 fmt: setup ## format the code
 	@cargo fmt --all

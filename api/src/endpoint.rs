@@ -154,4 +154,12 @@ mod tests {
             assert_eq!(text.parse::<Endpoint>(), Err(error), "{text}");
         }
     }
+
+    fuzz::targets! {
+        endpoint: |bytes| {
+            let Ok(endpoint) = String::from_utf8_lossy(bytes).parse::<Endpoint>() else { return };
+            assert_eq!(endpoint.to_string().parse(), Ok(endpoint.clone()));
+            let _ = endpoint.server_name();
+        },
+    }
 }

@@ -221,4 +221,12 @@ mod tests {
         assert_eq!(Explained::from(&status).message, "the connection broke");
         assert!(!is_broken(&Status::internal("from the node")));
     }
+
+    fuzz::targets! {
+        // What a node, or who says it is one, puts beside an error.
+        error_details: |bytes| {
+            let status = Status::with_details(Code::NotFound, String::from_utf8_lossy(bytes), bytes.to_vec().into());
+            assert!(!Explained::from(&status).message.is_empty());
+        },
+    }
 }

@@ -98,4 +98,11 @@ mod tests {
         assert_eq!(format!("{EMPTY}0").parse::<Fingerprint>(), Err(ParseError::Length(65)));
         assert_eq!(EMPTY.replace('e', "ß").parse::<Fingerprint>(), Err(ParseError::Digit('ß')));
     }
+
+    fuzz::targets! {
+        fingerprint: |bytes| {
+            let Ok(fingerprint) = String::from_utf8_lossy(bytes).parse::<Fingerprint>() else { return };
+            assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        },
+    }
 }

@@ -127,4 +127,12 @@ mod tests {
         save(&Settings::default(), &path, folder.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
+
+    fuzz::targets! {
+        settings: |bytes| {
+            let Ok(settings) = parse(&String::from_utf8_lossy(bytes), Path::new("x")) else { return };
+            let text = serde_saphyr::to_string(&settings).unwrap();
+            assert_eq!(parse(&text, Path::new("x")).unwrap(), settings, "{text}");
+        },
+    }
 }

@@ -83,3 +83,16 @@ pub(crate) fn entries(from: impl Read, wanted: impl Fn(&str) -> bool) -> std::io
 fn absolute(path: &str) -> String {
     format!("/{}", path.trim_start_matches("./").trim_matches('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fuzz::targets! {
+        package_archive: |bytes| {
+            for path in entries(bytes, |_| true).unwrap_or_default().keys() {
+                assert!(path.starts_with('/'));
+            }
+        },
+    }
+}

@@ -75,4 +75,8 @@ mod tests {
         assert!(section(&own, ".text").unwrap().is_some());
         assert!(super::needs(b"#!/bin/sh").is_err());
     }
+
+    fuzz::targets! {
+        elf: |bytes| drop(needs(bytes)),
+    }
 }

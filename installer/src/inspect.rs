@@ -70,3 +70,12 @@ fn walk(folder: &Path, at: &str, entries: &mut Vec<Entry>) -> std::io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fuzz::targets! {
+        initramfs_archive: |bytes| drop(initramfs(bytes)),
+    }
+}

@@ -223,4 +223,14 @@ mod tests {
         assert_eq!(order(&taken, "a"), ["c", "b", "a"]);
         assert!(order(&taken, "unknown").is_empty());
     }
+
+    fuzz::targets! {
+        // A module file without compression.
+        module_info: |bytes| {
+            if let Ok(Some(info)) = elf::section(bytes, ".modinfo") {
+                let _ = soft(&parse("a.ko", info)).count();
+            }
+            let _ = soft(&parse("a.ko", bytes)).count();
+        },
+    }
 }

@@ -54,6 +54,9 @@ mod field {
     pub(super) const SECURITY: usize = 112 + 4 * 8;
 }
 
+/// The largest that PE/COFF allows for files; sections of EFI programs are aligned to pages.
+const MAX_ALIGNMENT: usize = 64 * 1024;
+
 /// IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ
 const DATA: u32 = 0x4000_0040;
 
@@ -92,6 +95,9 @@ fn headers(pe: &[u8]) -> Result<Headers, Error> {
     let optional = coff + 20;
     if u16_at(pe, optional)? != 0x20b {
         return Err(Error::Format("not PE32+"));
+    }
+    if pe.len() < optional + field::SECURITY + 8 {
+        return Err(Error::Format("cut short"));
     }
     Ok(Headers { coff, optional, table: optional + u16_at(pe, coff + 16)?, count: u16_at(pe, coff + 2)? })
 }
@@ -132,8 +138,9 @@ pub fn assemble(stub: &[u8], add: &[(&str, &[u8])]) -> Result<Vec<u8>, Error> {
     let Headers { coff, optional, table, count } = headers(stub)?;
     let section_alignment = u32_at(stub, optional + field::SECTION_ALIGNMENT)?;
     let file_alignment = u32_at(stub, optional + field::FILE_ALIGNMENT)?;
-    if section_alignment == 0 || file_alignment == 0 {
-        return Err(Error::Format("no alignment"));
+    let sane = |alignment: usize| (1..=MAX_ALIGNMENT).contains(&alignment);
+    if !sane(section_alignment) || !sane(file_alignment) {
+        return Err(Error::Format("no alignment, or one over 64 KiB"));
     }
     let (mut address, mut end) = (0, 0);
     for index in 0..count {
@@ -145,6 +152,9 @@ pub fn assemble(stub: &[u8], add: &[(&str, &[u8])]) -> Result<Vec<u8>, Error> {
     let room = room.saturating_sub(count);
     if add.len() > room {
         return Err(Error::Room { room, wanted: add.len() });
+    }
+    if end < table + (count + add.len()) * field::ENTRY_LEN {
+        return Err(Error::Format("its sections lie over its headers"));
     }
     // what lies after the last section (a COFF symbol table) is cut: signing tools complain about gaps
     let mut pe = stub.get(..end).ok_or(Error::Format("a section lies outside of the file"))?.to_vec();
@@ -278,5 +288,18 @@ pub(crate) mod tests {
         assert!(sections(&stub()[..200]).is_err());
         let many = vec![(OSREL, &b""[..]); 17];
         assert_eq!(assemble(&stub(), &many), Err(Error::Room { room: 16, wanted: 17 }));
+    }
+
+    fuzz::targets! {
+        uki: |bytes| {
+            for section in sections(bytes).unwrap_or_default() {
+                let _ = super::section(bytes, &section.name).unwrap();
+            }
+            if let Ok(pe) = assemble(bytes, &[(OSREL, b"ID=stele")]) {
+                assert_eq!(section(&pe, OSREL), Ok(&b"ID=stele"[..]));
+            }
+            let _ = signed_part(bytes);
+            let _ = attach(bytes, b"signature");
+        },
     }
 }

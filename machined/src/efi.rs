@@ -91,4 +91,8 @@ mod tests {
         fs::write(path.join(format!("StubDevicePartUUID-{LOADER}")), [6, 0, 0, 0, 0, 0xd8, 65]).unwrap();
         assert_eq!(variables.booted_from().unwrap().as_deref(), Some("\u{fffd}"));
     }
+
+    fuzz::targets! {
+        efi_text: |bytes| assert!(!utf16(bytes).contains('\0')),
+    }
 }

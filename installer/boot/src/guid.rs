@@ -106,4 +106,11 @@ mod tests {
         assert_eq!(&text[14..15], "8");
         assert_eq!(&text[19..20], "b");
     }
+
+    fuzz::targets! {
+        guid: |bytes| {
+            let Some(guid) = str::from_utf8(bytes).ok().and_then(Guid::parse) else { return };
+            assert_eq!(Guid::parse(&guid.to_string()), Some(guid));
+        },
+    }
 }

@@ -164,4 +164,29 @@ mod tests {
             prop_assert!(after.iter().all(|text| before.contains(text)));
         }
     }
+
+    fuzz::targets! {
+        log_ring: |bytes| {
+            // Each chunk is put to its place with a right checksum; the sequence numbers are the input's.
+            let mut ring = vec![0; 4 * BLOCK];
+            for (place, chunk) in bytes.chunks(64).take(4).enumerate() {
+                let block = &mut ring[place * BLOCK..(place + 1) * BLOCK];
+                block[..chunk.len()].copy_from_slice(chunk);
+                bytes::put(block, 0, &MAGIC);
+                bytes::put(block, 8, &FORMAT.to_le_bytes());
+                let length = usize::from(bytes::u16(block, 10).unwrap());
+                if let Some(text) = block[HEAD..].get(..length) {
+                    let crc = checksum(block, text);
+                    bytes::put(block, CRC_AT, &crc.to_le_bytes());
+                }
+            }
+            for ring in [&ring[..], bytes] {
+                let next = next_seq(ring);
+                for block in collect(ring, &[0; 16]) {
+                    assert!(block.seq <= next && Block::decode(&block.encode()) == Some(block));
+                }
+                let _ = get(ring, next);
+            }
+        },
+    }
 }

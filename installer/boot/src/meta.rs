@@ -200,4 +200,20 @@ mod tests {
             prop_assert!(Header::decode(&start[at / BLOCK * BLOCK..]).is_err());
         }
     }
+
+    fuzz::targets! {
+        meta_header: |bytes| {
+            let _ = Header::decode_either(bytes);
+            // With a right checksum, as somebody would make it.
+            let mut block = bytes.to_vec();
+            block.resize(BLOCK, 0);
+            bytes::put(&mut block, 0, &MAGIC);
+            let crc = bytes::crc(&[&block[..CRC_AT]]);
+            bytes::put(&mut block, CRC_AT, &crc.to_le_bytes());
+            match Header::decode(&block) {
+                Ok(header) => assert_eq!(Header::decode(&header.encode()), Ok(header)),
+                Err(error) => assert!(matches!(error, Error::Newer(_)), "{error}"),
+            }
+        },
+    }
 }

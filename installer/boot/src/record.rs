@@ -231,4 +231,31 @@ mod tests {
             prop_assert_eq!(decode(Kind::Init, &region), None);
         }
     }
+
+    fuzz::targets! {
+        record: |bytes| {
+            let (a, b) = bytes.split_at(bytes.len() / 2);
+            for kind in [Kind::Boot, Kind::Init, Kind::Machined] {
+                let _ = next(decode_newest(kind, a, b));
+                // With right magic and checksum, where the length allows one.
+                let mut region = bytes.to_vec();
+                if region.len() < HEAD {
+                    continue;
+                }
+                bytes::put(&mut region, 0, &kind.magic());
+                let length = bytes::u32(&region, 12).unwrap() as usize;
+                let Some(payload) = region.get(HEAD..HEAD.saturating_add(length)) else {
+                    assert_eq!(decode(kind, &region), None);
+                    continue;
+                };
+                let crc = bytes::crc(&[&region[..CRC_AT], payload]);
+                bytes::put(&mut region, CRC_AT, &crc.to_le_bytes());
+                if let Some(record) = decode(kind, &region) {
+                    let mut again = vec![0; region.len()];
+                    encode(kind, record, &mut again).unwrap();
+                    assert_eq!(decode(kind, &again), Some(record));
+                }
+            }
+        },
+    }
 }

@@ -207,4 +207,11 @@ mod tests {
         assert!(stanza.package().is_err());
         assert!(!stanza.0.contains_key(" more"));
     }
+
+    fuzz::targets! {
+        control_paragraph: |bytes| {
+            let stanza = Stanza::parse(&String::from_utf8_lossy(bytes));
+            let _ = (stanza.depends(), stanza.package());
+        },
+    }
 }

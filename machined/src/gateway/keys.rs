@@ -118,6 +118,7 @@ pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -149,5 +150,28 @@ mod tests {
                 prop_assert_eq!(&format(keys.as_ref()).unwrap()[9..], &body[..]);
             }
         }
+    }
+
+    fuzz::targets! {
+        keys: |bytes| {
+            if let Some(Ok(keys)) = Keys::read(&mut &bytes[..]).now_or_never() {
+                // What the gateway does with them: nothing in them may end it.
+                let _ = crate::gateway::tls::Terms::build(&keys);
+            }
+            if let Ok(keys) = Keys::parse(bytes) {
+                assert_eq!(keys.format().unwrap()[9..], *bytes);
+            }
+            let _ = read_answer(&mut &bytes[..]).now_or_never();
+        },
+        client_certificate: |bytes| {
+            if let Ok(certificate) = crate::gateway::tls::describe(bytes) {
+                let address = "[::1]:1".parse().unwrap();
+                let preamble = crate::gateway::preamble::Preamble { address, certificate: Some(certificate) };
+                // machined takes what the gateway could write, or the gateway says that it cannot.
+                if let Ok(frame) = preamble.format() {
+                    let _ = crate::gateway::preamble::Preamble::read(&mut frame.as_slice()).now_or_never();
+                }
+            }
+        },
     }
 }

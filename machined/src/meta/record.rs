@@ -161,4 +161,14 @@ mod tests {
         let identity = Identity { key: "SECRET".into(), certificate: "public".into() };
         assert!(!format!("{identity:?}").contains("SECRET"));
     }
+
+    fuzz::targets! {
+        // What a disk says that machined wrote there.
+        meta_document: |bytes| {
+            let Ok(record) = serde_json::from_slice::<Record>(bytes) else { return };
+            let record = record.filled_from(&Record::default(), "boot");
+            let text = serde_json::to_vec(&record).unwrap();
+            assert_eq!(serde_json::from_slice::<Record>(&text).unwrap(), record);
+        },
+    }
 }

@@ -113,4 +113,14 @@ mod tests {
             assert_eq!(e.kind(), io::ErrorKind::WouldBlock);
         }
     }
+
+    fuzz::targets! {
+        uevent: |bytes| {
+            let Some(message) = Message::parse(bytes) else { return };
+            assert!(message.devpath.starts_with('/'));
+            for (name, _) in message.variables() {
+                assert!(message.get(name).is_some());
+            }
+        },
+    }
 }

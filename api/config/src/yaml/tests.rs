@@ -76,3 +76,20 @@ fn rules_between_fields_are_checked_all_at_once() {
     let paths: Vec<_> = service::parse(&text).unwrap_err().0.into_iter().map(|p| p.path).collect();
     assert_eq!(paths, ["apiVersion", "name", "run", "limits.pids"]);
 }
+
+fuzz::targets! {
+    service_file: |bytes| {
+        let Ok(text) = str::from_utf8(bytes) else { return };
+        match service::parse(text) {
+            Ok(service) => {
+                let again = serde_saphyr::to_string(&service).unwrap();
+                assert_eq!(service::parse(&again).unwrap(), service, "{again}");
+            }
+            Err(problems) => {
+                assert!(!problems.0.is_empty());
+                let lines = text.lines().count() as u64 + 1;
+                assert!(problems.0.iter().all(|problem| problem.line <= lines), "{problems}");
+            }
+        }
+    },
+}

@@ -211,4 +211,22 @@ mod tests {
             prop_assert_eq!(order.len(), length);
         }
     }
+
+    fuzz::targets! {
+        // modules.dep, .alias, .softdep and .builtin, and what a device says it is; separated by form feeds.
+        module_catalog: |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut files = text.split('\x0c');
+            let mut file = || files.next().unwrap_or_default();
+            let catalog = catalog(file(), file(), file(), file());
+            let modalias = file();
+            for name in catalog.drivers(modalias).into_iter().chain(catalog.modules.keys().map(String::as_str).take(8)) {
+                let mut order = order(&catalog, name, &[]);
+                let length = order.len();
+                order.sort();
+                order.dedup();
+                assert_eq!(order.len(), length, "a module is loaded twice");
+            }
+        },
+    }
 }

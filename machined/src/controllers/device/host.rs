@@ -145,4 +145,8 @@ mod tests {
         assert_eq!(host.modaliases().into_iter().collect::<Vec<_>>(), ["cpu:x", "input:b1", "pci:v1"]);
         assert!(host.loaded().unwrap().is_empty());
     }
+
+    fuzz::targets! {
+        proc_modules: |bytes| drop(parse(&String::from_utf8_lossy(bytes))),
+    }
 }

@@ -196,4 +196,21 @@ mod tests {
             }
         }
     }
+
+    fuzz::targets! {
+        // A few bytes reach magic numbers far apart: each chunk is a place (two bytes, in units of two) and what is there.
+        disk_content: |bytes| {
+            let _ = probe(bytes);
+            let mut head = vec![0; HEAD];
+            for chunk in bytes.chunks(34) {
+                let [low, high, rest @ ..] = chunk else { continue };
+                let at = 2 * usize::from(u16::from_le_bytes([*low, *high]));
+                let length = rest.len().min(HEAD.saturating_sub(at));
+                head[at.min(HEAD)..][..length].copy_from_slice(&rest[..length]);
+            }
+            if let Some(content) = probe(&head) {
+                assert!(!content.label.contains(char::is_control) && !content.uuid.contains(char::is_control));
+            }
+        },
+    }
 }

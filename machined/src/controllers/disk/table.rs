@@ -233,4 +233,36 @@ pub(super) mod tests {
             let _ = read(&bytes, 512, size);
         }
     }
+
+    fuzz::targets! {
+        // The first sectors of a disk; the rest of it is zero.
+        partition_table: |bytes| {
+            let mut disk = bytes.to_vec();
+            disk.resize(64 * 512, 0);
+            let size = disk.len() as u64;
+            let _ = read(&disk, 512, size);
+            seal(&mut disk);
+            if let Some(Table::Gpt(gpt)) = read(&disk, 512, size).unwrap() {
+                for entry in gpt.partitions() {
+                    assert!(!entry.name.contains(char::is_control));
+                }
+            }
+        },
+    }
+
+    /// Makes the checksums of the table in the second sector right, as far as it has places for them.
+    pub(in super::super) fn seal(disk: &mut [u8]) {
+        let word = |disk: &[u8], at: usize| u32::from_le_bytes(disk[512 + at..][..4].try_into().unwrap()) as usize;
+        disk[512..520].copy_from_slice(b"EFI PART");
+        disk[512 + 24..][..8].copy_from_slice(&1u64.to_le_bytes());
+        let (at, count, entry) = (word(disk, 72).wrapping_mul(512), word(disk, 80), word(disk, 84));
+        if let Some(entries) = count.checked_mul(entry).and_then(|length| disk.get(at..at.checked_add(length)?)) {
+            let crc = crc32fast::hash(entries);
+            disk[512 + 88..][..4].copy_from_slice(&crc.to_le_bytes());
+        }
+        disk[512 + 16..][..4].fill(0);
+        let length = word(disk, 12).min(512);
+        let crc = crc32fast::hash(&disk[512..512 + length]);
+        disk[512 + 16..][..4].copy_from_slice(&crc.to_le_bytes());
+    }
 }

@@ -277,4 +277,23 @@ mod tests {
         std::fs::write(&disk.device, &bytes).unwrap();
         assert!(matches!(make(&disk, fresh()), Err(Error::Invalid(_))));
     }
+
+    fuzz::targets! {
+        // A valid table of somebody else's making: what is written in its place is within the disk and valid.
+        unique_guids: |bytes| {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(64 * 512, 0);
+            super::super::super::table::tests::seal(&mut bytes);
+            let size = bytes.len() as u64;
+            let Some(old) = gpt(&bytes, 1, 512, size).unwrap() else { return };
+            let disk = Disk { device: "/dev/null".into(), sector: 512, size, image: old.guid() };
+            let Ok(steps) = plan(&disk, &old, None, || Guid([7; 16])) else { return };
+            for (lba, written) in steps {
+                let at = usize::try_from(lba * 512).unwrap();
+                bytes[at..at + written.len()].copy_from_slice(&written);
+            }
+            assert!(gpt(&bytes, 1, 512, size).unwrap().is_some() && gpt(&bytes, 63, 512, size).unwrap().is_some());
+            protect(&mut bytes[..512], 64);
+        },
+    }
 }

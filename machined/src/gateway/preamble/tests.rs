@@ -1,3 +1,4 @@
+use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
@@ -93,4 +94,17 @@ proptest! {
         certificate.organisations = organisations;
         prop_assert_eq!(Preamble::parse(&preamble.format().unwrap()[9..]).unwrap(), preamble);
     }
+}
+
+fuzz::targets! {
+    preamble: |bytes| {
+        let Some(read) = Preamble::read(&mut &bytes[..]).now_or_never() else { return };
+        if let Ok(preamble) = read {
+            let frame = preamble.format().unwrap();
+            assert_eq!(frame, bytes[..frame.len()]);
+        }
+        if let Ok(preamble) = Preamble::parse(bytes) {
+            assert_eq!(preamble.format().unwrap()[9..], *bytes);
+        }
+    },
 }

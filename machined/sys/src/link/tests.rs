@@ -108,3 +108,14 @@ fn descriptors_travel_and_the_end_is_seen() {
     assert!(server.try_recv().unwrap().is_none());
     assert_eq!(server.try_send(&Event::Done, None).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
 }
+
+fuzz::targets! {
+    link_frame: |bytes| {
+        if let Ok(request) = Request::decode(bytes) {
+            assert_eq!(Request::decode(&request.encode()).unwrap(), request);
+        }
+        if let Ok(event) = Event::decode(bytes) {
+            assert_eq!(Event::decode(&event.encode()).unwrap(), event);
+        }
+    },
+}

@@ -92,3 +92,13 @@ proptest::proptest! {
         let _ = Reply::parse(&whole[..cut.min(whole.len())]);
     }
 }
+
+fuzz::targets! {
+    dhcp_reply: |bytes| {
+        let Some(reply) = Reply::parse(bytes) else { return };
+        let _ = (reply.server(), reply.network());
+        for value in reply.options.values() {
+            let _ = (options::routes(value), options::domains(value), options::domain(value), options::number(value));
+        }
+    },
+}

@@ -99,4 +99,13 @@ mod tests {
             let _ = parse(&datagram(&bytes));
         }
     }
+
+    fuzz::targets! {
+        router_option: |bytes| {
+            let found = parse(bytes).into_iter().chain(parse(&datagram(bytes)));
+            for announced in found {
+                assert!(announced.search.iter().all(|domain| !domain.contains(char::is_whitespace)));
+            }
+        },
+    }
 }
