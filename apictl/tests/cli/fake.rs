@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) history: Vec<WatchEvent>,
     pub(crate) epoch: u64,
     pub(crate) log: Vec<Vec<u8>>,
+    /// The cursors by which the log was asked for.
+    pub(crate) cursors: Vec<String>,
     /// Accepts no connection.
     pub(crate) off: bool,
     /// Does not know its types yet.
@@ -183,6 +185,7 @@ impl Fake {
             history: Vec::new(),
             epoch: 1,
             log: Vec::new(),
+            cursors: Vec::new(),
             off: false,
             starting: false,
             busy: false,

@@ -8,7 +8,7 @@ use api::v1::{
     TypesResponse, VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest,
     diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine, resource_server::Resource,
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tonic::{Code, Request, Response, Result, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -46,19 +46,25 @@ impl Service {
     }
 
     fn log(&self, follow: bool, tail: Option<u32>, cursor: &str) -> Streamed<LogChunk> {
-        let count = self.0.state.lock().unwrap().log.len();
-        let tail = tail.map_or(0, |tail| count.saturating_sub(tail as usize));
-        let mut at = cursor.parse().unwrap_or(tail);
+        let count = self.0.change(|state| {
+            state.cursors.push(cursor.to_owned());
+            state.log.len()
+        });
+        let begin = tail.map_or(0, |tail| count.saturating_sub(tail as usize));
+        let mut at = cursor.parse().unwrap_or(begin);
+        let place = (follow && tail.is_some() && cursor.is_empty())
+            .then(|| LogChunk { cursor: begin.to_string(), ..LogChunk::default() });
         let chunk = |(index, line): (usize, &Vec<u8>)| LogChunk {
             lines: vec![LogLine { text: line.clone(), time_unix_ns: 1_000_000_000, ..LogLine::default() }],
             cursor: (index + 1).to_string(),
             ..LogChunk::default()
         };
-        Box::pin(self.0.stream(move |state| {
+        let lines = self.0.stream(move |state| {
             let chunks: Vec<_> = state.log.iter().enumerate().skip(at).map(chunk).collect();
             at = state.log.len();
             (follow || !chunks.is_empty()).then_some(chunks)
-        }))
+        });
+        Box::pin(stream::iter(place.map(Ok)).chain(lines))
     }
 }
 

@@ -90,8 +90,12 @@ impl KernelReader {
             (self.next, self.started) = (record.seq + 1, true);
             chunk.lines.push(record.line);
         }
-        chunk.cursor = format!("{}:{}", self.epoch, self.next);
+        chunk.cursor = self.cursor();
         Ok((!chunk.lines.is_empty()).then_some(chunk))
+    }
+
+    pub(super) fn cursor(&self) -> String {
+        format!("{}:{}", self.epoch, self.next)
     }
 
     /// Goes over the ring once for its numbers, which have no gaps, and back to its start; `take` passes over what is before.
@@ -137,7 +141,7 @@ fn parse(record: &[u8], boot_unix_ns: u64) -> Option<Record> {
     let text = text[1..].split(|b| *b == b'\n').next()?;
     let line = Line {
         text: text.to_vec(),
-        time_unix_ns: boot_unix_ns + us * 1000,
+        time_unix_ns: boot_unix_ns.saturating_add(us.saturating_mul(1000)),
         priority: u8::try_from(priority & 7).ok()?,
         partial: false,
     };
@@ -162,5 +166,13 @@ mod tests {
         for bytes in [&b""[..], b"no head\n", b"x,1,2;text", b"6,1;text", b"6,x,2,-;text"] {
             assert_eq!(parse(bytes, 0), None);
         }
+    }
+
+    fuzz::targets! {
+        kmsg: |bytes| {
+            if let Some(record) = parse(bytes, uptime::log_zero_unix_ns()) {
+                assert!(record.line.priority < 8 && !record.line.text.contains(&b'\n'));
+            }
+        },
     }
 }

@@ -116,4 +116,12 @@ impl Reader {
         }
         .map_err(Error::Read)
     }
+
+    /// Where the next line begins; before the first one of a reader that starts with the oldest it is not known.
+    pub fn cursor(&self) -> String {
+        match self {
+            Self::Service(reader) => reader.cursor(),
+            Self::Kernel(reader) => reader.cursor(),
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl ServiceReader {
         Ok((dropped > 0).then(|| Chunk { lines: Vec::new(), cursor: self.cursor(), dropped }))
     }
 
-    fn cursor(&self) -> String {
+    pub(super) fn cursor(&self) -> String {
         format!("{}:{:x}", self.epoch, self.at)
     }
 }
