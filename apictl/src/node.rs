@@ -140,12 +140,20 @@ pub(crate) fn backoff() -> impl BackoffBuilder + Clone {
         .without_max_times()
 }
 
-/// The followed streams of several nodes as one, each item under its node's index. Breaks are only noted; a stream
-/// that failed for good says so and ends.
+/// What comes of a followed stream.
+pub(crate) enum Step<T> {
+    /// The next item.
+    Item(T),
+    /// The connection was lost; that was said, and it is tried again.
+    Broken,
+}
+
+/// The followed streams of several nodes as one, each step under its node's index. A stream that failed for good says so
+/// and ends.
 pub(crate) fn follow<'a, S: Subject + 'a>(
     ui: &'a Ui,
     nodes: impl IntoIterator<Item = (Node, S)>,
-) -> impl Stream<Item = (usize, Result<S::Item>)> + Unpin + 'a
+) -> impl Stream<Item = (usize, Result<Step<S::Item>>)> + Unpin + 'a
 where
     S::Message: 'a,
     S::Item: 'a,
@@ -158,11 +166,11 @@ where
                 let mut follow = follow?;
                 loop {
                     match follow.next().await {
-                        Ok(Event::Item(item)) => return Some(((index, Ok(item)), (Some(follow), broken))),
+                        Ok(Event::Item(item)) => return Some(((index, Ok(Step::Item(item))), (Some(follow), broken))),
                         Ok(Event::Broken { why, .. }) if !broken => {
-                            broken = true;
                             let why = Failure::from(why).message;
                             ui.note(&format!("{name}: connection lost ({why}); trying again"));
+                            return Some(((index, Ok(Step::Broken)), (Some(follow), true)));
                         }
                         Ok(Event::Broken { .. }) => {}
                         Ok(Event::Ended) => return None,

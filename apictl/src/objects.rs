@@ -24,8 +24,9 @@ pub(crate) struct Shown<'a> {
     pub(crate) object: &'a Object,
 }
 
+/// An object whose value was read.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,31 +39,29 @@ struct Document<'a> {
     value: Value,
 }
 
-impl Shown<'_> {
-    fn document(&self) -> Result<Document<'_>> {
-        let object = self.object;
+impl<'a> Shown<'a> {
+    /// Reads the value; fails when the node sent no JSON.
+    pub(crate) fn document(&self) -> Result<Document<'a>> {
+        let Self { node, event, object } = *self;
         let value = serde_json::from_str(&object.value).map_err(|error| {
-            Failure::new(
-                Code::Failed,
-                format!("{} {}: the node's value is no JSON: {error}", object.r#type, object.id),
-                "",
-            )
+            let (kind, id) = (text::plain(&object.r#type), text::plain(&object.id));
+            Failure::new(Code::Failed, format!("{kind} {id}: the node's value is no JSON: {error}"), "")
         })?;
-        let Self { node, event, .. } = *self;
         let Object { r#type, id, version, owner, .. } = object;
         let phase = phase(object);
         Ok(Document { node, event, r#type, id, version: *version, owner, phase, value })
     }
+}
 
+impl Document<'_> {
     /// Its cells under the type's columns.
-    pub(crate) fn cells(&self, columns: &[Column]) -> Result<Vec<String>> {
-        let document = self.document()?;
+    pub(crate) fn cells(&self, columns: &[Column]) -> Vec<String> {
         let cells = columns.iter().map(|column| match column.pointer.as_str() {
-            "" => document.id.to_owned(),
-            pointer => document.value.pointer(pointer).map(|value| cell(pointer, value)).unwrap_or_default(),
+            "" => self.id.to_owned(),
+            pointer => self.value.pointer(pointer).map(|value| cell(pointer, value)).unwrap_or_default(),
         });
         let extra = self.node.into_iter().chain(self.event).map(str::to_owned);
-        Ok(extra.chain(cells).collect())
+        extra.chain(cells).collect()
     }
 }
 
@@ -97,14 +96,16 @@ pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result 
 
 /// Prints one value as YAML.
 pub(crate) fn yaml(out: &mut impl Write, value: &impl Serialize) -> Result {
-    let text = serde_saphyr::to_string(value).map_err(io::Error::other)?;
-    Ok(write!(out, "{}", text::lines(&text))?)
+    // By way of JSON, and not of a tree: fields keep their order.
+    let json = text::marked(&serde_json::to_string(value).map_err(io::Error::other)?);
+    let mut json = serde_json::Deserializer::from_str(&json);
+    let text = serde_saphyr::to_string(&serde_transcode::Transcoder::new(&mut json)).map_err(io::Error::other)?;
+    Ok(write!(out, "{}", text::lines(&text::yaml(&text)))?)
 }
 
 /// Prints values as a list, or the one that was asked for alone.
-pub(crate) fn documents(out: &mut impl Write, all: &[Shown<'_>], alone: bool, format: Format) -> Result {
-    let all = all.iter().map(Shown::document).collect::<Result<Vec<_>>>()?;
-    match (format, &all[..]) {
+pub(crate) fn documents(out: &mut impl Write, all: &[Document<'_>], alone: bool, format: Format) -> Result {
+    match (format, all) {
         (Format::Yaml, [one]) if alone => yaml(out, one),
         (Format::Yaml, all) => yaml(out, &all),
         (_, [one]) if alone => json(out, one),
@@ -113,13 +114,12 @@ pub(crate) fn documents(out: &mut impl Write, all: &[Shown<'_>], alone: bool, fo
 }
 
 /// Prints one change of a watch.
-pub(crate) fn change(out: &mut impl Write, shown: &Shown<'_>, format: Format) -> Result {
-    let document = shown.document()?;
+pub(crate) fn change(out: &mut impl Write, document: &Document<'_>, format: Format) -> Result {
     if format == Format::Json {
-        return json_line(out, &document);
+        return json_line(out, document);
     }
     writeln!(out, "---")?;
-    yaml(out, &document)?;
+    yaml(out, document)?;
     Ok(out.flush()?)
 }
 
@@ -145,17 +145,17 @@ mod tests {
             ..Type::default()
         };
         let object = link();
-        let shown = Shown { node: Some("a"), event: None, object: &object };
-        assert_eq!(shown.cells(&columns(&of, Format::Table)).unwrap(), ["a", "eth0", "02:00", "true"]);
-        assert_eq!(shown.cells(&columns(&of, Format::Wide)).unwrap(), ["a", "eth0", "02:00", "true", "a,b"]);
+        let shown = Shown { node: Some("a"), event: None, object: &object }.document().unwrap();
+        assert_eq!(shown.cells(&columns(&of, Format::Table)), ["a", "eth0", "02:00", "true"]);
+        assert_eq!(shown.cells(&columns(&of, Format::Wide)), ["a", "eth0", "02:00", "true", "a,b"]);
         let rest = [column("", "/deep", false), column("", "/none", false), column("", "/gone", false)];
-        assert_eq!(shown.cells(&rest).unwrap(), ["a", r#"{"x":1}"#, "", ""]);
+        assert_eq!(shown.cells(&rest), ["a", r#"{"x":1}"#, "", ""]);
     }
 
     #[test]
     fn documents_are_safe_and_say_the_same() {
         let object = link();
-        let shown = [Shown { node: None, event: None, object: &object }];
+        let shown = [Shown { node: None, event: None, object: &object }.document().unwrap()];
         for format in [Format::Json, Format::Yaml] {
             let mut out = Vec::new();
             documents(&mut out, &shown, true, format).unwrap();
@@ -168,5 +168,33 @@ mod tests {
         let mut out = Vec::new();
         change(&mut out, &shown[0], Format::Json).unwrap();
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+    }
+    /// Printed as YAML and read again.
+    fn round_trip(value: &Value) -> Value {
+        let mut out = Vec::new();
+        yaml(&mut out, value).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text::lines(&text), text, "a terminal may obey it");
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn yaml_escapes_what_reorders_text_and_says_the_same() {
+        let mut out = Vec::new();
+        yaml(&mut out, &serde_json::json!({ "a": "x\u{202e}y" })).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "a: \"x\\u202Ey\"\n");
+        for text in
+            ["\u{61c}", "\u{2066}\n\u{2069}", "\u{ffff}\u{202e}", "\\uFFFF\u{200f}", "\u{feff}\u{2028}", "\u{ffff}"]
+        {
+            let value = serde_json::json!({ "plain": 1, text: [text] });
+            assert_eq!(round_trip(&value), value);
+        }
+    }
+
+    fuzz::targets! {
+        yaml_of_node_text: |bytes| {
+            let value = serde_json::json!({ "text": String::from_utf8_lossy(bytes), "list": [1, null, ""] });
+            assert_eq!(round_trip(&value), value);
+        },
     }
 }

@@ -9,9 +9,14 @@ use std::{borrow::Cow, fmt::Write};
 fn is_dangerous(char: char) -> bool {
     match char {
         '\t' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
-        _ => char.is_control(),
+        '\u{2028}' | '\u{2029}' | '\u{feff}' => true,
+        _ => char.is_control() || is_reordering(char),
     }
+}
+
+/// Unicode's controls of the writing direction.
+fn is_reordering(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One line: every dangerous character is written as an escape.
@@ -19,7 +24,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     escape(text, is_dangerous)
 }
 
-/// Several lines: as `plain`, with newlines kept. For YAML and JSON, whose own newlines are wanted.
+/// Several lines: as `plain`, with newlines kept.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escape(text, |char| char != '\n' && is_dangerous(char))
 }
@@ -38,6 +43,40 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Stands before a reordering character while YAML is made. A writer of YAML has to escape a noncharacter, which it can
+/// only in double quotes; it escapes all the dangerous ones but these.
+const MARK: char = '\u{ffff}';
+
+/// JSON text to make YAML of, for [`yaml`]: with marks in its strings.
+pub(crate) fn marked(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 16);
+    for char in json.chars() {
+        if is_reordering(char) {
+            out.push(MARK);
+        }
+        out.push(char);
+    }
+    out
+}
+
+/// YAML made of what [`marked`] gave: each mark with its character becomes the character's escape.
+pub(crate) fn yaml(text: &str) -> String {
+    let mut parts = text.split("\\uFFFF");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let mut rest = part.chars();
+        match rest.next() {
+            Some(char) if is_reordering(char) => {
+                let _ = write!(out, "\\u{:04X}", u32::from(char));
+                out.push_str(rest.as_str());
+            }
+            // the node's own noncharacter, or the words "\\uFFFF"
+            _ => out.extend(["\\uFFFF", part]),
+        }
+    }
+    out
 }
 
 /// A log line: as `plain`; bytes that are not UTF-8 as `\xNN`.
@@ -88,5 +127,16 @@ mod tests {
         let safe = json(&text);
         assert!(!safe.contains(|char: char| char != '\n' && char.is_control()), "{safe}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap()["a"], "x\u{9b}y\u{7f}\u{1b}\n");
+    }
+
+    fuzz::targets! {
+        node_text: |bytes| {
+            let safe = super::bytes(bytes);
+            assert!(!safe.contains(is_dangerous), "{safe:?}");
+            let text = String::from_utf8_lossy(bytes);
+            let document = json(&serde_json::to_string(&text).unwrap()).into_owned();
+            assert!(!document.contains(is_dangerous), "{document:?}");
+            assert_eq!(serde_json::from_str::<String>(&document).unwrap(), text);
+        },
     }
 }

@@ -53,29 +53,28 @@ pub(crate) async fn once(app: &App, kind: &str, id: Option<&str>) -> Result {
             Ok((of, objects))
         })
         .await?;
-    let several = answers.several();
-    let shown: Vec<Shown<'_>> = answers
-        .good
-        .iter()
-        .flat_map(|(node, (_, objects))| objects.iter().map(move |object| (node, object)))
-        .map(|(node, object)| Shown { node: several.then_some(&node.name), event: None, object })
-        .collect();
-    let mut out = stdout().lock();
-    if matches!(format, Format::Json | Format::Yaml) {
-        documents(&mut out, &shown, id.is_some() && !several, format)?;
-    } else {
-        let columns = merged(&answers, format);
-        let mut table = Table::new(headers(&columns, several, false));
-        for one in &shown {
-            table.row(one.cells(&columns)?);
-        }
-        if table.is_empty() {
-            app.ui.note(&format!("no {kind}"));
-        } else {
-            table.print(&mut out)?;
+    let (several, columns) = (answers.several(), merged(&answers, format));
+    let (mut good, mut failed) = (Vec::new(), answers.failed);
+    for (node, object) in answers.good.iter().flat_map(|(node, (_, all))| all.iter().map(move |one| (node, one))) {
+        match (Shown { node: several.then_some(&node.name), event: None, object }).document() {
+            Ok(document) => good.push(document),
+            Err(failure) => failed.push(failure.at(&node.name)),
         }
     }
-    answers.end()
+    let mut out = stdout().lock();
+    if matches!(format, Format::Json | Format::Yaml) {
+        let alone = id.is_some() && !several;
+        if !alone || !good.is_empty() {
+            documents(&mut out, &good, alone, format)?;
+        }
+    } else if good.is_empty() && failed.is_empty() {
+        app.ui.note(&format!("no {kind}"));
+    } else if !good.is_empty() {
+        let mut table = Table::new(headers(&columns, several, false));
+        good.iter().for_each(|document| table.row(document.cells(&columns)));
+        table.print(&mut out)?;
+    }
+    Failure::all(failed)
 }
 
 /// The type that a name means on a node.

@@ -15,7 +15,7 @@ use crate::{
     cli::Format,
     commands::format,
     exit::{Failure, Result},
-    node::{App, CALL_TIMEOUT, follow},
+    node::{App, CALL_TIMEOUT, Step, follow},
     objects, text,
 };
 
@@ -56,7 +56,8 @@ pub(crate) async fn show(app: &App, source: &Source, following: bool, tail: Opti
     let limit = app.global.timeout.or((!following).then_some(CALL_TIMEOUT));
     while let Some((index, chunk)) = app.within(limit, chunks.next()).await? {
         match chunk {
-            Ok(chunk) => printer.chunk(&names[index], &chunk)?,
+            Ok(Step::Item(chunk)) => printer.chunk(&names[index], &chunk)?,
+            Ok(Step::Broken) => {}
             Err(failure) => {
                 app.ui.failure(&failure);
                 failed.push(failure);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::{
-    v1::{Column, Object},
+    v1::Column,
     watch::{Change, Watch},
 };
 use futures_util::StreamExt;
@@ -17,8 +17,8 @@ use crate::{
     cli::Format,
     commands::format,
     exit::{Failure, Result},
-    node::{App, follow},
-    objects::{Shown, change},
+    node::{App, Step, follow},
+    objects::{Document, Shown, change},
     table::Table,
 };
 
@@ -59,25 +59,39 @@ pub(crate) async fn run(app: &App, kind: &str, id: Option<&str>, style: Style) -
         } else if let Ok(next) = app.limited(timeout_at(settled, changes.next())).await? {
             next
         } else {
-            printer.go_live()?;
+            printer.go_live_unless(false)?;
             continue;
         };
-        let Some((index, change)) = next else { break };
-        let node = several.then_some(names[index].as_str());
-        let event = |event| (style == Style::Changes).then_some(event);
-        match change {
-            Ok(Change::Put(object)) => printer.row(node, event("put"), &object)?,
-            Ok(Change::Deleted(_)) if style == Style::Journal => {}
-            Ok(Change::Deleted(object)) => printer.row(node, event("deleted"), &object)?,
-            Ok(Change::Synced) => waiting[index] = false,
+        let Some((index, step)) = next else { break };
+        let (event, object) = match step {
+            Ok(Step::Item(Change::Put(object))) => ("put", object),
+            Ok(Step::Item(Change::Deleted(_))) if style == Style::Journal => continue,
+            Ok(Step::Item(Change::Deleted(object))) => ("deleted", object),
+            // What it has is there; or nobody knows when it will be, and what the others have is shown without it.
+            Ok(Step::Item(Change::Synced) | Step::Broken) => {
+                waiting[index] = false;
+                printer.go_live_unless(waiting.contains(&true))?;
+                continue;
+            }
             Err(failure) => {
                 app.ui.failure(&failure);
-                waiting[index] = false;
                 failed.push(failure);
+                waiting[index] = false;
+                printer.go_live_unless(waiting.contains(&true))?;
+                continue;
             }
-        }
-        if !printer.live && !waiting.contains(&true) {
-            printer.go_live()?;
+        };
+        let event = (style == Style::Changes).then_some(event);
+        match (Shown { node: several.then_some(&names[index]), event, object: &object }).document() {
+            Ok(document) => printer.row(&document)?,
+            // One object that cannot be shown; the next one of this node may be.
+            Err(failure) => {
+                let failure = failure.at(&names[index]);
+                app.ui.failure(&failure);
+                if !failed.iter().any(|known| known.node == failure.node) {
+                    failed.push(failure);
+                }
+            }
         }
     }
     failed.iter_mut().for_each(|failure| failure.said = true);
@@ -94,16 +108,19 @@ struct Printer {
 }
 
 impl Printer {
-    fn row(&mut self, node: Option<&str>, event: Option<&'static str>, object: &Object) -> Result {
-        let shown = Shown { node, event, object };
+    fn row(&mut self, document: &Document<'_>) -> Result {
         if matches!(self.format, Format::Json | Format::Yaml) {
-            return change(&mut self.out, &shown, self.format);
+            return change(&mut self.out, document, self.format);
         }
-        self.table.row(shown.cells(&self.columns)?);
+        self.table.row(document.cells(&self.columns));
         if self.live { Ok(self.table.print(&mut self.out)?) } else { Ok(()) }
     }
 
-    fn go_live(&mut self) -> Result {
+    /// From now on each row is printed when it comes.
+    fn go_live_unless(&mut self, waiting: bool) -> Result {
+        if waiting || self.live {
+            return Ok(());
+        }
         self.live = true;
         if matches!(self.format, Format::Json | Format::Yaml) { Ok(()) } else { Ok(self.table.print(&mut self.out)?) }
     }
