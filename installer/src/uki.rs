@@ -96,10 +96,14 @@ fn headers(pe: &[u8]) -> Result<Headers, Error> {
     if u16_at(pe, optional)? != 0x20b {
         return Err(Error::Format("not PE32+"));
     }
-    if pe.len() < optional + field::SECURITY + 8 {
+    let table = optional + u16_at(pe, coff + 16)?;
+    if signature < 0x40 || table < optional + field::SECURITY + 8 {
+        return Err(Error::Format("its headers lie over one another"));
+    }
+    if pe.len() < table {
         return Err(Error::Format("cut short"));
     }
-    Ok(Headers { coff, optional, table: optional + u16_at(pe, coff + 16)?, count: u16_at(pe, coff + 2)? })
+    Ok(Headers { coff, optional, table, count: u16_at(pe, coff + 2)? })
 }
 
 /// All sections of a PE file in the order of its table.

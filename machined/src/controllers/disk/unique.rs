@@ -91,7 +91,8 @@ fn plan(
     let length = (entries.len() as u64).div_ceil(disk.sector);
     let last = disk.size / disk.sector - 1;
     let backup = last - length;
-    let first_used = old.partitions().map(|entry| entry.first).min().unwrap_or(u64::MAX);
+    // Without partitions the room ends where the backup begins.
+    let first_used = old.partitions().map(|entry| entry.first).min().unwrap_or(backup).min(backup);
     if old.partitions().any(|entry| entry.last >= backup) {
         return Err(Error::NoEnd(disk.device.clone()));
     }
