@@ -167,7 +167,14 @@ fn show(app: &App, name: Option<String>) -> Result {
     let format = format(app, &[Format::Yaml, Format::Json, Format::Table, Format::Wide])?;
     let settings = settings::load()?;
     let named = name.or_else(|| app.global.context.clone()).or_else(|| settings.current.clone());
-    let name = named.ok_or_else(|| Failure::new(Code::NotFound, "no context is current", "apictl context use NAME"))?;
+    let name = named.ok_or_else(|| {
+        let remedy = if settings.contexts.is_empty() {
+            "there is none; add one by `apictl context add NAME --endpoint HOST --fingerprint SHA256`"
+        } else {
+            "name one, or make one current by `apictl context use NAME`"
+        };
+        Failure::new(Code::NotFound, "no context is current", remedy)
+    })?;
     let context = settings.contexts.get(&name).ok_or_else(|| target::no_context(&name, &settings))?;
     let mut out = stdout().lock();
     match format {
