@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::lock::Lock;
-use crate::{erofs, uki};
+use crate::{erofs, pe, uki};
 
 /// A file, folder or link found inside.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +44,7 @@ pub fn initramfs(bytes: &[u8]) -> std::io::Result<Vec<(String, u32, Vec<u8>)>> {
 /// When a part cannot be read.
 pub fn list(image: &[u8], lock: &Lock) -> anyhow::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for (name, mode, content) in initramfs(uki::section(image, uki::INITRD)?)? {
+    for (name, mode, content) in initramfs(pe::section(image, uki::INITRD)?)? {
         if name == "rootfs.erofs" {
             let work = tempfile::tempdir()?;
             let root = work.path().join("root");

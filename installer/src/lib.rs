@@ -26,6 +26,7 @@ pub mod linked;
 pub mod lock;
 pub mod mirror;
 pub mod modules;
+pub mod pe;
 pub mod progress;
 pub mod purl;
 pub mod release;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::{cache, uki};
+use crate::{cache, pe, uki};
 
 /// Options of `imager extract`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Section::Uname => uki::UNAME,
     };
     let bytes = std::fs::read(&args.uki).with_context(|| format!("cannot read {}", args.uki.display()))?;
-    let content = uki::section(&bytes, name).with_context(|| format!("{}, section {name}", args.uki.display()))?;
+    let content = pe::section(&bytes, name).with_context(|| format!("{}, section {name}", args.uki.display()))?;
     cache::save(&args.output, content).with_context(|| format!("cannot write {}", args.output.display()))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::{cache, disk, host};
+use crate::{cache, disk, host, pe, uki};
 
 /// Options of `imager image`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ fn sector(text: &str) -> Result<u16, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let uki = std::fs::read(&args.uki)
         .with_context(|| format!("cannot read {}; `make image` builds it", args.uki.display()))?;
-    crate::uki::section(&uki, crate::uki::LINUX).with_context(|| format!("{} is not a UKI", args.uki.display()))?;
+    pe::section(&uki, uki::LINUX).with_context(|| format!("{} is not a UKI", args.uki.display()))?;
     let extension = match args.format {
         Format::Raw => "raw",
         Format::Qcow2 => "qcow2",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::progress::size;
-use crate::{inspect, uki};
+use crate::{inspect, pe, uki};
 
 /// Options of `imager sizes`.
 #[derive(Debug, clap::Args)]
@@ -25,10 +25,10 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = std::fs::read(&args.uki).with_context(|| format!("cannot read {}", args.uki.display()))?;
     let mut rows = vec![("uki".to_owned(), bytes.len())];
-    for section in uki::sections(&bytes).with_context(|| args.uki.display().to_string())? {
+    for section in pe::sections(&bytes).with_context(|| args.uki.display().to_string())? {
         rows.push((section.name, section.len));
     }
-    for (name, _, content) in inspect::initramfs(uki::section(&bytes, uki::INITRD)?)? {
+    for (name, _, content) in inspect::initramfs(pe::section(&bytes, uki::INITRD)?)? {
         if !content.is_empty() {
             rows.push((format!("{}/{name}", uki::INITRD), content.len()));
         }

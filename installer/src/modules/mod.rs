@@ -3,12 +3,16 @@
 //! A module says itself what it depends on, its aliases and its soft dependencies (section `.modinfo`), so `depmod` is not
 //! needed and only the modules that are taken are ever decompressed.
 
+mod modinfo;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read;
 
 use crate::elf;
 use crate::tree::Node;
+pub use modinfo::Module;
+use modinfo::{normal, parse, soft, stem};
 
 /// Modules cannot be gathered.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +37,6 @@ pub enum Error {
     },
 }
 
-/// What one module says about itself.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Module {
-    /// Path below `/usr/lib/modules/<release>/`.
-    pub path: String,
-    /// Modules it cannot be loaded without.
-    pub depends: Vec<String>,
-    /// Device and other aliases.
-    pub aliases: Vec<String>,
-    /// Soft dependencies as `modules.softdep` has them: `pre: a b post: c`.
-    pub softdeps: Vec<String>,
-}
-
 /// The modules of one kernel package.
 pub struct Kernel<'a> {
     /// `uname -r`.
@@ -53,16 +44,6 @@ pub struct Kernel<'a> {
     files: BTreeMap<String, (&'a str, &'a [u8])>,
     builtin: BTreeSet<String>,
     builtin_list: String,
-}
-
-/// Modules are named with `_` everywhere but in file names.
-fn normal(name: &str) -> String {
-    name.replace('-', "_")
-}
-
-fn stem(path: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    normal(file.split(".ko").next().unwrap_or(file))
 }
 
 impl<'a> Kernel<'a> {
@@ -176,43 +157,12 @@ pub fn order(taken: &BTreeMap<String, Module>, name: &str) -> Vec<String> {
     result
 }
 
-fn soft(module: &Module) -> impl Iterator<Item = String> {
-    module.softdeps.iter().flat_map(|line| line.split_whitespace()).filter(|word| !word.ends_with(':')).map(normal)
-}
-
-/// `.modinfo` is a row of `key=value`, each ended by a zero byte.
-fn parse(path: &str, info: &[u8]) -> Module {
-    let mut module = Module { path: path.to_owned(), ..Module::default() };
-    for entry in info.split(|&byte| byte == 0) {
-        let entry = String::from_utf8_lossy(entry);
-        match entry.split_once('=') {
-            Some(("depends", names)) => {
-                module.depends.extend(names.split(',').filter(|name| !name.is_empty()).map(normal));
-            }
-            Some(("alias", pattern)) => module.aliases.push(pattern.to_owned()),
-            Some(("softdep", line)) => module.softdeps.push(line.to_owned()),
-            _ => {}
-        }
-    }
-    module
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn module(depends: &[&str]) -> Module {
         Module { depends: depends.iter().map(|name| (*name).to_owned()).collect(), ..Module::default() }
-    }
-
-    #[test]
-    fn reads_modinfo() {
-        let info = b"license=GPL\0alias=fs-erofs\0depends=libcrc32c,a-b\0softdep=pre: crc32c\0";
-        let module = parse("kernel/fs/erofs/erofs.ko.xz", info);
-        assert_eq!(module.depends, ["libcrc32c", "a_b"]);
-        assert_eq!(module.aliases, ["fs-erofs"]);
-        assert_eq!(soft(&module).collect::<Vec<_>>(), ["crc32c"]);
-        assert_eq!(stem(&module.path), "erofs");
     }
 
     #[test]
