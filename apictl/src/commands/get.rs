@@ -102,7 +102,16 @@ async fn fetch(node: &Node, kind: &str, id: Option<&str>) -> Result<Vec<Object>>
     while let Some(object) = stream.message().await? {
         objects.push(object);
     }
+    in_order(&mut objects);
     Ok(objects)
+}
+
+/// Ids that are numbers, as those of processes, in the order of numbers.
+fn in_order(objects: &mut [Object]) {
+    let is_number = |object: &Object| object.id.parse::<u64>().is_ok();
+    if objects.iter().all(is_number) {
+        objects.sort_by_key(|object| object.id.parse::<u64>().unwrap_or(u64::MAX));
+    }
 }
 
 /// The columns of the type; nodes of different versions may differ, then the first one's and what others have more.

@@ -52,17 +52,24 @@ pub(crate) async fn show(app: &App, source: &Source, following: bool, tail: Opti
     let printer = Printer { app, format, several, timestamps };
     let logs = answers.good.into_iter().map(|(node, ())| (node, Log::new(source.clone(), following, tail)));
     let mut chunks = follow(&app.ui, logs);
+    let mut empty = true;
     // what only shows what there is has the time of other questions
     let limit = app.global.timeout.or((!following).then_some(CALL_TIMEOUT));
     while let Some((index, chunk)) = app.within(limit, chunks.next()).await? {
         match chunk {
-            Ok(Step::Item(chunk)) => printer.chunk(&names[index], &chunk)?,
+            Ok(Step::Item(chunk)) => {
+                empty &= chunk.lines.is_empty();
+                printer.chunk(&names[index], &chunk)?;
+            }
             Ok(Step::Broken) => {}
             Err(failure) => {
                 app.ui.failure(&failure);
                 failed.push(failure);
             }
         }
+    }
+    if empty && failed.is_empty() && tail != Some(0) {
+        app.ui.note("the log is empty");
     }
     failed.iter_mut().for_each(|failure| failure.said = true);
     Failure::all(failed)

@@ -94,3 +94,15 @@ async fn health_tells_by_its_exit_code() {
     assert_eq!(ended.code, 7, "{}", ended.err);
     assert_eq!(serde_json::from_str::<Value>(&ended.out).unwrap()[0]["unmet"][0], "no address");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_to_be_nothing_and_numbers_are_in_their_order() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let ended = operator.ask(&node, &["logs", "gateway"]).await;
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", "the log is empty\n"));
+    let ended = operator.ask(&node, &["get", "things"]).await;
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", "no things\n"));
+    node.node.change(|state| ["10", "9", "100"].iter().for_each(|id| state.put(id, r#"{"size":1}"#)));
+    let out = operator.ask(&node, &["get", "things"]).await.out;
+    assert_eq!(out, "ID    SIZE\n9     1 B\n10    1 B\n100   1 B\n");
+}
