@@ -3,6 +3,7 @@
 mod accel;
 mod console;
 mod firmware;
+mod folder;
 mod hang;
 mod qmp;
 mod screen;
@@ -21,14 +22,15 @@ use std::{
     cell::RefCell,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ExitStatus},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{child, scratch::Scratch, wait};
+use crate::{child, wait};
+use folder::Folder;
 
 /// How long the slowest boot may take on a machine that is busy with other things.
 pub const BOOT: Duration = Duration::from_secs(240);
@@ -49,43 +51,15 @@ pub struct Vm {
     _slot: slots::Slot,
 }
 
-/// Where a machine's files are.
-enum Folder {
-    /// Gone with the machine.
-    Temporary(Scratch),
-    /// Somebody else's for logs and disks; besides a short one in /tmp for sockets and the TPM. A socket's path has at most
-    /// 107 bytes, which a checkout's may use up; and where AppArmor confines swtpm (Ubuntu), it may write only there and in
-    /// the user's home.
-    Given(PathBuf, tempfile::TempDir),
-}
-
-impl Folder {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(folder) => folder.path(),
-            Self::Given(path, _) => path,
-        }
-    }
-
-    fn sockets(&self) -> &Path {
-        match self {
-            Self::Temporary(folder) => folder.path(),
-            Self::Given(_, sockets) => sockets.path(),
-        }
-    }
-}
-
 impl Vm {
     /// Starts a machine and returns as soon as the emulator runs.
     pub fn start(spec: &Spec) -> Result<Self> {
-        Self::launch(spec, Folder::Temporary(Scratch::new()?))
+        Self::launch(spec, Folder::temporary()?)
     }
 
     /// The same with its logs and disks in a folder that stays, given as an absolute path.
     pub fn start_in(spec: &Spec, folder: &Path) -> Result<Self> {
-        let sockets =
-            tempfile::Builder::new().prefix("stele-vm-").tempdir_in("/tmp").context("making a folder in /tmp")?;
-        Self::launch(spec, Folder::Given(folder.to_path_buf(), sockets))
+        Self::launch(spec, Folder::given(folder)?)
     }
 
     fn launch(spec: &Spec, folder: Folder) -> Result<Self> {
@@ -207,9 +181,7 @@ impl Vm {
     /// Lets the machine run on after this program; whoever stops it removes its [`sockets`](Self::sockets).
     pub fn leave_running(mut self) {
         self.left = true;
-        if let Folder::Given(_, sockets) = &mut self.folder {
-            sockets.disable_cleanup(true);
-        }
+        self.folder.leave();
         if let Some(tpm) = &mut self.tpm {
             tpm.leave_running();
         }
