@@ -1,28 +1,22 @@
-//! Stopping nodes and watching them go, and come back: what `reboot` and `shutdown` share.
+//! Stopping nodes: what `reboot` and `shutdown` share.
 //!
-//! ```text
-//! asked ──▶ stopping (steps) ──▶ gone ──▶ booting (unmet) ──▶ maintenance | running     reboot
-//!                                  └────▶ does not answer any more                       shutdown
-//! ```
-//! Invariant: a boot is told from the next by its boot id alone, so a node that vanishes between two looks, or comes
-//! back before it was seen gone, is understood. The node stops by itself; a client that leaves changes nothing.
+//! Invariant: only the boot that was looked at is stopped, and with several nodes only those that were named. The node
+//! stops by itself; a client that leaves changes nothing.
 
-use std::{cell::Cell, time::Duration};
+mod watch;
 
-use api::v1::{
-    Phase, PhaseStatus, RebootRequest, ShutdownRequest, VersionRequest, WatchPhaseRequest,
-    machine_client::MachineClient,
-};
-use backon::BackoffBuilder;
+use std::time::Duration;
+
+use api::v1::{RebootRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
+use tokio::time::{Instant, timeout};
 
+use self::watch::View;
+pub(crate) use self::watch::name;
 use crate::{
     exit::{Code, Failure, Result},
-    node::{App, Node, backoff},
+    node::App,
     target::Target,
-    ui::Progress,
 };
 
 /// What the node does in the end.
@@ -54,12 +48,6 @@ const REBOOT_WITHIN: Duration = Duration::from_secs(600);
 
 /// The phases of a stop have deadlines of their own on the node; together they stay below this.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(300);
-
-/// A node that did not answer this often in a row is taken to be off; one attempt could be a restart of its gateway.
-const SILENCES: u32 = 4;
-
-/// Between two attempts to reach a node that should be off.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Stops every node of the command, all at the same time.
 pub(crate) async fn run(app: &App, action: Action, options: Options) -> Result {
@@ -102,118 +90,14 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
     if !wait {
         return Ok(());
     }
-    let view = View { name, progress: app.ui.progress(&format!("waiting for {name}")), last: Cell::default() };
+    let view = View::new(name, app.ui.progress(&format!("waiting for {name}")));
     let limit = app.global.timeout.unwrap_or(match action {
         Action::Reboot => REBOOT_WITHIN,
         Action::Shutdown => SHUTDOWN_WITHIN,
     });
-    let done = timeout(limit, watch(&node, action, &boot, &view)).await;
-    view.progress.done();
+    let done = timeout(limit, watch::until_done(&node, action, &boot, &view)).await;
+    view.done();
     let now = done.unwrap_or_else(|_| Err(view.late(limit)))?;
     app.ui.note(&format!("{name}: {now} after {:.0?}", started.elapsed()));
     Ok(())
-}
-
-/// Looks at the node until it is where it should be; says what that is.
-async fn watch(node: &Node, action: Action, old: &str, view: &View<'_>) -> Result<String> {
-    let mut delays = backoff().build();
-    let mut silences = 0;
-    let mut channel = Some(node.channel.clone());
-    loop {
-        let connected = match channel.take() {
-            Some(channel) => Ok(channel),
-            None => node.connector.connect().await,
-        };
-        match connected {
-            Ok(channel) => {
-                if let Some(now) = look(channel, action, old, view, &mut silences).await? {
-                    return Ok(now);
-                }
-                delays = backoff().build();
-            }
-            Err(error) if error.is_transient() => silences += 1,
-            Err(error) => return Err(error.into()),
-        }
-        view.show("does not answer");
-        if action == Action::Shutdown && silences >= SILENCES {
-            return Ok("does not answer any more (off, or out of reach: only the machine itself shows which)".into());
-        }
-        let delay = delays.next().unwrap_or(SILENCE);
-        sleep(if action == Action::Shutdown { SILENCE } else { delay }).await;
-    }
-}
-
-/// Follows the phases on one connection, until it breaks or the wait is over.
-async fn look(
-    channel: Channel,
-    action: Action,
-    old: &str,
-    view: &View<'_>,
-    silences: &mut u32,
-) -> Result<Option<String>> {
-    let request = WatchPhaseRequest { until: Phase::Unspecified.into() };
-    // Breaks are what is expected here.
-    let Ok(stream) = MachineClient::new(channel).watch_phase(request).await else {
-        *silences += 1;
-        return Ok(None);
-    };
-    let mut stream = stream.into_inner();
-    while let Ok(Some(status)) = stream.message().await {
-        *silences = 0;
-        view.show(&describe(&status));
-        let again = status.boot_id != old;
-        match (action, status.phase()) {
-            (Action::Shutdown, _) if again => {
-                let remedy = "something starts it: a watchdog, the hypervisor, or a power button";
-                return Err(Failure::new(Code::Failed, "it started again instead of staying off", remedy));
-            }
-            (Action::Reboot, phase @ (Phase::Maintenance | Phase::Running)) if again => {
-                return Ok(Some(format!("is back ({})", name(phase))));
-            }
-            _ => {}
-        }
-    }
-    Ok(None)
-}
-
-/// What is shown of one node's stop.
-struct View<'a> {
-    name: &'a str,
-    progress: Progress,
-    last: Cell<String>,
-}
-
-impl View<'_> {
-    fn show(&self, now: &str) {
-        if self.last.take() != now {
-            self.progress.line(&format!("{}: {now}", self.name));
-        }
-        self.last.set(now.to_owned());
-    }
-
-    fn late(&self, limit: Duration) -> Failure {
-        let last = self.last.take();
-        let message = format!("not done within {limit:?}; last seen: {last}");
-        Failure::new(Code::Deadline, message, "the node goes on by itself; its console shows how far it is")
-    }
-}
-
-/// A phase as it is written everywhere.
-pub(crate) fn name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Unspecified => "unknown",
-        Phase::Booting => "booting",
-        Phase::Maintenance => "maintenance",
-        Phase::Running => "running",
-        Phase::Stopping => "stopping",
-    }
-}
-
-fn describe(status: &PhaseStatus) -> String {
-    let phase = name(status.phase());
-    match (status.phase(), status.step.as_str(), &status.unmet[..]) {
-        (Phase::Stopping, step, _) if !step.is_empty() => format!("{phase}: {step}"),
-        (Phase::Booting, _, unmet @ [_, ..]) => format!("{phase}: {}", unmet.join("; ")),
-        _ => phase.to_owned(),
-    }
 }
