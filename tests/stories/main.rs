@@ -19,6 +19,7 @@ mod no_serial_port;
 mod orphans;
 mod secure_boot;
 mod shared;
+mod stock_clients;
 mod stops_in_order;
 mod two_clones;
 mod watched_over_a_restart;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         many_ways_to_fail::stories(),
         few_resources::stories(),
         orphans::stories(),
+        stock_clients::stories(),
         a_flood::stories(),
     ];
     tests::runner::run(stories.into_iter().flatten().collect(), || shared::MACHINE.stop())
