@@ -1,12 +1,16 @@
-//! A random seed carried from one boot to the next in META's record. Never blocks: a machine without any source of
-//! randomness boots all the same, the kernel gathers from interrupts. Called by `boot` (take, then renew) once META is
-//! there.
+//! Random numbers: the kernel is made to gather them, and a seed is carried from one boot to the next in META's record.
+//! Never blocks: a machine without any source of randomness boots all the same. Called by `main` first of all (gather),
+//! and by `boot` (renew) once META is there.
 //!
 //! Invariant: a seed is replaced on disk before it is used, so that none is ever used twice; it is mixed in but never
 //! counted as entropy, since a disk can be copied.
 
 use std::fs;
 use std::io::{self, Read};
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::meta;
 
@@ -22,6 +26,21 @@ pub enum Error {
     /// META.
     #[error("cannot keep a random seed")]
     Meta(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sees to it that the kernel's generator becomes ready on a machine that has no source of its own. The kernel gathers from
+/// the jitter of its clock only while somebody waits in getrandom(2); libraries poll /dev/random in place of that, and
+/// would do so for ever on a machine where nothing else happens.
+///
+/// # Errors
+/// There is no thread to wait in.
+pub fn gather() -> io::Result<()> {
+    let mut byte = [0; 1];
+    if getrandom(&mut byte, GetRandomFlags::NONBLOCK) != Err(Errno::AGAIN) {
+        return Ok(());
+    }
+    let wait = move || while getrandom(&mut byte, GetRandomFlags::empty()) == Err(Errno::INTR) {};
+    thread::Builder::new().name("entropy".into()).spawn(wait).map(drop)
 }
 
 /// Replaces the seed META holds by a new one, then mixes the old one in.

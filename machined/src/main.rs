@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use machined::{boot, trace};
+use machined::{boot, entropy, trace};
 
 /// Threads for tasks: one can be in a slow kernel call while the other keeps the API going.
 const WORKERS: usize = 2;
@@ -18,6 +18,10 @@ const LAST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let ring = trace::start();
+    // Before anything asks for a random number.
+    if let Err(error) = entropy::gather() {
+        tracing::warn!("nobody makes the kernel gather random numbers: {error}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
