@@ -115,6 +115,7 @@ impl Writer {
             none => none.insert(open(&self.device)?),
         };
         if let Some(view) = &work.page {
+            go_on(file)?;
             write_within(file, &draw(&page(view, size(file))), WITHIN)?;
         }
         write_within(file, work.lines.as_bytes(), WITHIN)
@@ -132,6 +133,15 @@ fn open(device: &PathBuf) -> io::Result<File> {
     modes.input_modes -= InputModes::IXON | InputModes::IXOFF;
     tcsetattr(&file, OptionalActions::Now, &modes)?;
     Ok(file)
+}
+
+/// The key Scroll Lock stops a screen whatever its modes are; giving flow control up lets it go on.
+fn go_on(file: &File) -> io::Result<()> {
+    let mut modes = tcgetattr(file)?;
+    modes.input_modes |= InputModes::IXON;
+    tcsetattr(file, OptionalActions::Now, &modes)?;
+    modes.input_modes -= InputModes::IXON;
+    Ok(tcsetattr(file, OptionalActions::Now, &modes)?)
 }
 
 fn size(file: &File) -> Size {
