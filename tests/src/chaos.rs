@@ -22,15 +22,31 @@ impl Chaos {
         let stream = vm.chaos()?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut chaos = Self(BufReader::new(stream));
-        // What is sent before the service opens its port is lost: ask until it answers.
-        wait::until("the chaos service", ANSWER, || chaos.call("pids init").ok())?;
+        // What is sent before the service opens its port may be lost: greeted until it answers.
+        let mut greetings = 0;
+        wait::until("the chaos service", ANSWER, || {
+            greetings += 1;
+            chaos.greet(greetings).ok()
+        })?;
         chaos.0.get_mut().set_read_timeout(Some(ANSWER))?;
         Ok(chaos)
     }
 
     /// Runs a command and returns the lines of its answer.
     pub fn call(&mut self, command: &str) -> Result<Vec<String>> {
-        self.0.get_mut().write_all(format!("{command}\n").as_bytes())?;
+        self.last_words(command)?;
+        self.answer(command)
+    }
+
+    /// Answers to earlier greetings, which came too late, are passed over.
+    fn greet(&mut self, number: u32) -> Result<()> {
+        let word = format!("hello {number}");
+        self.last_words(&format!("echo {word}"))?;
+        while self.answer("echo")? != [&*word] {}
+        Ok(())
+    }
+
+    fn answer(&mut self, command: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
