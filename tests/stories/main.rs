@@ -23,6 +23,7 @@ mod stock_clients;
 mod stops_in_order;
 mod two_clones;
 mod watched_over_a_restart;
+mod with_next_to_nothing;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         stops_in_order::stories(),
         a_watchdog::stories(),
         secure_boot::stories(),
+        with_next_to_nothing::stories(),
         two_clones::stories(),
         kinds_of_disks::stories(),
         any_hardware::stories(),
