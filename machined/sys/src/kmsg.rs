@@ -30,14 +30,34 @@ impl Log {
 
     /// Writes one record as facility "daemon", cut at [`MAX`]; allocates nothing.
     pub fn write(&mut self, level: Level, text: &[u8]) -> io::Result<()> {
-        const DAEMON: u8 = 3 << 3;
-        let mut record = [0; MAX + 8];
-        let mut rest = &mut record[..];
-        write!(rest, "<{}>", DAEMON | level as u8)?;
-        let cut = text.len().min(MAX);
-        rest.write_all(&text[..cut])?;
-        let left = rest.len();
-        let len = MAX + 8 - left;
-        self.0.write_all(&record[..len])
+        let mut room = [0; ROOM];
+        self.0.write_all(record(&mut room, level, text)?)
+    }
+}
+
+/// The urgency before the text, the newline behind it.
+const ROOM: usize = MAX + 8;
+
+fn record<'a>(room: &'a mut [u8; ROOM], level: Level, text: &[u8]) -> io::Result<&'a [u8]> {
+    const DAEMON: u8 = 3 << 3;
+    let mut rest = &mut room[..];
+    write!(rest, "<{}>", DAEMON | level as u8)?;
+    rest.write_all(&text[..text.len().min(MAX)])?;
+    // Without it the record may still be continued, and no reader sees it before the next one is written.
+    rest.write_all(b"\n")?;
+    let left = rest.len();
+    Ok(&room[..ROOM - left])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_whole_and_bounded() {
+        let mut room = [0; ROOM];
+        assert_eq!(record(&mut room, Level::Error, b"no disk").unwrap(), b"<27>no disk\n");
+        let long = record(&mut room, Level::Info, &[b'x'; 2 * MAX]).unwrap();
+        assert_eq!((long.len(), long.last()), (MAX + 5, Some(&b'\n')));
     }
 }
