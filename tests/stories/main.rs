@@ -1,5 +1,6 @@
 //! The stories: what an operator sees, told with real machines. One file each; a name is a sentence.
 
+mod a_configured_machine;
 mod a_damaged_image;
 mod a_flood;
 mod a_hung_machined;
@@ -19,6 +20,7 @@ mod no_serial_port;
 mod orphans;
 mod secure_boot;
 mod shared;
+mod steady;
 mod stock_clients;
 mod stops_in_order;
 mod two_clones;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         kinds_of_disks::stories(),
         any_hardware::stories(),
         a_damaged_image::stories(),
+        a_configured_machine::stories(),
         a_panic::stories(),
         boots_by_kernel::stories(),
         a_late_cable::stories(),
