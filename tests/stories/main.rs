@@ -9,6 +9,7 @@ mod a_panic;
 mod a_watchdog;
 mod a_wrong_clock;
 mod any_hardware;
+mod back_soon;
 mod boots_by_firmware;
 mod boots_by_kernel;
 mod damage;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         killed_again_and_again::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
+        back_soon::stories(),
         a_watchdog::stories(),
         secure_boot::stories(),
         with_next_to_nothing::stories(),
