@@ -72,6 +72,11 @@ impl Kept {
         let at = self.entries.iter().position(|e| e.name.as_str() == name)?;
         Some(self.entries.swap_remove(at))
     }
+
+    /// Lets go of what is kept for a service; init keeps it.
+    pub fn leave(&mut self, service: &str) {
+        self.entries.retain(|entry| entry.name.as_str().split(':').nth(1) != Some(service));
+    }
 }
 
 /// Asks init; cheap to clone.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::service::Service;
+use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -82,6 +83,21 @@ pub enum Error {
     /// Its log.
     #[error(transparent)]
     Log(#[from] logs::Error),
+    /// What is known of it.
+    #[error("cannot read its record")]
+    Record(#[source] io::Error),
+    /// The declarations.
+    #[error("cannot read the declarations")]
+    Declarations(#[source] io::Error),
+    /// It may run, and cannot be taken over.
+    #[error("cannot take over the service {name}")]
+    Adopt {
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
     /// The store.
     #[error(transparent)]
     Claim(#[from] reconcile::ClaimError),
@@ -108,14 +124,16 @@ pub struct Supervisor {
     units: Vec<(Unit, mpsc::Receiver<Command>)>,
 }
 
-/// Reads the declarations and takes over what runs; starts nothing yet. A bad declaration is an event and an unmet
-/// condition, and the others run.
+/// Reads the declarations and takes over what runs; starts nothing yet. A bad declaration, or a service that never ran and
+/// cannot (its address is taken), is an event and an unmet condition, and the others run. One that runs is taken over, or
+/// there is no supervisor: init starts machined again, which does better once the cause has passed. What is left in `kept`
+/// belongs to no declared service.
 pub async fn build(context: Context, kept: &mut Kept) -> Result<(Handle, Supervisor), Error> {
     let folder = |path: &PathBuf, source| Error::Folder { path: path.clone(), source };
     std::fs::create_dir_all(&context.paths.run).map_err(|e| folder(&context.paths.run, e))?;
     let context = Arc::new(context);
     let (mut handles, mut units) = (BTreeMap::new(), Vec::new());
-    for service in declared::load(&context) {
+    for service in declared::load(&context)? {
         let (send, receive) = mpsc::channel(8);
         let name = service.name.clone();
         match Unit::adopt(context.clone(), service, kept).await {
@@ -123,10 +141,28 @@ pub async fn build(context: Context, kept: &mut Kept) -> Result<(Handle, Supervi
                 handles.insert(name, (unit.service.clone(), send));
                 units.push((unit, receive));
             }
-            Err(error) => context.broken(&name, &chain(&error)),
+            Err(source) if is_short(&source) || may_run(&context.paths, &name) => {
+                return Err(Error::Adopt { name, source: Box::new(source) });
+            }
+            Err(error) => {
+                kept.leave(&name);
+                context.broken(&name, &chain(&error));
+            }
         }
     }
     Ok((Handle { units: Arc::new(handles) }, Supervisor { units }))
+}
+
+/// Whether an earlier machined left a process of this service; a record that cannot be read says nothing to the contrary.
+fn may_run(paths: &Paths, name: &str) -> bool {
+    record::load(&paths.run, name).map_or(true, |record| record.is_some_and(|record| record.running))
+}
+
+/// Whether memory or descriptors were wanting: that passes.
+fn is_short(error: &Error) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).filter_map(Errno::from_io_error);
+    errors.any(|errno| matches!(errno, Errno::NOMEM | Errno::NOBUFS | Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS))
 }
 
 impl Supervisor {

@@ -36,8 +36,12 @@ pub(super) enum Over {
 }
 
 /// Reads the record of a service; none when there is none, or when it was not written by this version.
-pub(super) fn load(dir: &Path, name: &str) -> Option<Record> {
-    serde_json::from_slice(&fs::read(dir.join(format!("{name}.json"))).ok()?).ok()
+pub(super) fn load(dir: &Path, name: &str) -> io::Result<Option<Record>> {
+    match fs::read(dir.join(format!("{name}.json"))) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Replaces the record of a service.
@@ -69,9 +73,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let record = Record { pid: Some(7), start_time: 9, ready: true, ..Record::default() };
         save(dir.path(), "web", &record).unwrap();
-        assert_eq!(load(dir.path(), "web"), Some(record));
+        assert_eq!(load(dir.path(), "web").unwrap(), Some(record));
         fs::write(dir.path().join("web.json"), "{").unwrap();
-        assert_eq!(load(dir.path(), "web"), None);
+        assert_eq!(load(dir.path(), "web").unwrap(), None);
+        fs::remove_file(dir.path().join("web.json")).unwrap();
+        assert_eq!(load(dir.path(), "web").unwrap(), None);
+        fs::create_dir(dir.path().join("web.json")).unwrap();
+        assert!(load(dir.path(), "web").is_err(), "unreadable is not absent");
     }
 
     #[test]

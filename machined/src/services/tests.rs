@@ -42,6 +42,11 @@ impl Host {
     }
 
     async fn start(&self) -> Run {
+        self.try_start().await.unwrap().0
+    }
+
+    /// Also what nobody took of what init kept.
+    async fn try_start(&self) -> Result<(Run, Vec<String>), Error> {
         let at = |name| self.dir.path().join(name);
         let (link, mut tasks) = connect(&self.init, &stop::Handle::new());
         let (store, logs) = (Store::new(), Logs::new(at("logs"), "0a1b2c3d"));
@@ -49,9 +54,10 @@ impl Host {
         let paths = Paths { declarations: at("declarations"), run: at("run"), cgroups: at("cgroups") };
         let mut kept = link.fetch().await.unwrap();
         let context = Context::new(paths, store.clone(), link, logs.clone(), events).unwrap();
-        let (handle, supervisor) = build(context, &mut kept).await.unwrap();
+        let (handle, supervisor) = build(context, &mut kept).await?;
         tasks.spawn(supervisor.run());
-        Run { store, handle, logs, tasks }
+        let left = kept.entries.iter().map(|entry| entry.name.to_string()).collect();
+        Ok((Run { store, handle, logs, tasks }, left))
     }
 }
 
@@ -233,4 +239,42 @@ async fn a_machined_killed_halfway_leaves_nothing_in_doubt() {
     let kept = || host.init.lock().unwrap().kept.iter().map(|(name, ..)| name.to_string()).collect::<Vec<_>>();
     assert!(kept().contains(&"pid:web".into()) && !kept().contains(&"pid:once".into()), "{:?}", kept());
     second.handle.stop("web").await.unwrap();
+}
+
+/// As with a kernel short of memory: what runs keeps its descriptors, and the next machined has it again.
+#[tokio::test]
+async fn what_runs_and_cannot_be_taken_over_is_left_to_the_next_machined() {
+    let host = Host::new(&[("web", &sh("exec sleep 1000"))]);
+    let mut first = host.start().await;
+    let before = first.state("web", State::Ready).await;
+    first.tasks.shutdown().await;
+    drop(first);
+    let log = host.dir.path().join("logs/web");
+    fs::rename(&log, log.with_extension("away")).unwrap();
+    fs::write(&log, "not a folder").unwrap();
+    let error = host.try_start().await.err().map(|error| chain(&error));
+    assert!(error.as_ref().is_some_and(|e| e.starts_with("cannot take over the service web")), "{error:?}");
+    fs::remove_file(&log).unwrap();
+    fs::rename(log.with_extension("away"), &log).unwrap();
+
+    let third = host.start().await;
+    let after = third.state("web", State::Ready).await;
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
+    third.handle.stop("web").await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_never_ran_and_cannot_stops_no_other_and_keeps_what_is_its_own() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen: [{{ name: api, tcp: \"{}\" }}]\n", taken.local_addr().unwrap());
+    let host = Host::new(&[("web", &(sh("exec sleep 1000") + &listen)), ("fine", &sh("exec sleep 1000"))]);
+    let null = || std::fs::File::open("/dev/null").unwrap().into();
+    for name in ["log:web", "log:gone"] {
+        host.init.lock().unwrap().kept.push((sys::link::Name::new(name).unwrap(), sys::link::Kind::Plain, null()));
+    }
+    let (run, left) = host.try_start().await.unwrap();
+    run.state("fine", State::Ready).await;
+    assert!(run.store.get::<Condition>("service-web").is_some_and(|condition| !condition.value.met));
+    assert_eq!(left, ["log:gone"]);
+    run.handle.stop("fine").await.unwrap();
 }

@@ -84,7 +84,7 @@ impl Unit {
         let mut drains = JoinSet::new();
         drains.spawn(logs::drain(log, pipe.clone()));
 
-        let record = record::load(&context.paths.run, &name).unwrap_or_default();
+        let record = record::load(&context.paths.run, &name).map_err(Error::Record)?.unwrap_or_default();
         let readiness = Readiness::adopt(&service.ready, kept.take(&format!("ready:{name}")))?;
         let (running, ended) = match adopt::process(&context.link, &name, &record, kept).await? {
             Left::Nothing => (None, None),
