@@ -15,9 +15,9 @@ pub(super) struct Facts<'a> {
     pub(super) booted_from: Option<&'a str>,
     /// The committed choice: the kernel's number of the medium, and why it was chosen.
     pub(super) committed: Option<(u64, &'a str)>,
-    /// The drivers of all disks that were there from the start are loaded.
+    /// The drivers of all disks that were there from the start are loaded, and what they brought is listed.
     pub(super) all_there: bool,
-    /// The wait is over.
+    /// The wait for a disk that does not show up is over.
     pub(super) late: bool,
     /// By name.
     pub(super) disks: &'a [(String, Disk)],
@@ -53,7 +53,7 @@ pub(super) fn choose(facts: Facts<'_>) -> Verdict {
     match verdict {
         // The firmware's word is enough to read that disk's META; nothing is written before all disks are there.
         Verdict::Found { meta: Some(_), .. } if facts.booted_from.is_some() => verdict,
-        _ if !facts.all_there && !facts.late => Verdict::Wait("drivers of disks are being loaded".into()),
+        _ if !facts.all_there => Verdict::Wait("drivers of disks are being loaded".into()),
         _ => verdict,
     }
 }
@@ -168,6 +168,10 @@ mod tests {
             (&[], None, true, false, "none"),
             (&[], None, false, false, "wait"),
             (one, Some("a"), false, true, "vda vda2"),
+            // However late it is, a driver that is still being loaded may bring a second one.
+            (&[("vda", "a", true)], None, false, true, "wait"),
+            (clones, Some("a"), false, true, "wait"),
+            (one, Some("c"), false, true, "wait"),
         ] {
             let verdict = verdict(disks, booted_from, all_there, late);
             assert_eq!(name(&verdict), wanted, "{disks:?} {booted_from:?} {verdict:?}");

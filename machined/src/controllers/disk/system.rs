@@ -8,6 +8,10 @@
 //! ```
 //! Invariant: nothing is written to a disk while drivers of others are being loaded, nothing of its table before the choice
 //! is committed in /run, and nothing at all when two disks fit.
+//!
+//! PATIENCE excuses only the inventory, which may lag behind the kernel for ever; it never stands in for drivers, since a
+//! second disk that fits may hang on the next one. That wait ends all the same: `device/module` gives each driver a deadline
+//! and counts one that hangs as failed. Meanwhile the API answers, with what META says where the firmware named the disk.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -129,16 +133,18 @@ impl System {
         let disks: Vec<_> = cx.list::<Disk>()?.into_iter().map(|o| (o.id, Disk::clone(&o.value))).collect();
         let parts: Vec<_> = cx.list::<Partition>()?.into_iter().map(|o| (o.id, Partition::clone(&o.value))).collect();
         self.ask_firmware(stage).await;
-        let all_there = stage >= Stage::Storage && {
-            let (host, disks, parts) = (self.host.clone(), disks.clone(), parts.clone());
-            // Failing means that the runtime is stopping.
-            tokio::task::spawn_blocking(move || listed(&host, &disks, &parts)).await.unwrap_or(false)
-        };
+        let late = self.started.elapsed() >= PATIENCE;
+        let all_there = stage >= Stage::Storage
+            && (late || {
+                let (host, disks, parts) = (self.host.clone(), disks.clone(), parts.clone());
+                // Failing means that the runtime is stopping.
+                tokio::task::spawn_blocking(move || listed(&host, &disks, &parts)).await.unwrap_or(false)
+            });
         let facts = Facts {
             booted_from: self.booted_from.as_ref().and_then(Option::as_deref),
             committed: self.committed.as_ref().map(|choice| (choice.sequence, &*choice.reason)),
             all_there,
-            late: self.started.elapsed() >= PATIENCE,
+            late,
             disks: &disks,
             parts: &parts,
         };
@@ -146,7 +152,7 @@ impl System {
         if self.verdict.as_ref().is_none_or(|(before, _)| *before != verdict) {
             self.verdict = Some((verdict.clone(), Instant::now()));
         }
-        Ok((verdict, all_there || facts.late, disks))
+        Ok((verdict, all_there, disks))
     }
 
     /// One event for each new text of a topic.
@@ -238,9 +244,10 @@ impl System {
         crate::file::replace(&self.file, &serde_json::to_vec(choice)?, 0o644)
     }
 
-    /// As if the verdict had stood so long already.
+    /// As if so much time had passed since the start and the verdict.
     #[cfg(test)]
     pub(super) fn age(&mut self, by: Duration) {
+        self.started -= by;
         if let Some((_, since)) = &mut self.verdict {
             *since -= by;
         }
@@ -251,6 +258,8 @@ impl System {
         let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
         let tick = Duration::from_millis(10);
         match verdict {
+            // Drivers are still waited for then: they wake this by their stage.
+            Verdict::Wait(_) if self.started.elapsed() >= PATIENCE => Next::OnChange,
             Verdict::Wait(_) => Next::After(PATIENCE.saturating_sub(self.started.elapsed()) + tick),
             Verdict::Found { .. } if failed => Next::After(RETRY),
             Verdict::Found { .. } if self.committed.is_none() => {

@@ -173,6 +173,35 @@ async fn finds_the_disk_it_booted_from_and_attaches_meta() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_while_drivers_of_disks_are_loaded_however_late_it_is() {
+    for firmware in [true, false] {
+        let machine = Machine::new();
+        let coldplug = machine.store.writer::<Coldplug>("test").unwrap();
+        coldplug.put(Coldplug::ID, Coldplug { stage: Stage::Network, ..Coldplug::default() });
+        if firmware {
+            machine.booted_from(ESP);
+        }
+        machine.plug("vda", 1, [9; 16]);
+        let meta = machine.host.dev.join("vda2");
+        let before = fs::read(&meta).unwrap();
+        let (mut inventory, mut system) = (machine.inventory(), machine.system());
+        run_cycle(&mut inventory, &machine.store).await.unwrap();
+        system.age(std::time::Duration::from_secs(60));
+        let next = run_cycle(&mut system, &machine.store).await.unwrap();
+        assert_eq!(machine.status().state, if firmware { State::Found } else { State::Waiting });
+        assert!(!matches!(machine.meta.state(), meta::State::Attached { .. }));
+        assert!(firmware || next == reconcile::Next::OnChange, "it polls: {next:?}");
+        assert_eq!(fs::read(&meta).unwrap(), before);
+
+        // The drivers are there now, and the inventory lags behind.
+        machine.plug("vdb", 2, [8; 16]);
+        coldplug.put(Coldplug::ID, Coldplug { stage: Stage::Storage, ..Coldplug::default() });
+        run_cycle(&mut system, &machine.store).await.unwrap();
+        assert!(matches!(machine.meta.state(), meta::State::Attached { .. }));
+    }
+}
+
+#[tokio::test]
 async fn a_choice_that_stood_is_committed_and_its_guids_become_its_own() {
     let machine = Machine::new();
     let coldplug = machine.store.writer::<Coldplug>("test").unwrap();
