@@ -24,12 +24,14 @@ pub struct Wait {
     pub deadline_uptime_ms: Option<u64>,
 }
 
-/// For the system disk: spinning disks behind a controller need some seconds.
+/// For the system disk, once the drivers of disks are loaded: spinning disks behind a controller need some seconds.
 pub const SYSTEM_DISK: Duration = Duration::from_secs(10);
 /// Before the API opens with an identity that only this boot knows.
 pub const IDENTITY: Duration = Duration::from_secs(5);
 /// From the kernel's start on: a machine whose API does not come up still gets all its drivers (a keyboard, a watchdog).
 pub const DRIVERS: Duration = Duration::from_secs(20);
+/// For the kernel to return from loading one module; then the others are loaded without it.
+pub const DRIVER: Duration = Duration::from_secs(30);
 /// Without an API: the log of a boot that went wrong is worth most.
 pub const BOOT_LOG: Duration = Duration::from_secs(30);
 
@@ -48,6 +50,8 @@ pub enum For<'a> {
     Service(&'a str, Option<Duration>),
     /// The API's first answer, before drivers are loaded that it does not need.
     Drivers,
+    /// One driver that takes unusually long; then it is left behind.
+    Driver(&'a str),
     /// The API's first answer, before the boot log is written and what the last boot left is read.
     BootLog,
 }
@@ -62,6 +66,7 @@ impl For<'_> {
             Self::Lease(link) => format!("dhcp4/{link}"),
             Self::Service(name, _) => format!("service-{name}"),
             Self::Drivers => "drivers".into(),
+            Self::Driver(name) => format!("driver-{name}"),
             Self::BootLog => "boot-log".into(),
         }
     }
@@ -74,6 +79,7 @@ impl For<'_> {
             Self::Lease(link) => format!("an IPv4 address for {link}"),
             Self::Service(name, _) => format!("service {name}"),
             Self::Drivers => "drivers that the API does not need".into(),
+            Self::Driver(name) => format!("kernel module {name}"),
             Self::BootLog => "the boot log and what the last boot left".into(),
         }
     }
@@ -83,6 +89,7 @@ impl For<'_> {
             Self::SystemDisk => Some(SYSTEM_DISK),
             Self::Identity => Some(IDENTITY),
             Self::Drivers => Some(DRIVERS),
+            Self::Driver(_) => Some(DRIVER),
             Self::BootLog => Some(BOOT_LOG),
             Self::Service(_, limit) => limit,
             Self::Api | Self::Lease(_) => None,

@@ -8,6 +8,8 @@ use std::path::Path;
 pub(super) enum Class {
     /// Buses on which other devices of these classes hang.
     Bus,
+    /// What resets a machine that hangs: before anything that can hang.
+    Watchdog,
     /// Network cards.
     Network,
     /// Disks, and the firmware's variables that say from which one the machine booted.
@@ -19,11 +21,12 @@ pub(super) enum Class {
 }
 
 /// Folders of the kernel's tree; the first that fits counts.
-const FOLDERS: [(&str, Class); 16] = [
+const FOLDERS: [(&str, Class); 17] = [
     ("kernel/drivers/virtio/", Class::Bus),
     ("kernel/drivers/hv/", Class::Bus),
     ("kernel/drivers/pci/", Class::Bus),
     ("kernel/drivers/xen/", Class::Bus),
+    ("kernel/drivers/watchdog/", Class::Watchdog),
     ("kernel/drivers/net/wireless/", Class::Rest),
     ("kernel/drivers/net/usb/", Class::Removable),
     ("kernel/drivers/net/", Class::Network),
@@ -56,6 +59,7 @@ mod tests {
     fn what_the_api_needs_comes_first() {
         for (path, class) in [
             ("kernel/drivers/virtio/virtio_pci.ko.xz", Class::Bus),
+            ("kernel/drivers/watchdog/i6300esb.ko.xz", Class::Watchdog),
             ("kernel/drivers/net/virtio_net.ko.xz", Class::Network),
             ("kernel/drivers/net/wireless/intel/iwlwifi.ko", Class::Rest),
             ("kernel/drivers/block/virtio_blk.ko.xz", Class::Storage),
@@ -66,5 +70,6 @@ mod tests {
         ] {
             assert_eq!(of(Path::new(path)), class, "{path}");
         }
+        assert!(Class::Bus < Class::Watchdog && Class::Watchdog < Class::Network);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sys::module::{Error, Loaded};
 
@@ -28,6 +29,8 @@ pub(super) struct Host {
     pub(super) load: fn(&Path) -> Result<Loaded, Error>,
     /// Milliseconds since the kernel started.
     pub(super) uptime_ms: fn() -> u64,
+    /// For one load.
+    pub(super) limit: Duration,
 }
 
 impl Host {
@@ -38,6 +41,7 @@ impl Host {
             proc: "/proc".into(),
             load: |path| sys::module::load(path, ""),
             uptime_ms: uptime::now_ms,
+            limit: super::loader::LIMIT,
         }
     }
 
@@ -141,7 +145,8 @@ mod tests {
         at("bus/virtio/devices/virtio0/modalias", "");
         at("class/input/input0/modalias", "input:b1");
         at("devices/system/cpu/modalias", "cpu:x");
-        let host = Host { sys: dir.path().into(), proc: dir.path().into(), load: |_| Ok(Loaded::Now), uptime_ms: || 0 };
+        let (sys, proc) = (dir.path().into(), dir.path().into());
+        let host = Host { sys, proc, load: |_| Ok(Loaded::Now), uptime_ms: || 0, limit: Duration::MAX };
         assert_eq!(host.modaliases().into_iter().collect::<Vec<_>>(), ["cpu:x", "input:b1", "pci:v1"]);
         assert!(host.loaded().unwrap().is_empty());
     }

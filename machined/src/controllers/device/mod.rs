@@ -4,6 +4,7 @@ mod alias;
 mod catalog;
 mod class;
 mod host;
+mod loader;
 mod module;
 mod power;
 mod queue;

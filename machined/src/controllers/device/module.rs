@@ -2,10 +2,11 @@
 //!
 //! Invariant: network drivers are loaded first, then those of disks until the machine's own is found; the rest waits until
 //! the API answers, or until [`PATIENCE`] is over. One module at a time: the kernel checks signatures on one processor anyway.
+//! A driver that hangs holds up the others for the loader's limit only; then it counts as failed, until it returns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use sys::module::Loaded;
@@ -14,6 +15,7 @@ use sys::uevent::Message;
 use super::catalog::Catalog;
 use super::class::Class;
 use super::host::Host;
+use super::loader::{self, Loader, Returned};
 use super::queue::{Queue, Wanted};
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
@@ -26,6 +28,8 @@ use crate::uevent::{Batch, Listener};
 
 /// After this uptime the rest is loaded without an answer of the API.
 const PATIENCE: Duration = wait::DRIVERS;
+/// A load that takes longer is shown as a wait: most take a tenth of a second.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// The controller.
 #[derive(Debug)]
@@ -39,6 +43,11 @@ pub(super) struct Module {
     /// The API has answered once: from then on drivers are loaded as devices come.
     answered: bool,
     ours: BTreeMap<String, (String, Duration)>,
+    loader: Loader,
+    /// Not loaded because this module hangs, or because too many do.
+    held: Vec<(Option<String>, Wanted)>,
+    /// A wait for a load that is over may still be shown.
+    shown: bool,
 }
 
 /// Why a cycle failed.
@@ -57,8 +66,9 @@ impl Module {
             events.error("device", chain(&error));
             Catalog::default()
         });
-        let (queue, ours) = (Queue::default(), BTreeMap::new());
-        Self { host, events, listener, catalog, queue, walked: false, answered: false, ours }
+        let (queue, ours, loader) = (Queue::default(), BTreeMap::new(), Loader::new(host.load));
+        let (walked, answered, held, shown) = (false, false, Vec::new(), false);
+        Self { host, events, listener, catalog, queue, walked, answered, ours, loader, held, shown }
     }
 
     /// Devices that carry a modalias.
@@ -98,15 +108,22 @@ impl Module {
     }
 
     async fn load_with_needs(&mut self, cx: &mut Cycle<'_>, wanted: Wanted) -> Result<(), Error> {
-        let loaded: BTreeSet<String> = self.host.loaded().map_err(Error::List)?.into_keys().collect();
+        let mut loaded: BTreeSet<String> = self.host.loaded().map_err(Error::List)?.into_keys().collect();
+        // The kernel lists a module from the start of its load on.
+        loaded.retain(|name| !self.loader.hanging().contains_key(name));
         for part in self.catalog.order(&wanted.name, &loaded) {
             if wanted.class > self.open(cx)? {
                 self.queue.put_back(wanted);
                 return Ok(());
             }
             let reason = if part == wanted.name { &wanted.reason } else { &format!("needed by {}", wanted.name) };
-            if let Err(error) = self.load(&part, reason.clone()).await {
+            if let Err(error) = self.load(cx, &part, reason.clone()).await? {
                 self.fail(&wanted.name, &part, &error);
+                match error {
+                    loader::Error::Kernel(_) => {}
+                    loader::Error::Hangs => self.held.push((Some(part), wanted)),
+                    loader::Error::Full => self.held.push((None, wanted)),
+                }
                 return Ok(());
             }
         }
@@ -119,22 +136,67 @@ impl Module {
         self.walked = false;
     }
 
-    async fn load(&mut self, name: &str, reason: String) -> Result<(), sys::module::Error> {
-        let Some(path) = self.catalog.file(name) else { return Ok(()) };
-        let load = self.host.load;
-        let start = Instant::now();
-        // Not joining means that the runtime is stopping.
-        let result = tokio::task::spawn_blocking(move || load(&path)).await.unwrap_or(Ok(Loaded::Before))?;
-        if result == Loaded::Now {
-            self.ours.insert(name.into(), (reason, start.elapsed()));
+    async fn load(
+        &mut self,
+        cx: &mut Cycle<'_>,
+        name: &str,
+        reason: String,
+    ) -> Result<Result<(), loader::Error>, CycleError> {
+        let Some(path) = self.catalog.file(name) else { return Ok(Ok(())) };
+        let mut load = match self.loader.begin(name, path) {
+            Ok(load) => load,
+            Err(error) => return Ok(Err(error)),
+        };
+        let soon = SLOW.min(self.host.limit);
+        let mut done = load.within(soon).await;
+        if done.is_none() {
+            let wait = For::Driver(name).wait("its driver is slow", load.since_ms);
+            cx.put::<Wait>(For::Driver(name).id(), wait)?;
+            self.shown = true;
+            done = load.within(self.host.limit.saturating_sub(soon)).await;
         }
-        Ok(())
+        Ok(match done {
+            Some(Ok(Loaded::Now)) => {
+                self.ours.insert(name.into(), (reason, load.took()));
+                Ok(())
+            }
+            Some(result) => result.map(drop),
+            None => {
+                self.loader.leave(load);
+                if self.loader.is_full() {
+                    let names = self.loader.hanging().keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    let text = format!("the drivers {names} hang: no more are loaded until one of them returns");
+                    self.events.error("device", text);
+                }
+                Err(loader::Error::Hangs)
+            }
+        })
+    }
+
+    /// A driver that hung has returned: what waited for it may be loaded.
+    fn go_on(&mut self, returned: Returned) {
+        let Returned { name, took, result } = returned;
+        self.events.warn("device", format!("kernel module {name}, which hung, returned after {} s", took.as_secs()));
+        let error = match result {
+            Ok(_) => {
+                self.ours.insert(name.clone(), ("it hung before".into(), took));
+                None
+            }
+            Err(error) => Some(loader::Error::Kernel(error)),
+        };
+        for (because, wanted) in std::mem::take(&mut self.held) {
+            match (&because, &error) {
+                (Some(part), Some(error)) if *part == name => self.fail(&wanted.name, &name, error),
+                (Some(part), _) if *part != name => self.held.push((because, wanted)),
+                _ => self.queue.retry(wanted),
+            }
+        }
     }
 
     /// A driver that finds no device is no fault: all drivers of a processor's features are tried.
-    fn fail(&mut self, name: &str, part: &str, error: &sys::module::Error) {
+    fn fail(&mut self, name: &str, part: &str, error: &loader::Error) {
         let why = if part == name { chain(error) } else { format!("{part}, which it needs: {}", chain(error)) };
-        if self.queue.fail(name, why.clone()) && !error.no_device() {
+        if self.queue.fail(name, why.clone()) && error.is_news() {
             self.events.warn("device", format!("kernel module {name} was not loaded: {why}"));
         }
     }
@@ -187,17 +249,29 @@ impl Controller for Module {
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
+        self.shown = false;
         self.look().await;
         self.load_open(cx).await?;
-        let left = self.left();
-        if self.answered || left.is_zero() {
-            return Ok(Next::OnChange);
+        for (name, since) in self.loader.hanging() {
+            let wait = For::Driver(name).wait("its driver hangs; the others are loaded without it", *since);
+            cx.put::<Wait>(For::Driver(name).id(), wait)?;
         }
-        cx.put::<Wait>(For::Drivers.id(), For::Drivers.wait("the API has not answered yet", 0))?;
-        Ok(Next::After(left + Duration::from_millis(1)))
+        let left = self.left();
+        let rest = if self.answered || left.is_zero() {
+            Next::OnChange
+        } else {
+            cx.put::<Wait>(For::Drivers.id(), For::Drivers.wait("the API has not answered yet", 0))?;
+            Next::After(left + Duration::from_millis(1))
+        };
+        // Once more at once: only a cycle that does not put a wait removes it.
+        Ok(if self.shown { Next::After(Duration::ZERO) } else { rest })
     }
 
     async fn wake(&mut self) {
-        self.listener.heard().await;
+        tokio::select! {
+            () = self.listener.heard() => {}
+            // Cancel-safe: it is handled before anything is awaited.
+            returned = self.loader.returned() => self.go_on(returned),
+        }
     }
 }

@@ -66,6 +66,12 @@ impl Queue {
         self.wanted.insert((class, steps, name), reason);
     }
 
+    /// What kept it from being loaded is gone.
+    pub(super) fn retry(&mut self, wanted: Wanted) {
+        self.failed.remove(&wanted.name);
+        self.put_back(wanted);
+    }
+
     /// It could not be loaded; true when that is news.
     pub(super) fn fail(&mut self, name: &str, why: String) -> bool {
         self.failed.insert(name.into(), why.clone()) != Some(why)
@@ -74,7 +80,7 @@ impl Queue {
     /// Which stage is done when everything up to `open` has been taken.
     pub(super) fn stage(&self, open: Class) -> Stage {
         match self.wanted.first_key_value().map(|((class, ..), _)| *class).unwrap_or(Class::Rest) {
-            Class::Bus | Class::Network => Stage::Started,
+            Class::Bus | Class::Watchdog | Class::Network => Stage::Started,
             Class::Storage => Stage::Network,
             _ if open < Class::Removable => Stage::Storage,
             Class::Removable => Stage::Storage,
