@@ -6,6 +6,7 @@ mod a_flood;
 mod a_hung_machined;
 mod a_late_cable;
 mod a_panic;
+mod a_screen;
 mod a_watchdog;
 mod a_wrong_clock;
 mod any_hardware;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         a_watchdog::stories(),
         secure_boot::stories(),
         with_next_to_nothing::stories(),
+        a_screen::stories(),
         two_clones::stories(),
         kinds_of_disks::stories(),
         any_hardware::stories(),
