@@ -7,12 +7,13 @@
 //!    ^ |                           ^  ^   ^  no answer |               | T1
 //!    | | carrier, lease            |  |   +------------+               v
 //!    | +---------> Rebooting ------+  |                             Renewing --ack--> Bound
-//!    |               |    no answer   | nak, or the lease is over      | T2
-//!    |               +--ack--> Bound  +--------------------------------+-> Rebinding --ack--> Bound
+//!    |               |         nak    | nak, or the lease is over      | T2
+//!    |               |                +--------------------------------+-> Rebinding --ack--> Bound
+//!    |               +--ack, or no answer--> Bound
 //!    +-- no carrier, from anywhere; the lease stays until it is over
 //! ```
-//! Invariant: the address of a lease stays until the lease is over, refused, or replaced; whatever else happens. Asking
-//! never ends.
+//! Invariant: the address of a lease stays until the lease is over, refused, or replaced; whatever else happens. Who has a
+//! lease is never in Selecting or Requesting. Asking never ends.
 
 use std::net::Ipv4Addr;
 
@@ -34,8 +35,8 @@ const TRIES: u32 = 4;
 const REFUSED_MS: u64 = 2000;
 /// For a server that names no time, which the RFC forbids.
 const DEFAULT_LEASE_S: u32 = 3600;
-/// Shorter leases are treated as this long: they would be renewed all the time.
-const SHORTEST_LEASE_S: u32 = 20;
+/// Leases are renewed no sooner, however short they are: a server's mistake must not keep a link busy.
+const SOONEST_RENEWAL_MS: u64 = 1000;
 /// Means for ever (RFC 2131, 3.3).
 const FOREVER: u32 = u32::MAX;
 
@@ -105,7 +106,7 @@ impl Client {
         [self.next, over].into_iter().flatten().min()
     }
 
-    /// Since when it has asked in vain, with at least one repetition; none while all is well.
+    /// Since when it has asked in vain, with at least one repetition; none while all is well, or as long as there is a lease.
     pub fn asking_since(&self) -> Option<u64> {
         let asks = matches!(self.state, State::Selecting | State::Requesting { .. });
         (asks && self.tries > 0).then_some(self.since)
@@ -143,9 +144,14 @@ impl Client {
         match self.state {
             State::Off => None,
             State::Selecting => Some(self.discover(now)),
-            State::Requesting { .. } | State::Rebooting if self.tries >= TRIES => {
+            State::Requesting { .. } if self.tries >= TRIES => {
                 self.enter(State::Selecting, now, now);
                 Some(self.discover(now))
+            }
+            // No server says no, so the lease counts to its end (RFC 2131, 3.2, point 4).
+            State::Rebooting if self.tries >= TRIES => {
+                self.bind();
+                self.tick(now)
             }
             State::Requesting { server, address } => {
                 self.retry_later(now);
@@ -158,6 +164,14 @@ impl Client {
             }
             State::Bound | State::Renewing | State::Rebinding => self.renew(now),
         }
+    }
+
+    /// Goes by the times of the lease.
+    fn bind(&mut self) {
+        self.state = State::Bound;
+        self.tries = 0;
+        let finite = self.lease.as_ref().filter(|lease| lease.expire_ms.is_some());
+        self.next = finite.map(|lease| lease.since_ms.saturating_add(lease.renew_ms));
     }
 
     fn renew(&mut self, now: u64) -> Option<Send> {
@@ -195,11 +209,8 @@ impl Client {
             }
             (DhcpMessageType::Ack, State::Off | State::Bound | State::Selecting) => None,
             (DhcpMessageType::Ack, _) => {
-                let lease = self.leased(reply)?;
-                self.state = State::Bound;
-                self.tries = 0;
-                self.next = lease.expire_ms.map(|_| lease.since_ms.saturating_add(lease.renew_ms));
-                self.lease = Some(lease);
+                self.lease = Some(self.leased(reply)?);
+                self.bind();
                 None
             }
             (DhcpMessageType::Nak, State::Requesting { server, .. }) if reply.server() != Some(server) => None,
@@ -223,7 +234,7 @@ impl Client {
 
     fn discover(&mut self, now: u64) -> Send {
         self.retry_later(now);
-        let mut request = self.request(now, self.lease.as_ref().map(|lease| lease.address.addr()), None);
+        let mut request = self.request(now, None, None);
         request.kind = DhcpMessageType::Discover;
         (To::Everybody, request)
     }
@@ -252,7 +263,9 @@ impl Client {
     fn leased(&self, reply: &Reply) -> Option<Lease> {
         let get = |code: u8| reply.options.get(&code).map(Vec::as_slice).unwrap_or_default();
         let address = reply.network()?;
-        let seconds = options::number(get(51)).unwrap_or(DEFAULT_LEASE_S).max(SHORTEST_LEASE_S);
+        // A lease of no time is none.
+        let seconds = options::number(get(51)).unwrap_or(DEFAULT_LEASE_S);
+        let seconds = Some(seconds).filter(|seconds| *seconds > 0)?;
         let length = u64::from(seconds) * 1000;
         let part = |code: u8, default: u64| {
             let named = options::number(get(code)).map(|seconds| u64::from(seconds) * 1000);
@@ -277,7 +290,7 @@ impl Client {
             time_servers: options::addresses(get(42)).collect(),
             mtu: options::short(get(26)),
             since_ms: self.since,
-            renew_ms: part(58, length / 2).min(rebind_ms),
+            renew_ms: part(58, length / 2).min(rebind_ms).max(SOONEST_RENEWAL_MS),
             rebind_ms,
             expire_ms: (seconds != FOREVER).then_some(length),
         })

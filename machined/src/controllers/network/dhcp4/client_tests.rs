@@ -115,18 +115,82 @@ fn a_cable_that_comes_back_confirms_the_lease() {
 }
 
 #[test]
-fn in_another_network_without_an_answer_it_looks_for_a_new_lease_and_keeps_the_old_one() {
+fn a_lease_nobody_confirms_counts_to_its_end() {
     let mut client = bound();
     client.carrier(1000, false);
     client.carrier(2000, true);
-    let mut kinds = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..4 {
         let now = client.next().unwrap();
-        kinds.extend(client.tick(now).map(|(_, request)| request.kind));
+        let (to, request) = client.tick(now).unwrap();
+        assert_eq!((to, request.kind, request.wanted), (To::Everybody, DhcpMessageType::Request, Some(ADDRESS)));
+        assert_eq!(client.asking_since(), None);
     }
-    assert_eq!(kinds[..4], [DhcpMessageType::Request; 4]);
-    assert_eq!(kinds[4], DhcpMessageType::Discover);
-    assert!(client.lease().is_some());
+    let given_up = client.next().unwrap();
+    assert!(client.tick(given_up).is_none());
+    // T1, T2 and the end are those of the lease, as if the machine had not asked.
+    assert_eq!(client.next(), Some(50_100));
+    assert_eq!(client.tick(50_100).unwrap().0, To::Server(SERVER));
+    assert_eq!(client.tick(87_600).unwrap().0, To::Everybody);
+    assert_eq!(client.tick(100_100).unwrap().1.kind, DhcpMessageType::Discover);
+    assert!(client.lease().is_none());
+}
+
+/// Asked in vain from before T1 to after it: the renewal is due at once.
+#[test]
+fn a_lease_nobody_confirms_is_renewed_when_that_is_due() {
+    let mut client = bound();
+    client.carrier(49_000, false);
+    client.carrier(49_500, true);
+    for _ in 0..4 {
+        client.tick(client.next().unwrap()).unwrap();
+    }
+    let now = client.next().unwrap();
+    assert!(now > 50_100);
+    assert_eq!(client.tick(now).unwrap().0, To::Server(SERVER));
+}
+
+#[test]
+fn a_short_lease_ends_when_it_says_and_is_not_renewed_all_the_time() {
+    for (seconds, renewal, end) in [(10u32, 5000, 10_000), (1, 1000, 1000)] {
+        let mut client = client(None, 0);
+        client.carrier(0, true);
+        let (_, discover) = client.tick(0).unwrap();
+        let (_, request) = client.receive(0, &reply(DhcpMessageType::Offer, &discover)).unwrap();
+        let mut ack = reply(DhcpMessageType::Ack, &request);
+        ack.options.insert(51, seconds.to_be_bytes().to_vec());
+        client.receive(0, &ack);
+        let lease = client.lease().unwrap();
+        assert_eq!((lease.renew_ms, lease.expire_ms), (renewal, Some(end)));
+        ack.options.insert(51, vec![0; 4]);
+        let mut none = self::client(None, 0);
+        none.carrier(0, true);
+        let (_, discover) = none.tick(0).unwrap();
+        none.receive(0, &reply(DhcpMessageType::Offer, &discover)).unwrap();
+        none.receive(0, &ack);
+        assert!(none.lease().is_none() && none.next().unwrap() > 0);
+    }
+}
+
+/// As clouds give them: the router outside of the address's network.
+#[test]
+fn a_router_outside_of_the_network_is_reached_by_the_link() {
+    let lease = |address: &str, routes: &[(&str, Option<&str>)]| {
+        let routes = routes.iter().map(|(to, by)| (to.parse().unwrap(), by.map(|by| by.parse().unwrap()))).collect();
+        let lease = Lease { address: address.parse().unwrap(), routes, ..bound().lease().unwrap().clone() };
+        let routes = lease.config("eth0").routes;
+        routes.iter().map(|r| (r.destination.to_string(), r.gateway.map(|by| by.to_string()))).collect::<Vec<_>>()
+    };
+    let by = |to: &str, gateway: Option<&str>| (to.to_owned(), gateway.map(str::to_owned));
+    let default = by("0.0.0.0/0", Some("10.0.0.1"));
+    assert_eq!(
+        lease("10.0.0.9/32", &[("0.0.0.0/0", Some("10.0.0.1")), ("10.9.0.0/16", Some("10.0.0.1"))]),
+        [by("10.0.0.1/32", None), default.clone(), by("10.9.0.0/16", Some("10.0.0.1"))]
+    );
+    assert_eq!(
+        lease("10.0.0.9/32", &[("10.0.0.0/24", None), ("0.0.0.0/0", Some("10.0.0.1"))]),
+        [by("10.0.0.0/24", None), default.clone()]
+    );
+    assert_eq!(lease("10.0.0.9/24", &[("0.0.0.0/0", Some("10.0.0.1"))]), [default]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A DHCPv4 lease: what the server gave, and its copy under /run, so that the next machined goes on with it and the address
 //! never leaves the link. /run is empty after a boot, so a lease never outlives one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,11 +54,10 @@ impl Lease {
     pub fn config(&self, link: &str) -> LinkConfig {
         let mut config = LinkConfig::new(Source::Dhcp4, link);
         config.addresses = vec![IpNet::V4(self.address)];
-        config.routes = self
-            .routes
-            .iter()
+        let routes = self.to_routers().into_iter().map(|router| (router, None)).chain(self.routes.iter().copied());
+        config.routes = routes
             .map(|(destination, gateway)| RouteConfig {
-                destination: IpNet::V4(*destination),
+                destination: IpNet::V4(destination),
                 gateway: gateway.map(IpAddr::V4),
                 metric: None,
             })
@@ -67,6 +67,17 @@ impl Lease {
         config.time_servers = self.time_servers.iter().copied().map(IpAddr::V4).collect();
         config.mtu = self.mtu.filter(|mtu| *mtu >= MTU_MIN).map(u32::from);
         config
+    }
+}
+
+impl Lease {
+    /// Routers that neither the address's network nor a route of the lease puts on the link (clouds give /32 addresses):
+    /// the kernel takes no route by a router it cannot reach directly.
+    fn to_routers(&self) -> BTreeSet<Ipv4Net> {
+        let on_link = self.routes.iter().filter(|(_, gateway)| gateway.is_none()).map(|(destination, _)| *destination);
+        let near: Vec<_> = on_link.chain([self.address]).collect();
+        let routers = self.routes.iter().filter_map(|(_, gateway)| *gateway);
+        routers.filter(|router| !near.iter().any(|net| net.contains(router))).map(Ipv4Net::from).collect()
     }
 }
 
