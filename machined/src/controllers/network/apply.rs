@@ -3,6 +3,10 @@
 //! Invariant: acts only when the specs are complete, and goes on after a refused change with the others; the refused one is
 //! tried again later.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 
 use crate::events::Events;
@@ -12,7 +16,7 @@ use crate::resources::link_config::LinkSpec;
 use crate::resources::resolver::ResolverSpec;
 use crate::resources::route::{Route, RouteSpec};
 
-use super::netlink::{Change, Error, Netlink};
+use super::netlink::{Change, Error, LinkState, Netlink};
 use super::plan::{Desired, plan};
 
 /// Why the kernel does not have it yet.
@@ -30,12 +34,31 @@ pub enum Failure {
 pub struct Apply<N> {
     netlink: N,
     events: Events,
+    /// Where `own_mtus` is kept for the next machined.
+    kept: PathBuf,
+    own_mtus: BTreeMap<u32, u32>,
 }
 
 impl<N: Netlink> Apply<N> {
-    /// Changes this kernel.
-    pub fn new(netlink: N, events: Events) -> Self {
-        Self { netlink, events }
+    /// Changes this kernel; what links were like before is kept in the file `kept`, which must not outlive the boot.
+    pub fn new(netlink: N, events: Events, kept: PathBuf) -> Self {
+        let own_mtus =
+            std::fs::read(&kept).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { netlink, events, kept, own_mtus }
+    }
+
+    /// Remembers what a link had before the first change: the kernel has no word for it, and the link gets it back.
+    fn remember(&mut self, name: &str, links: &[LinkState]) {
+        let Some(link) = links.iter().find(|link| link.name == name) else { return };
+        if self.own_mtus.contains_key(&link.index) {
+            return;
+        }
+        self.own_mtus.retain(|index, _| links.iter().any(|link| link.index == *index));
+        self.own_mtus.insert(link.index, link.mtu);
+        let written = serde_json::to_vec(&self.own_mtus).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|text| crate::file::replace(&self.kept, &text, 0o644)) {
+            tracing::warn!("network: cannot write {}: {error}", self.kept.display());
+        }
     }
 
     fn tell(&self, change: &Change) {
@@ -71,10 +94,14 @@ impl<N: Netlink> Controller for Apply<N> {
             links: cx.list::<LinkSpec>()?.into_iter().map(|spec| (spec.id, (*spec.value).clone())).collect(),
             addresses: cx.list::<AddressSpec>()?.into_iter().map(|spec| (*spec.value).clone()).collect(),
             routes: cx.list::<RouteSpec>()?.into_iter().map(|spec| (*spec.value).clone()).collect(),
+            own_mtus: self.own_mtus.clone(),
         };
         let observed = self.netlink.observe().await?;
         let mut refused = None;
         for change in plan(&desired, &observed) {
+            if let Change::SetMtu { link, .. } = &change {
+                self.remember(link, &observed.links);
+            }
             match self.netlink.apply(&change).await {
                 Ok(()) => self.tell(&change),
                 // The next look will not find it.

@@ -69,7 +69,7 @@ pub fn register(
         .register(router::Router::new(Listener::router()?, run.join("router.json")))
         .register(Dhcp4::<Sockets>::new(setup))
         .register(merge::Merge)
-        .register(apply::Apply::new(Kernel, events.clone()))
+        .register(apply::Apply::new(Kernel, events.clone(), run.join("mtus.json")))
         .register(ready::Ready)
         .register(resolver::Resolvers::new(run.join("resolv.conf")));
     Ok(())

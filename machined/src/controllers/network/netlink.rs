@@ -27,6 +27,8 @@ pub struct LinkState {
     pub mac: Vec<u8>,
     /// Largest packet.
     pub mtu: u32,
+    /// The smallest and the largest that its driver takes, where it says so.
+    pub mtu_limits: (u32, Option<u32>),
     /// Switched on.
     pub up: bool,
     /// A cable with something at its other end.

@@ -20,6 +20,8 @@ pub struct Desired {
     pub addresses: Vec<AddressSpec>,
     /// Routes.
     pub routes: Vec<RouteSpec>,
+    /// By link number: the largest packet of links for which another was set once, as it was before.
+    pub own_mtus: BTreeMap<u32, u32>,
 }
 
 /// The changes in the order they are made: links first; away with the old before the new, because IPv4 removes the
@@ -28,7 +30,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Change> {
     let mut changes = Vec::new();
     for link in &observed.links {
         if let Some(spec) = desired.links.get(&link.name) {
-            plan_link(spec, link, &mut changes);
+            plan_link(spec, link, desired.own_mtus.get(&link.index).copied(), &mut changes);
         }
     }
     remove_routes(desired, observed, &mut changes);
@@ -37,13 +39,16 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Change> {
     changes
 }
 
-fn plan_link(spec: &LinkSpec, link: &LinkState, changes: &mut Vec<Change>) {
+fn plan_link(spec: &LinkSpec, link: &LinkState, own_mtu: Option<u32>, changes: &mut Vec<Change>) {
     // Before it goes up: the first router announcement must find the setting.
     let accept_ra = if spec.accept_ra { 2 } else { 0 };
     if link.accept_ra.is_some_and(|value| value != accept_ra) {
         changes.push(Change::SetAcceptRa { link: link.name.clone(), value: accept_ra });
     }
-    if let Some(mtu) = spec.mtu.filter(|mtu| *mtu != link.mtu) {
+    // A server may name more than the driver takes: the nearest it does take, rather than to be refused for ever.
+    let (least, most) = link.mtu_limits;
+    let wanted = spec.mtu.map(|mtu| mtu.max(least).min(most.unwrap_or(u32::MAX))).or(own_mtu);
+    if let Some(mtu) = wanted.filter(|mtu| *mtu != link.mtu) {
         changes.push(Change::SetMtu { link: link.name.clone(), mtu });
     }
     if spec.up != link.up {

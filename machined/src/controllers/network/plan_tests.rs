@@ -24,6 +24,8 @@ fn apply(observed: &mut Observed, change: Change) {
         }
         Change::SetMtu { link: name, mtu } => {
             let at = link(observed, &name);
+            let (least, most) = observed.links[at].mtu_limits;
+            assert!(mtu >= least && most.is_none_or(|most| mtu <= most), "EINVAL");
             observed.links[at].mtu = mtu;
         }
         Change::SetAcceptRa { link: name, value } => {
@@ -72,6 +74,7 @@ fn link_state(name: &str, up: bool, mtu: u32, accept_ra: u8) -> LinkState {
         virtual_kind: String::new(),
         mac: vec![2; 6],
         mtu,
+        mtu_limits: (68, Some(1401)),
         up,
         carrier: up,
         oper_state: OperState::Up,
@@ -121,7 +124,7 @@ prop_compose! {
 
 prop_compose! {
     fn desired()(
-        links in proptest::collection::btree_map(name(), (any::<bool>(), proptest::option::of(1400u32..1402), any::<bool>()), 0..3),
+        links in proptest::collection::btree_map(name(), (any::<bool>(), proptest::option::of(60u32..1500), any::<bool>()), 0..3),
         addresses in proptest::collection::btree_set((name(), net()), 0..5),
         routes in proptest::collection::btree_map((name(), net(), 1u32..3), gateway(), 0..5),
     ) -> Desired {
@@ -132,6 +135,7 @@ prop_compose! {
             routes: routes.into_iter().map(|((link, destination, metric), gateway)| {
                 RouteSpec { link, destination, gateway, preferred_source: None, metric, source: String::new() }
             }).collect(),
+            own_mtus: BTreeMap::new(),
         }
     }
 }
@@ -167,4 +171,20 @@ fn a_route_of_somebody_else_stays() {
         protocol: 4,
     });
     assert!(plan(&Desired::default(), &observed).is_empty());
+}
+
+#[test]
+fn an_mtu_is_what_the_driver_takes_and_goes_back_when_nobody_wants_it_any_more() {
+    let spec = |mtu| LinkSpec { up: true, mtu, dhcp4: true, accept_ra: true, metric: 1 };
+    let desired = |mtu, own: &[(u32, u32)]| Desired {
+        links: [("eth0".to_owned(), spec(mtu))].into(),
+        own_mtus: own.iter().copied().collect(),
+        ..Desired::default()
+    };
+    let observed = |mtu| Observed { links: vec![link_state("eth0", true, mtu, 2)], ..Observed::default() };
+    let set = |mtu| vec![Change::SetMtu { link: "eth0".into(), mtu }];
+    assert_eq!(plan(&desired(Some(9000), &[]), &observed(1400)), set(1401));
+    assert_eq!(plan(&desired(Some(9000), &[]), &observed(1401)), []);
+    assert_eq!(plan(&desired(None, &[(2, 1400)]), &observed(1300)), set(1400));
+    assert_eq!(plan(&desired(None, &[(3, 1400)]), &observed(1300)), []);
 }

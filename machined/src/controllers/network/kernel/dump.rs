@@ -39,6 +39,7 @@ pub(super) fn link(message: &LinkMessage) -> LinkState {
         virtual_kind: String::new(),
         mac: Vec::new(),
         mtu: 0,
+        mtu_limits: (0, None),
         up: flags.contains(LinkFlags::Up),
         // The attribute IFLA_CARRIER also says yes while the link is off; the flag is true only when both are.
         carrier: flags.contains(LinkFlags::LowerUp),
@@ -50,6 +51,9 @@ pub(super) fn link(message: &LinkMessage) -> LinkState {
         match attribute {
             LinkAttribute::Address(mac) => link.mac.clone_from(mac),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::MinMtu(least) => link.mtu_limits.0 = *least,
+            // 0 means that there is no limit.
+            LinkAttribute::MaxMtu(most) => link.mtu_limits.1 = (*most > 0).then_some(*most),
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::OperState(state) => link.oper_state = oper_state(*state),
             LinkAttribute::LinkInfo(infos) => {

@@ -48,6 +48,7 @@ fn desired(address: &str, gateway: &str) -> Desired {
         source: "test".into(),
     };
     Desired {
+        own_mtus: std::collections::BTreeMap::new(),
         links: [("eth0".to_owned(), spec)].into(),
         addresses: vec![AddressSpec { link: "eth0".into(), address: address.parse().unwrap(), source: "test".into() }],
         routes: vec![route("0.0.0.0/0", Some(gateway)), route("172.16.0.0/24", None)],
