@@ -81,7 +81,6 @@ impl Outbox {
             if let Some(entry) = entry {
                 let event = Event::Entry { name: entry.name, kind: entry.kind, dropped: entry.dropped };
                 link.try_send(&event, Some(entry.descriptor.as_fd()))?;
-                entry.dropped = 0;
             }
             self.fetch = Some(place + 1);
         }
@@ -154,5 +153,26 @@ mod tests {
         assert_eq!((entries, ends), (crate::store::CAPACITY, 600));
         assert!(rounds > 1, "the socket never was full: the test shows nothing");
         assert!(!outbox.waiting(&statuses));
+    }
+
+    #[test]
+    fn what_was_thrown_away_is_told_to_every_machined_until_it_is_put_again() {
+        let (mut store, mut statuses) = (Store::new(), Statuses::new());
+        let name = Name::new("log:web").unwrap();
+        store.put(name, Kind::LogPipe, std::io::pipe().unwrap().0.into()).unwrap();
+        store.at(0).unwrap().unwrap().dropped = 7;
+        let mut told = |store: &mut Store| {
+            let (server, client) = link::pair().unwrap();
+            let mut outbox = Outbox::default();
+            outbox.fetch(Event::Fetched { generation: 1, last: None, hung: false }, &mut statuses);
+            outbox.send(&server, store, &mut statuses).unwrap();
+            match client.try_recv().unwrap().unwrap() {
+                (Event::Entry { dropped, .. }, _) => dropped,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((told(&mut store), told(&mut store)), (7, 7));
+        store.put(name, Kind::LogPipe, std::io::pipe().unwrap().0.into()).unwrap();
+        assert_eq!(told(&mut store), 0);
     }
 }

@@ -14,7 +14,8 @@ pub(crate) struct Entry {
     pub(crate) name: Name,
     pub(crate) kind: Kind,
     pub(crate) descriptor: OwnedFd,
-    /// Bytes thrown away since machined was last told.
+    /// Bytes thrown away since it was put: machined puts it again once it has written that down. Until then every machined
+    /// is told, as one may die between hearing and writing.
     pub(crate) dropped: u64,
 }
 
@@ -144,5 +145,8 @@ mod tests {
         assert_eq!(store.at(0).unwrap().unwrap().dropped, 40_000);
         assert_eq!(store.at(1).unwrap().unwrap().dropped, 0);
         assert_eq!(store.at(2).unwrap().unwrap().dropped, 0);
+        let again = store.at(0).unwrap().unwrap().descriptor.try_clone().unwrap();
+        store.put(name("log:a"), Kind::LogPipe, again).unwrap();
+        assert_eq!(store.at(0).unwrap().unwrap().dropped, 0, "written down by machined");
     }
 }

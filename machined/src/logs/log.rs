@@ -1,4 +1,4 @@
-//! One log: at most two files of 512 KiB in /run, filled by splice(2) so that a byte is at any instant either in the
+//! One log: at most two files in /run, of 512 KiB or less where there are many logs, filled by splice(2) so that a byte is at any instant either in the
 //! pipe or in the file. Drains and `trace` write, readers read; all in this process.
 //!
 //! Invariant: offsets only rise, also across a restart of machined; what is cut off is the oldest and is counted.
@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,14 +17,15 @@ use tokio::sync::watch;
 
 use super::segment::{Mark, Segment};
 
-/// Size of one of the two files: enough for some thousand lines, and small beside 384 MiB of memory.
+/// Largest size of one of the two files: enough for some thousand lines, and small beside 384 MiB of memory.
 pub(super) const SEGMENT: u64 = 512 * 1024;
 
 /// The log of one service.
 #[derive(Debug)]
 pub struct Log {
     dir: PathBuf,
-    size: u64,
+    /// How large a file may grow; shared by all logs.
+    size: Arc<AtomicU64>,
     kept: Mutex<Kept>,
     end: watch::Sender<u64>,
 }
@@ -32,17 +34,13 @@ pub struct Log {
 struct Kept {
     /// One or two, in order.
     segments: VecDeque<Arc<Segment>>,
-    /// Lost since the last mark.
+    /// Lost, and not in a mark yet.
     dropped: u64,
 }
 
 impl Log {
-    /// Opens the log kept in `dir`, or starts one there.
-    pub fn open(dir: &Path) -> io::Result<Self> {
-        Self::open_sized(dir, SEGMENT)
-    }
-
-    pub(super) fn open_sized(dir: &Path, size: u64) -> io::Result<Self> {
+    /// Opens the log kept in `dir`, or starts one there; its files grow to `size` as it is at the time.
+    pub(super) fn open(dir: &Path, size: Arc<AtomicU64>) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut bases = Segment::list(dir)?;
         if bases.is_empty() {
@@ -57,9 +55,9 @@ impl Log {
 
     /// Moves what is in the pipe, at most `most` bytes, to the end of the log. `Ok(0)`: the pipe has no writer left.
     pub fn splice(&self, pipe: BorrowedFd<'_>, most: u64) -> io::Result<u64> {
-        let (mut kept, segment, end) = self.room()?;
+        let (mut kept, segment, end, room) = self.room()?;
         let mut at = end - segment.base;
-        let most = usize::try_from(most.min(self.size - at)).unwrap_or(usize::MAX);
+        let most = usize::try_from(most.min(room)).unwrap_or(usize::MAX);
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let moved = rustix::pipe::splice(pipe, None, &segment.file, Some(&mut at), most, flags)? as u64;
         self.grow(&mut kept, &segment, end, moved)?;
@@ -69,9 +67,9 @@ impl Log {
     /// Adds bytes of machined's own.
     pub fn append(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let (mut kept, segment, end) = self.room()?;
+            let (mut kept, segment, end, room) = self.room()?;
             let at = end - segment.base;
-            let most = usize::try_from(self.size - at).unwrap_or(usize::MAX).min(bytes.len());
+            let most = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
             segment.file.write_all_at(&bytes[..most], at)?;
             self.grow(&mut kept, &segment, end, most as u64)?;
             bytes = &bytes[most..];
@@ -79,9 +77,12 @@ impl Log {
         Ok(())
     }
 
-    /// Says that so many bytes were lost here; readers are told with what comes next.
-    pub fn lost(&self, bytes: u64) {
+    /// Says that so many bytes were lost here; readers are told with what comes next. Once this returns well, a later
+    /// machined knows it too.
+    pub fn lost(&self, bytes: u64) -> io::Result<()> {
         self.lock().dropped += bytes;
+        let (mut kept, segment, end, _) = self.room()?;
+        Self::mark(&mut kept, &segment, end)
     }
 
     /// The end of the log, now and whenever it grows.
@@ -120,33 +121,46 @@ impl Log {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The segment to write to, after making room.
-    fn room(&self) -> io::Result<(MutexGuard<'_, Kept>, Arc<Segment>, u64)> {
+    /// The segment to write to, after making room; the log's end, and how many bytes there is room for.
+    fn room(&self) -> io::Result<(MutexGuard<'_, Kept>, Arc<Segment>, u64, u64)> {
         let mut kept = self.lock();
         let end = *self.end.borrow();
+        // Read once: it shrinks when there are more logs.
+        let size = self.size.load(Ordering::Relaxed).max(1);
         let last = kept.segments[kept.segments.len() - 1].clone();
-        if end - last.base < self.size && !last.marks_full() {
-            return Ok((kept, last, end));
+        let room = (last.base + size).saturating_sub(end);
+        // An empty one is never full: the next would have its name.
+        if end == last.base || (room > 0 && !last.marks_full(size)) {
+            return Ok((kept, last, end, room));
         }
         let next = Arc::new(Segment::open(&self.dir, end)?);
+        // Noted at the very end, so it belongs to what comes next.
+        kept.dropped += last.lost_at(end);
         kept.segments.push_back(next.clone());
         while kept.segments.len() > 2 {
             if let Some(oldest) = kept.segments.pop_front() {
                 oldest.remove()?;
             }
         }
-        Ok((kept, next, end))
+        Ok((kept, next, end, size))
     }
 
     fn grow(&self, kept: &mut Kept, segment: &Segment, end: u64, by: u64) -> io::Result<()> {
         if by == 0 {
             return Ok(());
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let time_ns = u64::try_from(now).unwrap_or(u64::MAX);
         // The bytes are there, whatever becomes of the mark.
-        let marked = segment.mark(Mark { offset: end, time_ns, dropped: std::mem::take(&mut kept.dropped) });
+        let marked = Self::mark(kept, segment, end);
         self.end.send_replace(end + by);
         marked
+    }
+
+    /// Notes when what comes at `end` came, and what was lost before it; the loss stays known until it is written.
+    fn mark(kept: &mut Kept, segment: &Segment, end: u64) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let time_ns = u64::try_from(now).unwrap_or(u64::MAX);
+        segment.mark(Mark { offset: end, time_ns, dropped: kept.dropped })?;
+        kept.dropped = 0;
+        Ok(())
     }
 }

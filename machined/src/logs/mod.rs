@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use drain::drain;
@@ -23,6 +24,10 @@ pub use kernel::KernelReader;
 pub use line::{Chunk, Line, Start};
 pub use log::Log;
 pub use reader::ServiceReader;
+
+/// What the newer files of all logs may hold together; the older ones hold as much again. They lie in /run, whose memory
+/// is machined's: this with its marks is well below the cap of its cgroup (128 MiB, `cgroup`), beyond which it is killed.
+const BUDGET: u64 = 32 << 20;
 
 /// Why a log could not be opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,8 @@ pub struct Logs {
     /// Tells cursors of this boot from others.
     epoch: String,
     open: Arc<Mutex<BTreeMap<String, Arc<Log>>>>,
+    /// How large a file of a log may grow.
+    size: Arc<AtomicU64>,
 }
 
 /// A reader of one log.
@@ -74,7 +81,7 @@ impl Logs {
     /// The logs kept in `dir`; `boot_id` is the kernel's.
     pub fn new(dir: impl Into<PathBuf>, boot_id: &str) -> Self {
         let epoch = boot_id.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-        Self { dir: dir.into(), epoch, open: Arc::default() }
+        Self { dir: dir.into(), epoch, open: Arc::default(), size: Arc::new(AtomicU64::new(log::SEGMENT)) }
     }
 
     /// The log of a service, made when there is none: for who writes to it.
@@ -83,9 +90,10 @@ impl Logs {
         if let Some(log) = open.get(name) {
             return Ok(log.clone());
         }
-        let log = Log::open(&self.dir.join(name)).map_err(|source| Error::Open { name: name.to_owned(), source })?;
-        let log = Arc::new(log);
+        let log = Log::open(&self.dir.join(name), self.size.clone());
+        let log = Arc::new(log.map_err(|source| Error::Open { name: name.to_owned(), source })?);
         open.insert(name.to_owned(), log.clone());
+        self.size.store(log::SEGMENT.min(BUDGET / open.len() as u64), Ordering::Relaxed);
         Ok(log)
     }
 

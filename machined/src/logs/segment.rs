@@ -12,9 +12,9 @@ use std::sync::{Mutex, PoisonError};
 const MARK: usize = 24;
 /// Marks closer together than this say nothing new to a reader.
 const RESOLUTION_NS: u64 = 10_000_000;
-/// With more marks than this the segment counts as full, so that a service writing byte by byte costs no more than one
-/// writing pages: 96 KiB.
-const MARKS: usize = 4096;
+/// With more marks than one for so many bytes of its size the segment counts as full, so that a service writing byte by
+/// byte costs hardly more than one writing pages: a fifth.
+const BYTES_PER_MARK: u64 = 128;
 
 /// Says of the bytes from `offset` on when they were read, and how many were lost just before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,24 +65,33 @@ impl Segment {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Whether another mark would be too many.
-    pub(super) fn marks_full(&self) -> bool {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).len() >= MARKS
+    /// Whether another mark would be too many for a segment of this size.
+    pub(super) fn marks_full(&self, size: u64) -> bool {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64 > size / BYTES_PER_MARK
     }
 
-    /// Adds a mark, unless it says nothing new.
+    /// How much was lost just before this offset.
+    pub(super) fn lost_at(&self, offset: u64) -> u64 {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.iter().rev().take_while(|mark| mark.offset >= offset).map(|mark| mark.dropped).sum()
+    }
+
+    /// Adds a mark, unless it says nothing new; losses at one offset are added up.
     pub(super) fn mark(&self, mark: Mark) -> io::Result<()> {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if mark.dropped == 0 && marks.last().is_some_and(|last| mark.time_ns.abs_diff(last.time_ns) < RESOLUTION_NS) {
             return Ok(());
         }
+        let before = marks.pop_if(|last| last.offset == mark.offset && mark.dropped > 0);
+        let sum = before.map_or(0, |before| before.dropped).saturating_add(mark.dropped);
+        let mark = Mark { dropped: sum, ..mark };
         let mut bytes = [0; MARK];
         bytes[..8].copy_from_slice(&mark.offset.to_le_bytes());
         bytes[8..16].copy_from_slice(&mark.time_ns.to_le_bytes());
         bytes[16..].copy_from_slice(&mark.dropped.to_le_bytes());
-        self.marks_file.write_all_at(&bytes, (marks.len() * MARK) as u64)?;
-        marks.push(mark);
-        Ok(())
+        let written = self.marks_file.write_all_at(&bytes, (marks.len() * MARK) as u64);
+        marks.extend(if written.is_ok() { Some(mark) } else { before });
+        written
     }
 
     /// The marks that bear on bytes from `from` up to `to`: the last one at or before `from`, and those between.

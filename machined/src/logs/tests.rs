@@ -51,7 +51,7 @@ async fn tail_gives_the_last_lines_and_an_unfinished_one_is_partial() {
 #[tokio::test]
 async fn what_is_cut_off_is_counted_and_no_line_is_torn() {
     let dir = tempfile::tempdir().unwrap();
-    let log = Arc::new(Log::open_sized(dir.path(), 1000).unwrap());
+    let log = Arc::new(Log::open(dir.path(), Arc::new(AtomicU64::new(1000))).unwrap());
     let mut reader = ServiceReader::new(log.clone(), "e".into(), &Start::Oldest, false).unwrap();
     let mut written = 0;
     for n in 0..500 {
@@ -78,7 +78,7 @@ async fn a_loss_is_said_where_it_happened() {
     let logs = logs(&dir);
     let log = logs.log("web").unwrap();
     log.append(b"one\ntw").unwrap();
-    log.lost(4711);
+    log.lost(4711).unwrap();
     log.append(b"rest\nthree\n").unwrap();
     let mut reader = logs.open("web", &Start::Oldest, false).unwrap();
     let before = reader.next().await.unwrap().unwrap();
@@ -148,7 +148,7 @@ async fn a_flood_does_not_starve_the_quiet_one() {
 #[test]
 fn bytes_not_yet_drained_stay_in_the_pipe() {
     let dir = tempfile::tempdir().unwrap();
-    let log = Log::open(dir.path()).unwrap();
+    let log = Log::open(dir.path(), Arc::new(AtomicU64::new(log::SEGMENT))).unwrap();
     let (read, mut write) = std::io::pipe().unwrap();
     write.write_all(b"one\ntwo\n").unwrap();
     assert_eq!(log.splice(read.as_fd(), 4).unwrap(), 4);
@@ -156,4 +156,61 @@ fn bytes_not_yet_drained_stay_in_the_pipe() {
     assert_eq!(log.splice(read.as_fd(), 100).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     drop(write);
     assert_eq!(log.splice(read.as_fd(), 100).unwrap(), 0);
+}
+
+/// A machined that dies before the service writes again; also where the loss falls between two files.
+#[tokio::test]
+async fn a_loss_is_known_to_the_next_machined_and_said_once() {
+    for size in [5, 1000] {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Arc::new(Log::open(dir.path(), Arc::new(AtomicU64::new(size))).unwrap());
+        open().append(b"one\n").unwrap();
+        open().lost(700).unwrap();
+        open().lost(11).unwrap();
+        let log = open();
+        log.append(b"two\n").unwrap();
+        let mut reader = ServiceReader::new(log, "e".into(), &Start::Oldest, false).unwrap();
+        let (mut lines, mut dropped) = (Vec::new(), 0);
+        while let Some(chunk) = reader.next().await.unwrap() {
+            assert!(chunk.dropped == 0 || texts(&chunk) == ["two"], "{chunk:?}");
+            dropped += chunk.dropped;
+            lines.extend(texts(&chunk));
+        }
+        assert_eq!((lines, dropped), (vec!["one".into(), "two".into()], 711), "size {size}");
+    }
+}
+
+#[test]
+fn a_loss_that_cannot_be_written_yet_is_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), Arc::new(AtomicU64::new(4))).unwrap();
+    log.append(b"one\n").unwrap();
+    // The next file cannot be made.
+    let next = dir.path().join(format!("{:016x}.log", 4));
+    std::fs::create_dir(&next).unwrap();
+    log.lost(7).unwrap_err();
+    std::fs::remove_dir(&next).unwrap();
+    log.append(b"two\n").unwrap();
+    let (_, marks) = log.read(4, 8).unwrap().unwrap();
+    assert_eq!(marks.iter().map(|mark| mark.dropped).sum::<u64>(), 7);
+}
+
+#[test]
+fn many_logs_together_stay_within_their_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = logs(&dir);
+    let size = |name: &str| -> u64 {
+        let files = std::fs::read_dir(dir.path().join(name)).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    let flood = |name: &str| (0..300).for_each(|_| logs.log(name).unwrap().append(&[b'x'; 4096]).unwrap());
+    flood("alone");
+    assert!(size("alone") > log::SEGMENT);
+    for n in 0..200 {
+        logs.log(&format!("log{n}")).unwrap();
+    }
+    flood("log7");
+    flood("alone");
+    let most = 2 * BUDGET / 200 / 5 * 6;
+    assert!(size("log7") < most && size("alone") < most, "{} {}", size("log7"), size("alone"));
 }

@@ -70,3 +70,16 @@ pub(super) async fn log(link: &Link, kept: &mut Kept, service: &str) -> Result<(
     let write = std::fs::OpenOptions::new().write(true).open(path).map_err(Error::Pipe)?;
     Ok((read, write.into(), dropped))
 }
+
+/// Has init forget what it threw away of this log, once that is written down; else it tells the next machined again.
+pub(super) async fn told(link: &Link, service: &str, read: &OwnedFd, written: io::Result<()>) {
+    let put = async {
+        written.map_err(Error::Pipe)?;
+        let copy = read.try_clone().map_err(Error::Pipe)?;
+        // Put anew: the count is that since it was put.
+        Ok::<(), Error>(link.put(&format!("log:{service}"), Kind::LogPipe, copy).await?)
+    };
+    if let Err(error) = put.await {
+        tracing::warn!("service {service}: what was lost of its log cannot be noted: {}", crate::trace::chain(&error));
+    }
+}

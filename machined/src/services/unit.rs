@@ -79,8 +79,10 @@ impl Unit {
         }
         let (read, write, dropped) = sockets::log(&context.link, kept, &name).await?;
         let log = context.logs.log(&name)?;
-        log.lost(dropped);
         let pipe = Arc::new(read);
+        if dropped > 0 {
+            sockets::told(&context.link, &name, &pipe, log.lost(dropped)).await;
+        }
         let mut drains = JoinSet::new();
         drains.spawn(logs::drain(log, pipe.clone()));
 

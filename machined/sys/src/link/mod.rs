@@ -76,7 +76,7 @@ pub enum Event {
         name: Name,
         /// Its kind.
         kind: Kind,
-        /// Bytes that init drained and threw away since the last Fetch, because nobody read.
+        /// Bytes that init drained and threw away because nobody read, since the entry was put: a new Put acknowledges.
         dropped: u64,
     },
     /// A registered process ended and init had to reap it; repeated on every Fetch until Forget.
