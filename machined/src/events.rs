@@ -114,13 +114,14 @@ impl Ring {
     fn push(&mut self, event: Event) {
         let line = Line { number: self.next, event };
         self.next += 1;
+        // First, so that what was seen is not forgotten by the next machined, nor its number used again.
+        self.append(&line);
         self.writer.put(id(line.number), line.event.clone());
         if self.kept.len() == KEPT
             && let Some(old) = self.kept.pop_front()
         {
             self.writer.remove(id(old.number));
         }
-        self.append(&line);
         self.kept.push_back(line);
         if self.lines > 2 * KEPT {
             self.rewrite();
@@ -188,6 +189,22 @@ mod tests {
         assert_eq!(ids, ["0000000001", "0000000002", "0000000003"]);
         assert_eq!(list[2].value.message, "third");
         assert!(list[1].value.message.len() <= MESSAGE_MAX);
+    }
+
+    #[test]
+    fn who_sees_an_event_finds_it_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let store = Store::new();
+        let events = Events::open(&store, &path).unwrap();
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| (0..500).for_each(|n| events.info("test", format!("event {n}"))));
+            while !writing.is_finished() {
+                let Some(newest) = store.list::<Event>().pop() else { continue };
+                let kept = fs::read_to_string(&path).unwrap();
+                assert!(kept.lines().count() >= newest.id.parse::<usize>().unwrap(), "{} is not kept", newest.id);
+            }
+        });
     }
 
     #[test]
