@@ -75,8 +75,6 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_writev,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    libc::SYS_sendto,
-    libc::SYS_sendmsg,
     libc::SYS_close,
     libc::SYS_shutdown,
     // connections
@@ -151,6 +149,10 @@ fn allowed() -> Result<BTreeMap<libc::c_long, Vec<SeccompRule>>, seccompiler::Ba
     let unsigned = |value: libc::c_int| u64::from(value.unsigned_abs());
     // Upstream sockets only.
     calls.insert(libc::SYS_socket, vec![rule(0, SeccompCmpOp::Eq, unsigned(libc::AF_UNIX))?]);
+    // MSG_FASTOPEN connects: on a socket that was open before, after a connect to nowhere (AF_UNSPEC), Landlock sees nothing.
+    let no_connect = |flags| rule(flags, SeccompCmpOp::MaskedEq(unsigned(libc::MSG_FASTOPEN)), 0);
+    calls.insert(libc::SYS_sendto, vec![no_connect(3)?]);
+    calls.insert(libc::SYS_sendmsg, vec![no_connect(2)?]);
     // Never executable.
     let no_exec = || rule(2, SeccompCmpOp::MaskedEq(unsigned(libc::PROT_EXEC)), 0);
     calls.insert(libc::SYS_mmap, vec![no_exec()?]);

@@ -7,6 +7,11 @@ use std::{
     process::{Command, Output},
 };
 
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketType},
+};
+
 use super::*;
 
 #[expect(clippy::disallowed_methods, reason = "a test's own child")]
@@ -40,7 +45,14 @@ fn as_the_gateway() {
     let status = || std::fs::read_to_string("/proc/self/status");
     // Open before, so that it can be read afterwards.
     let mut before = std::fs::File::open("/proc/self/status").unwrap();
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     harden().unwrap();
+    // A TCP connection by the back door: the data that go along make it.
+    let fast = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.unsigned_abs());
+    assert_eq!(rustix::net::sendto(&socket, b"x", fast, &address).unwrap_err(), Errno::PERM);
+    let (data, mut control) = ([std::io::IoSlice::new(b"x")], SendAncillaryBuffer::default());
+    let sent = rustix::net::sendmsg_addr(&socket, &address, &data, &mut control, fast);
+    assert_eq!(sent.unwrap_err(), Errno::PERM);
     assert_eq!(status().unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(std::fs::write("/tmp/stele-harden-test", "x").unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::PermissionDenied);
