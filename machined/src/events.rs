@@ -14,7 +14,7 @@ use reconcile::{ClaimError, Store, Writer};
 use serde::{Deserialize, Serialize};
 
 use crate::resources::event::{Event, Severity};
-use crate::{file, uptime};
+use crate::{file, trace, uptime};
 
 /// How many events are kept: some hours of trouble, under 200 KiB.
 pub const KEPT: usize = 512;
@@ -91,17 +91,12 @@ impl Events {
         self.push(Severity::Error, source, message);
     }
 
-    fn push(&self, severity: Severity, source: &str, mut message: String) {
-        if message.len() > MESSAGE_MAX {
-            let cut = (0..=MESSAGE_MAX - 3).rev().find(|at| message.is_char_boundary(*at));
-            message.truncate(cut.unwrap_or(0));
-            message.push('…');
-        }
+    fn push(&self, severity: Severity, source: &str, message: String) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let event = Event {
             severity,
             source: source.to_owned(),
-            message,
+            message: trace::cut(message, MESSAGE_MAX),
             uptime_ms: uptime::now_ms(),
             time_unix_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         };

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use tokio::io::unix::AsyncFd;
 
 use super::line::{Chunk, Line, Start};
+use crate::trace::shown;
 use crate::uptime;
 
 /// The largest record the kernel hands out (CONSOLE_EXT_LOG_MAX of printk).
@@ -50,11 +51,11 @@ impl KernelReader {
             Start::Tail(lines) => reader.skip_to_tail(*lines).map_err(super::Error::Read)?,
             Start::Cursor(cursor) => match cursor.split_once(':') {
                 Some((of, seq)) if of == reader.epoch => {
-                    reader.next = seq.parse().map_err(|_| super::Error::Cursor(cursor.clone()))?;
+                    reader.next = seq.parse().map_err(|_| super::Error::Cursor(shown(cursor)))?;
                     reader.started = true;
                 }
                 Some(_) => {}
-                None => return Err(super::Error::Cursor(cursor.clone())),
+                None => return Err(super::Error::Cursor(shown(cursor))),
             },
         }
         Ok(reader)

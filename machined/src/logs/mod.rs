@@ -25,6 +25,8 @@ pub use line::{Chunk, Line, Start};
 pub use log::Log;
 pub use reader::ServiceReader;
 
+use crate::trace::shown;
+
 /// What the newer files of all logs may hold together; the older ones hold as much again. They lie in /run, whose memory
 /// is machined's: this with its marks is well below the cap of its cgroup (128 MiB, `cgroup`), beyond which it is killed.
 const BUDGET: u64 = 32 << 20;
@@ -35,12 +37,12 @@ pub enum Error {
     /// No log of that name.
     #[error("there is no log of a service {name:?}; there are: {}", known.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// What was asked for, cut.
         name: String,
         /// What there is.
         known: Vec<String>,
     },
-    /// Not one of ours, or beyond the end.
+    /// Not one of ours, or beyond the end; cut.
     #[error("{0:?} is no cursor of this log; start without one")]
     Cursor(String),
     /// The log's files.
@@ -105,7 +107,7 @@ impl Logs {
     /// Reads a service's log.
     pub fn open(&self, name: &str, start: &Start, follow: bool) -> Result<Reader, Error> {
         let log = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        let log = log.ok_or_else(|| Error::Unknown { name: name.to_owned(), known: self.names() })?;
+        let log = log.ok_or_else(|| Error::Unknown { name: shown(name), known: self.names() })?;
         ServiceReader::new(log, self.epoch.clone(), start, follow).map(Reader::Service)
     }
 

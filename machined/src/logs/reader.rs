@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::line::{Chunk, Line, Start};
 use super::log::Log;
 use super::segment::Mark;
+use crate::trace::shown;
 
 /// The longest line handed out in one piece; service writes longer ones rarely, and a chunk must fit a message.
 const LINE: usize = 16 * 1024;
@@ -39,15 +40,15 @@ impl ServiceReader {
             Start::Tail(lines) => tail(&log, now, *lines).map_err(super::Error::Read)?,
             Start::Cursor(cursor) => match cursor.split_once(':') {
                 Some((of, at)) if of == epoch => {
-                    let at = u64::from_str_radix(at, 16).map_err(|_| super::Error::Cursor(cursor.clone()))?;
+                    let at = u64::from_str_radix(at, 16).map_err(|_| super::Error::Cursor(shown(cursor)))?;
                     if at > now {
-                        return Err(super::Error::Cursor(cursor.clone()));
+                        return Err(super::Error::Cursor(shown(cursor)));
                     }
                     at
                 }
                 // Of another boot: its lines are gone, all that is kept is new.
                 Some(_) => 0,
-                None => return Err(super::Error::Cursor(cursor.clone())),
+                None => return Err(super::Error::Cursor(shown(cursor))),
             },
         };
         Ok(Self { log, end, epoch, at, follow })

@@ -1,7 +1,8 @@
 //! What an API call may fail with, and the one place where that becomes a gRPC status.
 //!
 //! Invariant: every status carries a `google.rpc.ErrorInfo` (domain `stele`) with a reason that programs may compare and,
-//! in its metadata, the remedy that people are shown. The reasons are listed in `errors.proto`.
+//! in its metadata, the remedy that people are shown. The reasons are listed in `errors.proto`. It is sent in headers, which
+//! h2 queues without counting them: whatever a client asked for, they stay under 4 KiB.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,10 +10,16 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
-use crate::{logs, stop, trace::chain};
+use crate::{
+    logs, stop,
+    trace::{chain, cut},
+};
 
 /// The domain of our reasons.
 pub const DOMAIN: &str = "stele";
+
+/// Bytes of a message: it is sent twice, percent-encoded (three bytes for one at worst) and in the details as base64.
+const MESSAGE: usize = 768;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +142,7 @@ impl From<Error> for Status {
         let (code, reason, remedy) = error.meaning();
         let metadata = HashMap::from([("remedy".to_owned(), remedy.to_owned())]);
         let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-        Self::with_error_details(code, chain(&error), details)
+        Self::with_error_details(code, cut(chain(&error), MESSAGE), details)
     }
 }
 
@@ -170,6 +177,31 @@ mod tests {
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("UNKNOWN_TYPE", "stele"));
         assert!(info.metadata["remedy"].contains("apictl get"));
+    }
+
+    fn header_bytes(error: Error) -> usize {
+        let response = Status::from(error).into_http::<()>();
+        response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    }
+
+    #[test]
+    fn whatever_was_asked_for_the_headers_stay_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = logs::Logs::new(folder.path(), "11111111");
+        logs.log("gateway").unwrap();
+        for text in ["x", "\u{1}", "é", "\u{1f980}"] {
+            let long = text.repeat(64 * 1024 / text.len());
+            let cursor = logs::Start::Cursor(long.clone());
+            let errors = [
+                logs.open(&long, &logs::Start::Oldest, false).map(drop).map_err(Error::from),
+                logs.open("gateway", &cursor, false).map(drop).map_err(Error::from),
+                Err(Error::Invalid { field: "reason", why: long.clone() }),
+            ];
+            for error in errors {
+                let bytes = header_bytes(error.unwrap_err());
+                assert!(bytes < 4096, "{bytes} bytes of headers for {text:?}");
+            }
+        }
     }
 
     #[test]

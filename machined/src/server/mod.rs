@@ -43,7 +43,10 @@ use api::v1::{
 };
 
 /// Largest request. All of ours are a few names; what takes documents will have a limit of its own.
-const REQUEST: usize = 64 * 1024;
+const REQUEST: usize = 2 * 1024;
+
+/// Largest request of reflection, whose library repeats the name that was asked for in its error.
+const REFLECTION: usize = 1024;
 
 /// What the server shows and does.
 #[derive(Debug)]
@@ -124,8 +127,8 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
                 .max_decoding_message_size(REQUEST),
         )
         .add_service(health_service.max_decoding_message_size(REQUEST))
-        .add_service(v1.max_decoding_message_size(REQUEST))
-        .add_service(v1alpha.max_decoding_message_size(REQUEST));
+        .add_service(v1.max_decoding_message_size(REFLECTION))
+        .add_service(v1alpha.max_decoding_message_size(REFLECTION));
     Ok(Server {
         routes: routes.routes().prepare(),
         health,
@@ -214,11 +217,12 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Logs what a client caused, but never so much of it that the rest of the log is pushed out.
+/// Logs what a client caused, but never so much of it that the rest of the log is pushed out, and not in the kernel's log,
+/// which META keeps the end of.
 fn complain(what: std::fmt::Arguments<'_>) {
     static METER: Meter = Meter::new();
     if let Some(left_out) = METER.may_say(std::time::Instant::now()) {
-        tracing::warn!(left_out, "{what}");
+        tracing::warn!(target: crate::trace::STRANGER, left_out, "{what}");
     }
 }
 

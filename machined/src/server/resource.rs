@@ -8,6 +8,7 @@ use reconcile::{ObjectPhase, RawChange, RawEvent, RawObject, RawWatch, Store, Ty
 use tonic::{Request, Response, Status};
 
 use super::error::Error;
+use crate::trace::shown;
 use api::v1::{self, resource_server::Resource, watch_event::Kind};
 
 /// Ids that NOT_FOUND names.
@@ -146,9 +147,4 @@ fn message(object: RawObject) -> v1::Object {
         phase: phase.into(),
         value: object.value.to_string(),
     }
-}
-
-/// What a client asked for, short enough for a message back.
-fn shown(asked: &str) -> String {
-    asked.chars().take(64).collect()
 }
