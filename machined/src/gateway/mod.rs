@@ -37,8 +37,9 @@ pub const KEYS_SOCKET: &str = "/run/stele/gateway.sock";
 
 /// Limits of the product. A connection was measured to cost 10 KiB here and 12 KiB in machined, and about 6 KiB more of the
 /// kernel's memory in each: 2,000 fit into 64 MiB here with the slow readers that `server::flights` allows. A handshake
-/// of ten seconds is ten slow round trips.
-pub const LIMITS: Limits = Limits { total: 2_000, each: 256, shaking: 32, handshake: Duration::from_secs(10) };
+/// of ten seconds is ten slow round trips; it can hold 64 KiB of half a message, 16 MiB in all.
+pub const LIMITS: Limits =
+    Limits { total: 2_000, each: 256, handshakes: 256, shaking: 64, handshake: Duration::from_secs(10) };
 
 /// What the gateway is given.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub struct Start<'a> {
 }
 
 /// Serves for ever. `ready` is called once, when machined has said what to do: clients are taken if it gave keys, and
-/// nobody is until it gives some.
+/// turned away until it gives some.
 pub async fn serve(start: Start<'_>, ready: impl FnOnce()) -> io::Result<()> {
     start.listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(start.listener)?;
@@ -66,7 +67,12 @@ pub async fn serve(start: Start<'_>, ready: impl FnOnce()) -> io::Result<()> {
             return;
         }
         ready();
-        while let Some(terms) = terms(&mut word).await {
+        while let Some(terms) = tokio::select! {
+            // Keys first: who comes after machined was told that they are in use is served.
+            biased;
+            terms = terms(&mut word) => terms,
+            never = listen::turn_away(&listener) => match never {},
+        } {
             let (changed, current) = watch::channel(terms);
             tokio::select! {
                 () = listen::listen(&listener, start.limits, current, Rc::from(start.api)) => {}

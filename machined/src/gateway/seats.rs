@@ -1,15 +1,18 @@
 //! How many connections there may be: in all, and from one address, while they shake hands and after.
 //!
 //! Invariant: a seat is given back when it is dropped, whatever happened to its connection; the table holds only
-//! addresses that have seats, so its size is bounded by the number of connections. Used by `listen`.
+//! addresses that have seats, so its size is bounded by the number of connections. Places for handshakes are never full: the
+//! oldest handshake of the client that has the most gives way. Used by `listen`.
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
     time::Duration,
 };
+
+use tokio::sync::Notify;
 
 /// The limits.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,9 @@ pub struct Limits {
     pub total: usize,
     /// Connections from one address (of IPv6: one /64, which is what one machine is given).
     pub each: usize,
-    /// Of those, how many may be in the handshake: less than all handshakes, so that one address cannot take every place.
+    /// Handshakes at once; one more takes the place of another.
+    pub handshakes: usize,
+    /// Of those, how many one address may have: less than all, so that it cannot take every place.
     pub shaking: usize,
     /// How long the handshake and the first byte after it may take.
     pub handshake: Duration,
@@ -41,14 +46,33 @@ pub enum Full {
 #[derive(Debug, Default)]
 struct Guests {
     seated: usize,
+    /// Those in the handshake, the oldest first.
+    shaking: VecDeque<Rc<Notify>>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    seated: usize,
     shaking: usize,
+    guests: HashMap<IpAddr, Guests>,
+}
+
+impl Room {
+    /// Ends the oldest handshake of the client that has the most.
+    fn evict(&mut self) {
+        let fullest = self.guests.values_mut().max_by_key(|guest| guest.shaking.len());
+        if let Some(oldest) = fullest.and_then(|guest| guest.shaking.pop_front()) {
+            self.shaking -= 1;
+            oldest.notify_one();
+        }
+    }
 }
 
 /// Who sits here.
 #[derive(Clone, Debug)]
 pub struct Seats {
     limits: Limits,
-    taken: Rc<RefCell<(usize, HashMap<IpAddr, Guests>)>>,
+    taken: Rc<RefCell<Room>>,
 }
 
 impl Seats {
@@ -60,29 +84,33 @@ impl Seats {
     /// A seat for a connection from `address` that begins its handshake.
     pub fn take(&self, address: IpAddr) -> Result<Seat, Full> {
         let key = client(address);
-        let mut taken = self.taken.borrow_mut();
-        let (total, guests) = &mut *taken;
-        if *total >= self.limits.total {
-            return Err(Full::Total(*total));
+        let mut room = self.taken.borrow_mut();
+        if room.seated >= self.limits.total {
+            return Err(Full::Total(room.seated));
         }
-        if let Some(guest) = guests.get(&key) {
+        if let Some(guest) = room.guests.get(&key) {
             if guest.seated >= self.limits.each {
                 return Err(Full::Each(guest.seated));
             }
-            if guest.shaking >= self.limits.shaking {
-                return Err(Full::Shaking(guest.shaking));
+            if guest.shaking.len() >= self.limits.shaking {
+                return Err(Full::Shaking(guest.shaking.len()));
             }
         }
-        *total += 1;
-        let guest = guests.entry(key).or_default();
+        if room.shaking >= self.limits.handshakes {
+            room.evict();
+        }
+        room.seated += 1;
+        room.shaking += 1;
+        let shaking = Rc::new(Notify::new());
+        let guest = room.guests.entry(key).or_default();
         guest.seated += 1;
-        guest.shaking += 1;
-        Ok(Seat { seats: self.clone(), key, shaking: true })
+        guest.shaking.push_back(shaking.clone());
+        Ok(Seat { seats: self.clone(), key, shaking })
     }
 
     /// Connections in all.
     pub fn total(&self) -> usize {
-        self.taken.borrow().0
+        self.taken.borrow().seated
     }
 }
 
@@ -91,26 +119,32 @@ impl Seats {
 pub struct Seat {
     seats: Seats,
     key: IpAddr,
-    shaking: bool,
+    shaking: Rc<Notify>,
 }
 
 impl Seat {
     /// The handshake is done.
     pub fn settle(&mut self) {
-        if std::mem::take(&mut self.shaking)
-            && let Some(guest) = self.seats.taken.borrow_mut().1.get_mut(&self.key)
-        {
-            guest.shaking -= 1;
+        let mut room = self.seats.taken.borrow_mut();
+        let Some(guest) = room.guests.get_mut(&self.key) else { return };
+        if let Some(at) = guest.shaking.iter().position(|other| Rc::ptr_eq(other, &self.shaking)) {
+            guest.shaking.remove(at);
+            room.shaking -= 1;
         }
+    }
+
+    /// Waits until the handshake has to give way to another one. Cancel-safe.
+    pub async fn evicted(&self) {
+        self.shaking.notified().await;
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.settle();
-        let mut taken = self.seats.taken.borrow_mut();
-        let (total, guests) = &mut *taken;
-        *total -= 1;
+        let mut room = self.seats.taken.borrow_mut();
+        room.seated -= 1;
+        let guests = &mut room.guests;
         if let Some(guest) = guests.get_mut(&self.key) {
             guest.seated -= 1;
             if guest.seated == 0 {
@@ -140,7 +174,7 @@ pub fn client(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { total: 4, each: 3, shaking: 2, handshake: Duration::ZERO };
+    const LIMITS: Limits = Limits { total: 4, each: 3, handshakes: 4, shaking: 2, handshake: Duration::ZERO };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -169,7 +203,26 @@ mod tests {
             }
         }
         assert_eq!(seats.total(), 0);
-        assert!(seats.taken.borrow().1.is_empty());
+        let room = seats.taken.borrow();
+        assert!(room.guests.is_empty() && room.shaking == 0);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_handshake_of_the_fullest_client_gives_way() {
+        let seats = Seats::new(Limits { total: 100, handshakes: 3, ..LIMITS });
+        let lone = seats.take(ip("192.0.2.1")).unwrap();
+        let oldest = seats.take(ip("192.0.2.2")).unwrap();
+        let younger = seats.take(ip("192.0.2.2")).unwrap();
+        let mut new = seats.take(ip("192.0.2.3")).unwrap();
+        oldest.evicted().await;
+        for stays in [&lone, &younger, &new] {
+            assert!(tokio::time::timeout(Duration::ZERO, stays.evicted()).await.is_err());
+        }
+        drop(oldest);
+        new.settle();
+        assert_eq!(seats.taken.borrow().shaking, 2, "counted once");
+        drop((lone, younger, new));
+        assert_eq!((seats.total(), seats.taken.borrow().shaking), (0, 0));
     }
 
     #[test]

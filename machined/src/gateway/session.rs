@@ -9,7 +9,7 @@ use rustix::net::sockopt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -40,6 +40,9 @@ pub(super) enum Error {
     /// Slow, or not a client.
     #[error("no handshake and first byte within {0:?}")]
     Slow(Duration),
+    /// Others came, and it was the slowest of the client that had the most.
+    #[error("its handshake was given up for another client's")]
+    Evicted,
     /// TLS failed.
     #[error("the handshake failed")]
     Handshake(#[source] io::Error),
@@ -67,8 +70,6 @@ pub(super) struct Session {
     pub(super) address: SocketAddr,
     /// Its place among all connections.
     pub(super) seat: Seat,
-    /// Its place among the handshakes.
-    pub(super) shaking: OwnedSemaphorePermit,
     /// The terms, now and later.
     pub(super) terms: watch::Receiver<Arc<Terms>>,
     /// Where machined listens.
@@ -80,12 +81,14 @@ pub(super) struct Session {
 impl Session {
     /// Serves the client to its end.
     pub(super) async fn run(self, tcp: TcpStream) -> Result<(), Error> {
-        let Self { address, mut seat, shaking, mut terms, api, within } = self;
+        let Self { address, mut seat, mut terms, api, within } = self;
         let ours = terms.borrow_and_update().clone();
         watch_over(&tcp).map_err(Error::Broken)?;
         let shake = Box::pin(timeout(within, shake(tcp, &ours)));
-        let (mut client, first) = shake.await.map_err(|_| Error::Slow(within))??;
-        drop(shaking);
+        let (mut client, first) = tokio::select! {
+            shaken = shake => shaken.map_err(|_| Error::Slow(within))??,
+            () = seat.evicted() => return Err(Error::Evicted),
+        };
         seat.settle();
         let certificate = certificate(&client)?;
         let opened = open(&api, address, certificate.clone(), &first).await;
