@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::peer::Peer;
+use crate::maintenance::Maintenance;
 
 /// What a client is, as far as access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,23 @@ pub const TABLE: &[(&str, &[Who])] = &[
     ("/stele.v1.Resource/Watch", READ),
 ];
 
+/// Those that answer with a stream, for as long as their client likes.
+const STREAMS: &[&str] = &[
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "/stele.v1.Log/Kernel",
+    "/stele.v1.Log/Service",
+    "/stele.v1.Machine/WatchPhase",
+    "/stele.v1.Resource/List",
+    "/stele.v1.Resource/Watch",
+];
+
+/// Whether the method at `path` answers with a stream.
+pub fn streams(path: &str) -> bool {
+    STREAMS.contains(&path)
+}
+
 /// Why a call is not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -56,10 +74,16 @@ pub enum Refusal {
     Needs(&'static [Who]),
 }
 
-/// Whether `peer` may call the method at `path`.
-pub fn check(path: &str, peer: &Peer) -> Result<(), Refusal> {
+/// Whether `peer` may call the method at `path`. The gateway lets strangers in only in maintenance; that alone would be one
+/// wall, and of a program that everybody talks to.
+pub fn check(path: &str, peer: &Peer, maintenance: Maintenance) -> Result<(), Refusal> {
     let (_, allowed) = TABLE.iter().find(|(method, _)| *method == path).ok_or(Refusal::Unknown)?;
-    if allowed.iter().any(|who| who.is(peer)) { Ok(()) } else { Err(Refusal::Needs(allowed)) }
+    let open = maintenance == Maintenance::Open;
+    if allowed.iter().any(|who| (open || *who != Stranger) && who.is(peer)) {
+        Ok(())
+    } else {
+        Err(Refusal::Needs(allowed))
+    }
 }
 
 impl Who {
@@ -90,26 +114,31 @@ impl fmt::Display for Who {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::Arc,
+    };
 
     use prost::Message;
 
     use super::*;
     use crate::gateway::preamble::Certificate;
 
-    fn methods() -> BTreeSet<String> {
+    /// Each method, and whether it answers with a stream.
+    fn methods() -> BTreeMap<String, bool> {
         let sets = [
             api::v1::DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let mut methods = BTreeSet::new();
+        let mut methods = BTreeMap::new();
         for set in sets {
             for file in prost_types::FileDescriptorSet::decode(set).unwrap().file {
                 for service in &file.service {
                     for method in &service.method {
-                        methods.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                        let name = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                        methods.insert(name, method.server_streaming());
                     }
                 }
             }
@@ -120,14 +149,20 @@ mod tests {
     #[test]
     fn every_method_has_exactly_one_line() {
         let listed: Vec<_> = TABLE.iter().map(|(method, _)| (*method).to_owned()).collect();
-        let described: Vec<_> = methods().into_iter().collect();
+        let described: Vec<_> = methods().into_keys().collect();
         assert_eq!(listed, described, "left: the table (keep it sorted); right: the descriptors");
+    }
+
+    #[test]
+    fn every_stream_is_known_as_one() {
+        let described: Vec<_> = methods().into_iter().filter_map(|(name, streams)| streams.then_some(name)).collect();
+        assert_eq!(STREAMS, described, "left: the table (keep it sorted); right: the descriptors");
     }
 
     #[test]
     fn health_knows_every_service_of_ours() {
         let ours = methods()
-            .into_iter()
+            .into_keys()
             .filter_map(|method| Some(method.strip_prefix("/stele.")?.rsplit_once('/')?.0.to_owned()));
         let ours: BTreeSet<_> = ours.map(|service| format!("stele.{service}")).chain([String::new()]).collect();
         assert_eq!(ours, super::super::health::SERVICES.into_iter().map(str::to_owned).collect());
@@ -157,7 +192,12 @@ mod tests {
             (Some(&["stele:admin"]), "/stele.v1.Machine/version", Err(Refusal::Unknown)),
         ];
         for (organisations, path, expected) in cases {
-            assert_eq!(check(path, &peer(organisations)), expected, "{organisations:?} {path}");
+            assert_eq!(check(path, &peer(organisations), Maintenance::Open), expected, "{organisations:?} {path}");
+            // Closed, strangers may nothing; others what they may anyway.
+            let expected =
+                if organisations.is_none() { check(path, &peer(Some(&[])), Maintenance::Open) } else { expected };
+            let closed = check(path, &peer(organisations), Maintenance::Closed("configured"));
+            assert_eq!(closed, expected, "closed: {organisations:?} {path}");
         }
     }
 }

@@ -157,7 +157,7 @@ impl Server {
         let (offering, offered) = watch::channel(offer(&identity.borrow(), *maintenance.borrow()));
         tokio::join!(
             accept::accept(api, gateway, to),
-            serve_all(connections, routes),
+            serve_all(connections, routes, maintenance.clone()),
             keys::serve(keys, gateway, offered, delivered),
             follow_offer(identity, maintenance, offering),
             machine::stopper(wished, stop.clone(), init),
@@ -166,13 +166,17 @@ impl Server {
     }
 }
 
-async fn serve_all(mut connections: mpsc::Receiver<accept::Connection>, routes: Routes) {
+async fn serve_all(
+    mut connections: mpsc::Receiver<accept::Connection>,
+    routes: Routes,
+    maintenance: watch::Receiver<Maintenance>,
+) {
     let flights = flights::Flights::default();
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             Some(connection) = connections.recv() => {
-                clients.spawn(serve::serve(connection, routes.clone(), flights.clone()));
+                clients.spawn(serve::serve(connection, routes.clone(), flights.clone(), maintenance.clone()));
             }
             Some(_) = clients.join_next() => {}
             else => return,

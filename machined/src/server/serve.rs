@@ -16,7 +16,7 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service;
 
@@ -27,6 +27,7 @@ use super::{
     flights::{Flight, Flights},
     peer::Peer,
 };
+use crate::maintenance::Maintenance;
 
 /// Streams of one connection.
 const STREAMS: u32 = 64;
@@ -51,10 +52,18 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Serves one connection to its end.
-pub(super) async fn serve(connection: Connection, routes: Routes, flights: Flights) {
+pub(super) async fn serve(
+    connection: Connection,
+    routes: Routes,
+    flights: Flights,
+    maintenance: watch::Receiver<Maintenance>,
+) {
     let peer = connection.peer().clone();
     let who = peer.clone();
-    let service = service_fn(move |request| answer(request, routes.clone(), peer.clone(), flights.clone()));
+    let service = service_fn(move |request| {
+        let now = *maintenance.borrow();
+        answer(request, routes.clone(), peer.clone(), flights.clone(), now)
+    });
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -77,8 +86,9 @@ async fn answer(
     routes: Routes,
     peer: Peer,
     flights: Flights,
+    maintenance: Maintenance,
 ) -> Result<Response<Body>, Infallible> {
-    Ok(admit(request, routes, peer, flights).await.unwrap_or_else(|error| Status::from(error).into_http()))
+    Ok(admit(request, routes, peer, flights, maintenance).await.unwrap_or_else(|error| Status::from(error).into_http()))
 }
 
 async fn admit(
@@ -86,16 +96,17 @@ async fn admit(
     mut routes: Routes,
     peer: Peer,
     flights: Flights,
+    maintenance: Maintenance,
 ) -> Result<Response<Body>, Error> {
     let method = || request.uri().path().chars().take(200).collect();
-    access::check(request.uri().path(), &peer).map_err(|refusal| match refusal {
+    access::check(request.uri().path(), &peer, maintenance).map_err(|refusal| match refusal {
         Refusal::Unknown => Error::UnknownMethod { method: method() },
         Refusal::Needs(needs) => {
             super::complain(format_args!("call denied: {} to {peer}", request.uri().path()));
             Error::Denied { method: method(), needs }
         }
     })?;
-    let flight = flights.take(peer.address.ip())?;
+    let flight = flights.take(peer.address.ip(), access::streams(request.uri().path()))?;
     request.extensions_mut().insert(peer);
     let Ok(response) = timeout(ANSWER, routes.call(request.map(Body::new))).await.map_err(|_| Error::Slow(ANSWER))?;
     Ok(response.map(|body| Body::new(Held { body, _flight: flight })))
