@@ -67,6 +67,7 @@ impl Resource for Resources {
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Object>, Status> {
         let v1::GetRequest { r#type, id } = request.into_inner();
         let info = self.resolve(&r#type)?;
+        self.store.told(info.name).await;
         self.store.refresh(info.name).await.map_err(Error::from)?;
         let object = self.store.get_raw(info.name, &id).ok_or_else(|| self.unknown(&info, &id))?;
         Ok(Response::new(message(object)))
@@ -76,6 +77,7 @@ impl Resource for Resources {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let info = self.resolve(&request.into_inner().r#type)?;
+        self.store.told(info.name).await;
         self.store.refresh(info.name).await.map_err(Error::from)?;
         // A type that resolves stays. Each object becomes JSON when the client takes it.
         let objects = self.store.list_raw(info.name).into_iter().flatten().map(|object| Ok(message(object)));

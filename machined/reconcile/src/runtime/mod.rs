@@ -104,6 +104,7 @@ impl Runtime {
         C::declare(&mut ports);
         let claims = ports.all().filter_map(|port| (port.claim)(&self.store, C::NAME).err());
         self.problems.extend(claims.map(Problem::Claim));
+        ports.outputs().for_each(|port| self.store.expect(port.type_name, C::NAME));
         self.graph.add::<C>();
         self.status.add(C::NAME);
         let (store, status) = (self.store.clone(), self.status.clone());

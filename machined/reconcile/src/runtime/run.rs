@@ -75,6 +75,9 @@ impl<C: Controller> Loop<C> {
 
     /// When the next cycle is due without any news.
     fn succeeded(&self, next: Next, log: &Log) -> Option<Instant> {
+        if next != Next::Unready {
+            self.ports.outputs().for_each(|port| self.store.tells(port.type_name, C::NAME));
+        }
         let (state, until) = match next {
             Next::OnChange => (State::Idle, None),
             Next::After(time) => (State::Idle, Instant::now().checked_add(time)),

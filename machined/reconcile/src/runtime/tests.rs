@@ -15,6 +15,7 @@ mod check;
 mod failure;
 mod logged;
 mod stop;
+mod told;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {

@@ -12,6 +12,7 @@ mod registry;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod told;
 mod watch;
 mod writer;
 
@@ -36,6 +37,7 @@ struct Shared {
     epoch: u64,
     registry: Mutex<Registry>,
     readers: demand::Readers,
+    told: told::Told,
 }
 
 impl Default for Store {
@@ -63,6 +65,7 @@ impl Store {
             epoch: fastrand::u64(..),
             registry: Mutex::new(Registry::new(changes)),
             readers: demand::Readers::default(),
+            told: told::Told::default(),
         };
         Self { shared: Arc::new(shared) }
     }

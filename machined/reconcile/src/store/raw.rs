@@ -1,5 +1,6 @@
-//! The store as the API server sees it: types by name, values as JSON. Call [`Store::refresh`] first: of a type that is
-//! read on demand these show what was read last.
+//! The store as the API server sees it: types by name, values as JSON. Call [`Store::told`] and [`Store::refresh`] first: of
+//! a type whose controllers have not looked yet these show what there is so far, of one that is read on demand what was
+//! read last. A watch waits by itself.
 
 use super::{RawWatch, Store};
 use crate::resource::{RawObject, TypeInfo};

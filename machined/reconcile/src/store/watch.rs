@@ -111,6 +111,9 @@ impl RawWatch {
     /// The next event; waits for one. Cancel-safe: an event is lost only if it was returned.
     pub async fn next(&mut self) -> RawEvent {
         loop {
+            if matches!(self.state, State::Lost) {
+                self.store.told(self.name).await;
+            }
             if let Some(event) = self.step() {
                 return event;
             }
