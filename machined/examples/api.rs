@@ -76,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
         () = server.run() => {}
         ended = link.run() => ended?,
         ended = pretend_init(pretended) => ended?,
-        () = probe.run(|stamp| println!("ready {stamp:?}")) => {}
+        () = probe.run(|stamp| println!("ready {stamp:?}"), async || println!("the gateway hangs")) => {}
         () = keep::follow(&shown, &identity_file, &meta) => {}
         request = stop.requested() => {
             println!("stop: {}", request.cause);

@@ -179,7 +179,18 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let probe = ready::Probe::new(&store, API.parse()?, showing, server.delivered())?;
     tasks.start("server", server.run());
     let mark = run.join("api-ready");
-    tasks.start("probe", probe.run(move |stamp| complain("console", ready::announce(stamp, &mark))));
+    let told = move |stamp| complain("console", ready::announce(stamp, &mark));
+    let (supervisor, stopping) = (services.clone(), stop.watch());
+    let restart = move || {
+        let (services, wanted) = (supervisor.clone(), *stopping.borrow() == stop::State::Running);
+        async move {
+            // A machine that stops starts nothing.
+            if wanted {
+                complain("the gateway", services.restart("gateway").await);
+            }
+        }
+    };
+    tasks.start("probe", probe.run(told, restart));
     tasks.start("maintenance", door.run());
     let followed = meta.clone();
     tasks.start("api identity", async move { keep::follow(&shown, &file, &followed).await });

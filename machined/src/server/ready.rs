@@ -1,8 +1,8 @@
 //! Whether the API answers: machined asks itself, through the gateway, with the fingerprint a client would pin.
 //!
 //! Invariant: "ready" is said only after the whole path has answered (TCP, TLS, gateway, preamble, HTTP/2, health). What
-//! it waits for is shown as condition and wait `api` for as long as it lasts, again after every restart of the gateway. Run
-//! by `boot`, beside `Server::run`.
+//! it waits for is shown as condition and wait `api` for as long as it lasts, again after every restart of the gateway. A
+//! gateway that hangs later is noticed and started again. Run by `boot`, beside `Server::run`.
 
 use std::{
     fs,
@@ -40,6 +40,12 @@ const SOON: Duration = Duration::from_millis(20);
 /// Longest pause.
 const LATE: Duration = Duration::from_secs(1);
 
+/// How often a gateway that has answered is asked again: a handshake costs a millisecond.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// So many attempts without any answer, one after the other, are a gateway that hangs, and not a machine that is busy.
+const HANGS: u32 = 3;
+
 /// The condition.
 const ID: &str = Condition::API;
 
@@ -62,6 +68,9 @@ pub struct Probe {
     delivered: watch::Receiver<Delivered>,
     conditions: SharedWriter<Condition>,
     waits: SharedWriter<Wait>,
+    /// See `ATTEMPT` and `AGAIN`; fields for tests.
+    pub(super) attempt: Duration,
+    pub(super) again: Duration,
 }
 
 /// Why the API does not answer.
@@ -71,10 +80,17 @@ enum Error {
     Connect(#[from] api::connect::Error),
     #[error("no answer through the gateway")]
     Call(#[from] tonic::Status),
-    #[error("no answer through the gateway within {} s", ATTEMPT.as_secs())]
-    Slow,
+    #[error("no answer through the gateway within {0:?}")]
+    Slow(Duration),
     #[error("the API says that it does not serve")]
     NotServing,
+}
+
+impl Error {
+    /// Whether nobody answers at all. Who is refused (too many clients, the machine stops) is answered.
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Slow(_) | Self::Connect(api::connect::Error::Timeout { .. }))
+    }
 }
 
 impl Probe {
@@ -86,13 +102,13 @@ impl Probe {
         delivered: watch::Receiver<Delivered>,
     ) -> Result<Self, ClaimError> {
         let (conditions, waits) = (store.shared_writer(OWNER)?, store.shared_writer(OWNER)?);
-        let probe = Self { address, identity, delivered, conditions, waits };
+        let probe = Self { address, identity, delivered, conditions, waits, attempt: ATTEMPT, again: AGAIN };
         probe.unmet(&probe.delivered.borrow().trouble().unwrap_or_default(), sys::tsc::uptime_ns());
         Ok(probe)
     }
 
-    /// For ever; calls `first` when the API has answered for the first time.
-    pub async fn run(self, first: impl FnOnce(Stamp)) {
+    /// For ever; calls `first` when the API has answered for the first time, and `restart` when the gateway hangs.
+    pub async fn run<F: Future<Output = ()>>(self, first: impl FnOnce(Stamp), restart: impl Fn() -> F) {
         let mut first = Some(first);
         let mut delivered = self.delivered.clone();
         let mut since = sys::tsc::uptime_ns();
@@ -115,10 +131,21 @@ impl Probe {
                 first(stamp);
             }
             self.met();
-            if delivered.wait_for(|now| *now != Delivered::Used).await.is_err() {
-                return;
-            }
+            let hung = tokio::select! {
+                // Cancel-safe: it only looks.
+                gone = delivered.wait_for(|now| *now != Delivered::Used) => match gone {
+                    Ok(_) => None,
+                    Err(_) => return,
+                },
+                error = self.until_silent() => Some(error),
+            };
             since = sys::tsc::uptime_ns();
+            if let Some(error) = hung {
+                let reason = crate::trace::chain(&error);
+                tracing::error!(reason, "the gateway hangs: it is started again");
+                self.unmet(&reason, since);
+                restart().await;
+            }
         }
     }
 
@@ -133,6 +160,23 @@ impl Probe {
         }
     }
 
+    /// Asks now and then, until nobody answers any more.
+    async fn until_silent(&self) -> Error {
+        let mut silences = 0;
+        loop {
+            tokio::time::sleep(self.again).await;
+            match self.ask().await {
+                Err(error) if error.is_silence() => {
+                    silences += 1;
+                    if silences == HANGS {
+                        return error;
+                    }
+                }
+                _ => silences = 0,
+            }
+        }
+    }
+
     async fn ask(&self) -> Result<(), Error> {
         let pin = Pin::Exact(vec![Fingerprint::of_der(&self.identity.borrow().certificate)]);
         let connector = Connector::new(self.address.clone(), pin);
@@ -141,7 +185,7 @@ impl Probe {
             let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
             if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(Error::NotServing) }
         };
-        timeout(ATTEMPT, ask).await.map_err(|_| Error::Slow)?
+        timeout(self.attempt, ask).await.map_err(|_| Error::Slow(self.attempt))?
     }
 
     fn unmet(&self, reason: &str, since_ns: u64) {

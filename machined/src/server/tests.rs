@@ -284,7 +284,7 @@ async fn readiness_follows_the_gateway() {
     assert!(!met());
     assert_eq!(node.store.list::<Wait>().len(), 1);
     let mut tasks = JoinSet::new();
-    tasks.spawn(probe.run(move |stamp| stamps.send(stamp).unwrap()));
+    tasks.spawn(probe.run(move |stamp| stamps.send(stamp).unwrap(), async || unreachable!("it does not hang")));
     assert!(timeout(SOON, stamped.recv()).await.unwrap().unwrap().uptime_ns > 0);
     let until = |wanted: bool| async move {
         while met() != wanted {
@@ -309,6 +309,64 @@ async fn readiness_follows_the_gateway() {
     }
     told.send_replace(Delivered::Used);
     timeout(SOON, until(true)).await.unwrap();
+}
+
+/// What the probe asks: passes on to the gateway, or, while it hangs, takes connections and says nothing.
+async fn hangs_at_will(gateway: SocketAddr, hangs: watch::Receiver<bool>) -> (SocketAddr, JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, mut tasks) = (listener.local_addr().unwrap(), JoinSet::new());
+    tasks.spawn(async move {
+        let mut silent = Vec::new();
+        let mut passed = JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            if *hangs.borrow() {
+                silent.push(client);
+                continue;
+            }
+            passed.spawn(async move {
+                let mut upstream = tokio::net::TcpStream::connect(gateway).await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut client, &mut upstream).await);
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_is_shown_and_started_again() {
+    let node = node().await;
+    let hangs = watch::Sender::new(false);
+    let (address, _proxy) = hangs_at_will(node.address, hangs.subscribe()).await;
+    let (_told, delivered) = watch::channel(Delivered::Used);
+    let endpoint = address.to_string().parse().unwrap();
+    let mut probe = ready::Probe::new(&node.store, endpoint, node.shown.subscribe(), delivered).unwrap();
+    (probe.attempt, probe.again) = (Duration::from_millis(500), Duration::from_millis(10));
+    let met = || node.store.get::<Condition>("api").is_some_and(|object| object.value.met);
+    let (restarts, mut restarted) = mpsc::unbounded_channel();
+    let (answers, go) = mpsc::channel::<()>(1);
+    let go = Arc::new(tokio::sync::Mutex::new(go));
+    let restart = move || {
+        let (restarts, go) = (restarts.clone(), go.clone());
+        async move {
+            restarts.send(()).unwrap();
+            go.lock().await.recv().await;
+        }
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(probe.run(|_| (), restart));
+    let until_met = async || {
+        while !met() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, until_met()).await.unwrap();
+    hangs.send_replace(true);
+    timeout(SOON, restarted.recv()).await.unwrap().unwrap();
+    assert!(!met() && node.store.list::<Wait>()[0].value.reason.contains("no answer"));
+    hangs.send_replace(false);
+    answers.send(()).await.unwrap();
+    timeout(SOON, until_met()).await.unwrap();
 }
 
 #[tokio::test]
