@@ -1,4 +1,5 @@
-//! Somebody watches the services while machined is killed: every change is seen, and nothing is told twice.
+//! Somebody watches the services while machined is killed: every change is seen, and nothing is told twice. Of disks and
+//! links, which controllers find anew in each life, nothing is told to be gone.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,12 @@ fn story() -> Result<()> {
         let mut chaos = machine.chaos()?;
         let mut watch = machine.apictl.follow(&["get", "services", "--watch", "--output", "json"])?;
         watch.wait_line("the first service", |line| line.contains("\"id\":\"steady\""))?;
+        let mut quiet = Vec::new();
+        for of in ["disks", "links"] {
+            let mut watch = machine.apictl.follow(&["get", of, "--watch", "--output", "json"])?;
+            watch.wait_line(of, |line| line.contains("\"event\":\"put\""))?;
+            quiet.push((of, watch));
+        }
         let mut seen = 0;
         for _ in 0..3 {
             chaos.kill("machined", "KILL")?;
@@ -39,6 +46,10 @@ fn story() -> Result<()> {
             ensure!(event["event"] == "put", "a service was deleted: {line}");
             let same = last.insert(id, event["value"].clone()).is_some_and(|before| before == event["value"]);
             ensure!(!same, "told twice: {line}");
+        }
+        for (of, watch) in &quiet {
+            let gone = watch.lines().into_iter().find(|line| !line.contains("\"event\":\"put\""));
+            ensure!(gone.is_none(), "nothing happened to the {of}, but: {gone:?}");
         }
         eprintln!("{seen} restarts, {} events; apictl said:\n{}", watch.lines().len(), watch.said());
         Ok(())
