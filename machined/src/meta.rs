@@ -1,9 +1,9 @@
 //! META of the system disk: machined's record there, and the ring with the tail of the boot log.
 //!
 //! Invariant: one writer (this handle); a write goes to the older copy and is read back, so a power cut leaves the last
-//! complete record. The record lives in memory, so reading it never waits for a disk; writes wait for one another. Without
-//! a META everybody can ask why. The disk controller attaches
-//! META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
+//! complete record. The record lives in memory, so reading it never waits for a disk; writes wait for one another. Nobody
+//! waits for META longer than [`volume::LIMIT`], and a disk that hangs holds one thread, however often it is tried. Without
+//! a META everybody can ask why. The disk controller attaches META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
 
 use crate::trace::chain;
 
@@ -11,7 +11,7 @@ mod record;
 mod ring;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod volume;
 
 use std::path::{Path, PathBuf};
@@ -31,8 +31,11 @@ pub enum State {
     /// The system disk was not found yet, and may still come.
     #[default]
     Waiting,
-    /// There is none that can be used, for this reason. May change when a disk comes or goes.
+    /// There is none, for this reason. May change when a disk comes or goes.
     Absent(String),
+    /// There is one, and what it says cannot be known, for this reason: it may say that the machine is configured. It is left
+    /// as it is.
+    Unusable(String),
     /// It was read, and what it says counts; nothing is written to it until the choice of the disk is final.
     Read {
         /// The partition's device.
@@ -42,8 +45,6 @@ pub enum State {
     Attached {
         /// The partition's device.
         device: PathBuf,
-        /// Neither copy of the record could be read though something was there: what it said is lost.
-        damaged: bool,
         /// Why the last write of the record failed: what memory knows is not on the disk.
         unsaved: Option<String>,
     },
@@ -119,13 +120,20 @@ impl Handle {
     /// The write failed: the change holds in memory, the state says so, and the next update tries to write it again.
     pub async fn update(&self, change: impl FnOnce(&mut Record)) -> Result<Saved, Error> {
         self.0.with(|known| change(&mut known.record));
-        let turn = self.0.turn.clone().lock_owned().await;
         let shared = self.0.clone();
-        volume::blocking(move || {
-            let _turn = turn;
-            shared.save()
-        })
-        .await
+        let saved = self.io(move || shared.save()).await;
+        if let Err(error @ Error::Silent) = &saved {
+            self.0.unsaved(Some(chain(error)));
+        }
+        saved
+    }
+
+    /// Runs blocking work on META in this caller's turn.
+    async fn io<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        volume::blocking(&self.0.turn, work).await
     }
 
     /// Notes how this boot ends, for the next one. Called by `shutdown`.
@@ -156,13 +164,15 @@ impl Handle {
     }
 
     async fn open(&self, device: &Path, writable: bool) -> Result<(), Error> {
-        let turn = self.0.turn.clone().lock_owned().await;
         let (shared, device) = (self.0.clone(), device.to_owned());
-        volume::blocking(move || {
-            let _turn = turn;
-            shared.open(device, writable)
-        })
-        .await
+        let opened = self.io(move || shared.open(device, writable)).await;
+        // Once it answers after all, its thread says so.
+        if let Err(error @ Error::Silent) = &opened
+            && self.0.turn.try_lock().is_err()
+        {
+            self.0.state.send_replace(State::Unusable(chain(error)));
+        }
+        opened
     }
 
     /// Stops to use a META, or says that there is none. The record stays in memory. Called by the disk controller.
@@ -206,11 +216,12 @@ impl Shared {
             Ok((volume, loaded))
         };
         let (volume, loaded) = read().inspect_err(|error: &Error| {
-            self.state.send_replace(State::Absent(chain(error)));
+            self.with(|known| known.volume = None);
+            self.state.send_replace(State::Unusable(chain(error)));
         })?;
         let changed = self.with(|known| {
-            let before = loaded.record.clone();
-            known.record = loaded.record.unwrap_or_default().filled_from(&known.record, &self.boot_id);
+            let before = loaded.clone();
+            known.record = loaded.unwrap_or_default().filled_from(&known.record, &self.boot_id);
             known.volume = writable.then_some(volume);
             before.as_ref() != Some(&known.record)
         });
@@ -218,7 +229,7 @@ impl Shared {
             self.state.send_replace(State::Read { device });
             return Ok(());
         }
-        self.state.send_replace(State::Attached { device, damaged: loaded.damaged, unsaved: None });
+        self.state.send_replace(State::Attached { device, unsaved: None });
         if changed { self.save().map(drop) } else { Ok(()) }
     }
 
@@ -227,7 +238,12 @@ impl Shared {
         let (volume, record) = self.with(|known| (known.volume.clone(), known.record.clone()));
         let Some(volume) = volume else { return Ok(Saved::Memory) };
         let saved = volume.save(&record);
-        let why = saved.as_ref().err().map(|error| chain(error));
+        self.unsaved(saved.as_ref().err().map(|error| chain(error)));
+        saved.map(|()| Saved::Disk)
+    }
+
+    /// Why what memory knows is not on the disk.
+    fn unsaved(&self, why: Option<String>) {
         self.state.send_if_modified(|state| match state {
             State::Attached { unsaved, .. } if *unsaved != why => {
                 *unsaved = why;
@@ -235,6 +251,5 @@ impl Shared {
             }
             _ => false,
         });
-        saved.map(|()| Saved::Disk)
     }
 }

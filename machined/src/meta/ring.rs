@@ -6,7 +6,7 @@
 use boot::log::{Block, TEXT_MAX, collect, get, next_seq, place};
 use boot::meta::{BLOCK, LOG};
 
-use super::{Error, Handle, volume};
+use super::{Error, Handle};
 
 /// What the boot before this one left in the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Ring {
     pub async fn open(meta: &Handle) -> Result<Option<(Self, Option<Last>)>, Error> {
         let Some(volume) = meta.volume() else { return Ok(None) };
         let boot = *uuid::Uuid::try_parse(meta.boot_id()).unwrap_or_default().as_bytes();
-        let bytes = volume::blocking(move || volume.ring()).await?;
+        let bytes = meta.io(move || volume.ring()).await?;
         let last = last(&bytes, boot);
         let seq = next_seq(&bytes);
         // A machined before this one, in the same boot: go on in its newest block.
@@ -63,7 +63,7 @@ impl Ring {
                 open.clear();
             }
         }
-        volume::blocking(move || volume.write_ring(&blocks)).await?;
+        self.meta.io(move || volume.write_ring(&blocks)).await?;
         (self.seq, self.open) = (seq, open);
         Ok(true)
     }

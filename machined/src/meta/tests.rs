@@ -7,7 +7,7 @@ use std::fs;
 const ONE: &str = "11111111-1111-4111-8111-111111111111";
 const TWO: &str = "22222222-2222-4222-8222-222222222222";
 
-pub(super) fn fresh(dir: &Path) -> PathBuf {
+pub(crate) fn fresh(dir: &Path) -> PathBuf {
     let path = dir.join("meta");
     let mut bytes = vec![0; usize::try_from(SIZE).unwrap()];
     let header = Header::new(boot::Guid([7; 16])).encode();
@@ -32,7 +32,7 @@ async fn values_survive_and_boots_are_told_apart() {
     let meta = Handle::new(ONE);
     assert_eq!(meta.update(|r| r.machine_id = Some("abc".into())).await.unwrap(), Saved::Memory);
     meta.attach(&path).await.unwrap();
-    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false, unsaved: None });
+    assert_eq!(meta.state(), State::Attached { device: path.clone(), unsaved: None });
     let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 9 };
     assert_eq!(meta.stopping(stop.clone()).await.unwrap(), Saved::Disk);
 
@@ -76,7 +76,7 @@ async fn without_meta_it_says_why_and_keeps_values_in_memory() {
     assert!(meta.attach(&path).await.is_err());
     fs::write(&path, vec![0; 1 << 20]).unwrap();
     assert!(meta.attach(&path).await.is_err());
-    let State::Absent(why) = meta.settled(Duration::from_secs(1)).await else { panic!("attached to zeros") };
+    let State::Unusable(why) = meta.settled(Duration::from_secs(1)).await else { panic!("attached to zeros") };
     assert!(why.contains("STELEMETA"), "{why}");
     assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
     assert!(meta.record().configured);
@@ -84,16 +84,40 @@ async fn without_meta_it_says_why_and_keeps_values_in_memory() {
 }
 
 #[tokio::test]
-async fn a_damaged_record_is_reported() {
+async fn a_damaged_record_is_shown_and_left_as_it_is_and_a_first_write_cut_off_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = fresh(dir.path());
     let mut bytes = fs::read(&path).unwrap();
-    let at = region(&bytes, MACHINED.b);
-    bytes[at.start] = 1;
-    fs::write(&path, bytes).unwrap();
+    let (a, b) = (region(&bytes, MACHINED.a), region(&bytes, MACHINED.b));
+    bytes[a.start] = 1;
+    bytes[b.start] = 1;
+    fs::write(&path, &bytes).unwrap();
     let meta = Handle::new(ONE);
-    meta.attach(&path).await.unwrap();
-    assert_eq!(meta.state(), State::Attached { device: path, damaged: true, unsaved: None });
+    assert!(matches!(meta.attach(&path).await, Err(Error::Damaged { .. })));
+    let State::Unusable(why) = meta.state() else { panic!("attached") };
+    assert!(why.contains("install anew"), "{why}");
+    assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+
+    bytes[b.start] = 0;
+    fs::write(&path, &bytes).unwrap();
+    Handle::new(ONE).attach(&path).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_waited_for_once_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = Handle::new(ONE);
+    let hangs = meta.0.turn.clone().lock_owned().await;
+    assert!(matches!(meta.attach(&fresh(dir.path())).await, Err(Error::Silent)));
+    assert!(matches!(meta.state(), State::Unusable(why) if why.contains("did not answer within 10 s")));
+
+    let device = PathBuf::from("/dev/vda2");
+    meta.0.state.send_replace(State::Attached { device, unsaved: None });
+    assert!(matches!(meta.update(|record| record.configured = true).await, Err(Error::Silent)));
+    assert!(matches!(meta.state(), State::Attached { unsaved: Some(why), .. } if why.contains("did not answer")));
+    drop(hangs);
+    assert!(meta.record().configured);
 }
 
 #[tokio::test]
@@ -107,7 +131,7 @@ async fn a_record_of_an_unknown_shape_is_shown_and_left_as_it_is() {
     fs::write(&path, &bytes).unwrap();
     let meta = Handle::new(ONE);
     assert!(matches!(meta.attach(&path).await, Err(Error::Shape { .. })));
-    let State::Absent(why) = meta.state() else { panic!("attached") };
+    let State::Unusable(why) = meta.state() else { panic!("attached") };
     assert!(why.contains("left as it is"), "{why}");
     assert_eq!(meta.update(|r| r.configured = true).await.unwrap(), Saved::Memory);
     assert_eq!(fs::read(&path).unwrap(), bytes);
@@ -125,7 +149,7 @@ async fn a_failed_write_is_kept_in_the_state_until_one_succeeds() {
     assert!(matches!(meta.state(), State::Attached { unsaved: Some(_), .. }));
     fs::rename(&away, &path).unwrap();
     meta.update(|_| ()).await.unwrap();
-    assert_eq!(meta.state(), State::Attached { device: path.clone(), damaged: false, unsaved: None });
+    assert_eq!(meta.state(), State::Attached { device: path.clone(), unsaved: None });
     let next = Handle::new(TWO);
     next.attach(&path).await.unwrap();
     assert_eq!(next.record().seed.as_deref(), Some("00"));

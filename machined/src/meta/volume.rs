@@ -4,12 +4,18 @@
 //! write counts. The device is open only while it is used, so partitions can be changed under it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use boot::meta::{BLOCK, HEADERS, Header, LOG, MACHINED, Region};
 use boot::record::{self, Kind};
+use tokio::sync::Mutex;
 
 use super::record::Record;
 use crate::direct::{self, Device};
+
+/// For META to answer: a disk that spins up takes less, one whose controller resets takes the kernel's 30 s and more.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Why META cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +24,10 @@ pub enum Error {
     #[error("cannot use META")]
     Device(#[from] direct::Error),
     /// No header, or one that this release cannot use.
-    #[error("cannot use META on {device}")]
+    #[error(
+        "META on {device} has no header that this release can use; it is left as it is: start a release that knows it, or \
+         install anew"
+    )]
     Header {
         /// The partition.
         device: PathBuf,
@@ -38,6 +47,18 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// Neither copy of the record can be read: what it said is lost, and so is whether the machine is configured.
+    #[error(
+        "both copies of machined's record in META on {device} are damaged; they are left as they are: install anew, or \
+         write the disk's image again"
+    )]
+    Damaged {
+        /// The partition.
+        device: PathBuf,
+    },
+    /// The work goes on in its thread.
+    #[error("META did not answer within {} s: its disk hangs", LIMIT.as_secs())]
+    Silent,
     /// The record has grown too large.
     #[error("machined's record does not fit into META")]
     TooLong(#[source] record::TooLong),
@@ -57,13 +78,6 @@ pub struct Volume {
     pub header: Header,
 }
 
-/// What [`Volume::load`] found.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) record: Option<Record>,
-    pub(super) damaged: bool,
-}
-
 impl Volume {
     /// Reads the header.
     ///
@@ -74,19 +88,23 @@ impl Volume {
         Ok(Self { device: device.into(), header })
     }
 
-    /// The newer valid copy of the record.
+    /// The newer valid copy of the record; none when none was ever written.
     ///
     /// # Errors
-    /// The device, or a valid copy that does not parse.
-    pub(super) fn load(&self) -> Result<Loaded, Error> {
+    /// The device, a valid copy that does not parse, or copies that are not valid.
+    pub(super) fn load(&self) -> Result<Option<Record>, Error> {
         let file = Device::read_only(&self.device)?;
         let (a, b) = (read(&file, MACHINED.a)?, read(&file, MACHINED.b)?);
         let newest = record::decode_newest(Kind::Machined, &a, &b).map(|(_, record)| record.payload);
         let shape = |source| Error::Shape { device: self.device.clone(), source };
         let record = newest.map(|payload| serde_json::from_slice(payload).map_err(shape)).transpose()?;
-        // All zero is how the image builder leaves it.
-        let damaged = record.is_none() && a.iter().chain(&b).any(|byte| *byte != 0);
-        Ok(Loaded { record, damaged })
+        // All zero is how the image builder leaves a copy. Only the first write of all has such a copy beside it: when that
+        // one was cut off, nothing is lost.
+        let written = |copy: &[u8]| copy.iter().any(|byte| *byte != 0);
+        if record.is_none() && written(&a) && written(&b) {
+            return Err(Error::Damaged { device: self.device.clone() });
+        }
+        Ok(record)
     }
 
     /// Writes the record over the older copy.
@@ -134,11 +152,21 @@ fn header(device: &Path, file: &Device) -> Result<Header, Error> {
     Header::decode_either(&both).map_err(|source| Error::Header { device: device.into(), source })
 }
 
-/// Runs blocking work beside the runtime.
+/// Runs blocking work beside the runtime, one at a time. A caller waits at most [`LIMIT`]; the work keeps its turn and its
+/// thread until the disk has answered.
 pub(super) async fn blocking<T: Send + 'static>(
+    turn: &Arc<Mutex<()>>,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
+    let done = async {
+        let turn = turn.clone().lock_owned().await;
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
+    };
+    tokio::time::timeout(LIMIT, done).await.unwrap_or(Err(Error::Silent))
 }
 
 /// The slot the next save goes to; for tests that tear it.

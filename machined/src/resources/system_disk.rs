@@ -18,6 +18,19 @@ pub enum State {
     Ambiguous,
 }
 
+/// Whose the GUIDs of the system disk and its partitions are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Guids {
+    /// There is no META that says what those of the image were.
+    #[default]
+    Unknown,
+    /// Those of every disk with this image.
+    Shared,
+    /// Its own.
+    Unique,
+}
+
 /// One object, id "system-disk".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -32,8 +45,8 @@ pub struct SystemDisk {
     pub reason: String,
     /// Disks that could be it; more than one only when ambiguous.
     pub candidates: Vec<String>,
-    /// Whether its GUIDs are its own: `unique`, `shared` with every disk of the image, or empty when unknown.
-    pub guids: String,
+    /// Whether its GUIDs are its own.
+    pub guids: Guids,
 }
 
 impl SystemDisk {

@@ -203,9 +203,9 @@ fn ended(state: &State, previous: Option<&meta::Mark>, panic: Option<String>) ->
         }
         _ if panic.is_some() => ("panic", panic.unwrap_or_default()),
         (_, Some(_)) => ("unclean", "a power cut, a reset, a panic without pstore, or a hang".into()),
-        (State::Attached { damaged: true, .. }, _) => ("unknown", "machined's record in META was damaged".into()),
         (State::Attached { .. }, _) => ("none", "this disk was not booted before".into()),
         (State::Absent(why), _) => ("unknown", format!("no META: {why}")),
+        (State::Unusable(why), _) => ("unknown", why.clone()),
         (State::Waiting | State::Read { .. }, _) => ("unknown", "META is not in use yet".into()),
     }
 }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn says_how_the_last_boot_ended() {
-        let attached = State::Attached { device: "/dev/vda2".into(), damaged: false, unsaved: None };
+        let attached = State::Attached { device: "/dev/vda2".into(), unsaved: None };
         let mark = |action: Option<&str>| {
             let stop = |action: &str| meta::Stop { action: action.into(), cause: "why".into(), time_unix: 1 };
             meta::Mark { id: "x".into(), stop: action.map(stop) }

@@ -14,7 +14,7 @@ use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::event::Event;
-use crate::resources::system_disk::{State, SystemDisk};
+use crate::resources::system_disk::{Guids, State, SystemDisk};
 use crate::resources::wait::Wait;
 use crate::uevent::Listener;
 
@@ -41,7 +41,7 @@ fn found() -> SystemDisk {
         meta: "vda2".into(),
         reason: String::new(),
         candidates: Vec::new(),
-        guids: String::new(),
+        guids: Guids::Unknown,
     }
 }
 

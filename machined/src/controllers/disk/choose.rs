@@ -72,7 +72,8 @@ fn by_partition(facts: &Facts<'_>, guid: &str) -> Verdict {
 }
 
 fn by_meta(facts: &Facts<'_>) -> Verdict {
-    let disks = distinct(facts.parts.iter().filter(|(_, part)| is_meta(part)).map(|(_, part)| &part.disk));
+    let of = |fits: fn(&Partition) -> bool| distinct(facts.parts.iter().filter(|(_, p)| fits(p)).map(|(_, p)| &p.disk));
+    let disks = Some(of(is_meta)).filter(|disks| !disks.is_empty()).unwrap_or_else(|| of(is_named_meta));
     match &disks[..] {
         [] => Verdict::None("the firmware did not say from which disk, and no disk has a META partition".into()),
         [disk] => found(facts, disk, "the only disk with a META partition".into()),
@@ -86,20 +87,27 @@ fn ambiguous(disks: Vec<String>, why: String) -> Verdict {
 }
 
 fn found(facts: &Facts<'_>, disk: &str, reason: String) -> Verdict {
-    let mut metas = facts.parts.iter().filter(|(_, part)| part.disk == disk && is_meta(part)).map(|(name, _)| name);
+    let of = |fits: fn(&Partition) -> bool| {
+        facts.parts.iter().filter(move |(_, part)| part.disk == disk && fits(part)).map(|(name, _)| name)
+    };
+    let (mut metas, damaged) = (of(is_meta), of(is_named_meta).next());
     match (metas.next(), metas.next()) {
         (Some(_), Some(_)) => Verdict::Ambiguous {
             disks: vec![disk.into()],
             reason: format!("the disk {disk} has more than one META partition: delete all but one"),
         },
-        (meta, _) => Verdict::Found { disk: disk.into(), meta: meta.cloned(), reason },
+        // One that lost its magic is shown as damaged, not as missing.
+        (meta, _) => Verdict::Found { disk: disk.into(), meta: meta.or(damaged).cloned(), reason },
     }
 }
 
 /// The right type and the magic: a type alone is only a promise.
 fn is_meta(part: &Partition) -> bool {
+    is_named_meta(part) && part.content.as_ref().is_some_and(|content| content.format == "meta")
+}
+
+fn is_named_meta(part: &Partition) -> bool {
     part.kind.eq_ignore_ascii_case(&part::META.guid.to_string())
-        && part.content.as_ref().is_some_and(|content| content.format == "meta")
 }
 
 fn distinct<'d>(disks: impl Iterator<Item = &'d String>) -> Vec<String> {
@@ -178,6 +186,25 @@ mod tests {
         }
         let Verdict::Ambiguous { reason, .. } = verdict(clones, Some("a"), true, false) else { panic!() };
         assert!(reason.contains("vda and vdb") && reason.contains("unplug"), "{reason}");
+    }
+
+    #[test]
+    fn a_meta_without_its_magic_is_named_so_that_it_can_be_called_damaged() {
+        let (disks, mut parts) = machine(&[("vda", "a", true), ("vdb", "b", true)]);
+        parts[1].1.content = None;
+        let facts = Facts {
+            booted_from: Some("a"),
+            committed: None,
+            all_there: true,
+            late: false,
+            disks: &disks,
+            parts: &parts,
+        };
+        assert_eq!(name(&choose(facts)), "vda vda2");
+        assert_eq!(name(&choose(Facts { booted_from: None, ..facts })), "vdb vdb2");
+        // Where no disk has one, the type has to do.
+        let facts = Facts { booted_from: None, parts: &parts[..3], ..facts };
+        assert_eq!(name(&choose(facts)), "vda vda2");
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::disk::Disk;
 use crate::resources::partition::Partition;
-use crate::resources::system_disk::{State, SystemDisk};
+use crate::resources::system_disk::{Guids, State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
 use crate::trace::chain;
 use crate::uptime;
@@ -54,8 +54,8 @@ pub(super) struct System {
     file: PathBuf,
     meta: meta::Handle,
     state: watch::Receiver<meta::State>,
-    /// Why META could not be written, as it was in the last cycle.
-    unsaved: Option<String>,
+    /// Why META could not be used, as it was in the last cycle.
+    trouble: Option<String>,
     events: Events,
     variables: Variables,
     started: Instant,
@@ -84,13 +84,13 @@ impl System {
         let variables = Variables::new(&host.sys);
         let (started, started_ms) = (Instant::now(), uptime::now_ms());
         let (verdict, booted_from, told, tried) = (None, None, BTreeMap::new(), None);
-        let (state, unsaved) = (meta.watch(), None);
+        let (state, trouble) = (meta.watch(), None);
         Self {
             host,
             file,
             meta,
             state,
-            unsaved,
+            trouble,
             events,
             variables,
             started,
@@ -189,10 +189,6 @@ impl System {
         }
         match self.meta.attach(&device).await {
             Ok(()) => {
-                if matches!(self.meta.state(), meta::State::Attached { damaged: true, .. }) {
-                    self.events
-                        .error("disk", format!("machined's record in META ({meta}) was damaged: starting a new one"));
-                }
                 self.events.info("disk", format!("the system disk is {disk}, META is {meta}"));
                 None
             }
@@ -201,23 +197,23 @@ impl System {
     }
 
     /// Commits a choice that has stood long enough, then makes its GUIDs unique. Returns what `guids` says.
-    async fn commit(&mut self, disk: &str, of: &Disk, reason: &str, stage: Stage) -> &'static str {
-        let Some(image) = self.meta.image() else { return "" };
-        let shared = of.guid == image.to_string();
+    async fn commit(&mut self, disk: &str, of: &Disk, reason: &str, stage: Stage) -> Guids {
+        let Some(image) = self.meta.image() else { return Guids::Unknown };
+        let now = if of.guid == image.to_string() { Guids::Shared } else { Guids::Unique };
         if self.committed.is_none() {
             let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
             if stage < Stage::All || since < SETTLED {
-                return if shared { "shared" } else { "unique" };
+                return now;
             }
             let choice = Committed { sequence: of.sequence, reason: reason.into() };
             if let Err(error) = self.save(&choice) {
                 self.tell("choice", format!("cannot keep the choice of the system disk: {error}"));
-                return if shared { "shared" } else { "unique" };
+                return now;
             }
             self.committed = Some(choice);
         }
         if self.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
-            return if shared { "shared" } else { "unique" };
+            return now;
         }
         self.tried = Some(Instant::now());
         let job = unique::Disk { device: self.host.node(disk), sector: of.sector.into(), size: of.size, image };
@@ -228,15 +224,15 @@ impl System {
                 if let Err(error) = unique::announce(&self.host.sys, disk) {
                     self.tell("table", format!("the new table of {disk} is shown only after the next change: {error}"));
                 }
-                "unique"
+                Guids::Unique
             }
-            Ok(Ok(false)) => "unique",
+            Ok(Ok(false)) => Guids::Unique,
             Ok(Err(error)) => {
                 self.tell("table", format!("{disk} still has the GUIDs of its image: {}", chain(&error)));
-                "shared"
+                Guids::Shared
             }
             // The runtime is stopping.
-            Err(_) => "",
+            Err(_) => Guids::Unknown,
         }
     }
 
@@ -254,17 +250,25 @@ impl System {
     }
 
     /// When time alone changes something.
-    fn next(&self, verdict: &Verdict, failed: bool) -> Next {
-        let since = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+    fn next(&self, verdict: &Verdict, failed: bool, guids: Guids) -> Next {
+        let left = |whole: Duration, since: Instant| whole.saturating_sub(since.elapsed());
         let tick = Duration::from_millis(10);
         match verdict {
-            // Drivers are still waited for then: they wake this by their stage.
-            Verdict::Wait(_) if self.started.elapsed() >= PATIENCE => Next::OnChange,
-            Verdict::Wait(_) => Next::After(PATIENCE.saturating_sub(self.started.elapsed()) + tick),
+            Verdict::Wait(_) => match left(PATIENCE, self.started) {
+                // Drivers are still waited for: they wake this by their stage.
+                Duration::ZERO => Next::OnChange,
+                left => Next::After(left + tick),
+            },
             Verdict::Found { .. } if failed => Next::After(RETRY),
+            Verdict::Found { meta: None, .. } => Next::OnChange,
             Verdict::Found { .. } if self.committed.is_none() => {
-                Next::After(SETTLED.saturating_sub(since).max(Duration::from_millis(500)) + tick)
+                let settled = self.verdict.as_ref().map_or(Duration::ZERO, |(_, since)| left(SETTLED, *since));
+                let listed = left(PATIENCE, self.started);
+                let soonest = [settled, listed].into_iter().filter(|left| !left.is_zero()).min();
+                // After those only drivers, which wake this, or keeping the choice, which is tried again.
+                Next::After(soonest.unwrap_or(RETRY) + tick)
             }
+            Verdict::Found { .. } if guids == Guids::Shared => Next::After(RETRY + tick),
             _ => Next::OnChange,
         }
     }
@@ -278,9 +282,10 @@ fn listed(host: &Host, disks: &[(String, Disk)], parts: &[(String, Partition)]) 
     })
 }
 
-fn unsaved(state: &meta::State) -> Option<String> {
+fn trouble(state: &meta::State) -> Option<&str> {
     match state {
-        meta::State::Attached { unsaved, .. } => unsaved.clone(),
+        meta::State::Attached { unsaved, .. } => unsaved.as_deref(),
+        meta::State::Unusable(why) => Some(why),
         _ => None,
     }
 }
@@ -301,9 +306,16 @@ impl Controller for System {
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
         let (verdict, all_there, disks) = self.decide(cx).await?;
+        if let Verdict::Found { disk, meta: Some(_), .. } = &verdict
+            && matches!(self.meta.state(), meta::State::Waiting | meta::State::Absent(_))
+        {
+            // Seen while a disk that hangs is waited for.
+            let reason = format!("META of the system disk {disk} is being read");
+            cx.put::<Condition>("system-disk", Condition::unmet(reason))?;
+        }
         let failed = self.attach(&verdict, all_there).await;
         let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
-        let mut guids = "";
+        let mut guids = Guids::Unknown;
         if let Verdict::Found { disk, reason, .. } = &verdict
             && let Some((_, of)) = disks.iter().find(|(name, _)| name == disk)
         {
@@ -317,27 +329,27 @@ impl Controller for System {
         }
         cx.put::<SystemDisk>(SystemDisk::ID, status)?;
         cx.put::<Condition>("system-disk", condition)?;
-        self.unsaved = unsaved(&self.meta.state());
-        Ok(self.next(&verdict, failed.is_some()))
+        self.trouble = trouble(&self.meta.state()).map(Into::into);
+        Ok(self.next(&verdict, failed.is_some(), guids))
     }
 
-    /// When META could not be written, or could be again.
+    /// When META could not be used, or could be again.
     async fn wake(&mut self) {
-        if self.state.wait_for(|state| unsaved(state) != self.unsaved).await.is_err() {
+        if self.state.wait_for(|state| trouble(state) != self.trouble.as_deref()).await.is_err() {
             // Cannot be: `meta` holds the sender.
             std::future::pending::<()>().await;
         }
     }
 }
 
-fn status(verdict: &Verdict, failed: Option<&str>, guids: &str) -> (SystemDisk, Condition) {
+fn status(verdict: &Verdict, failed: Option<&str>, guids: Guids) -> (SystemDisk, Condition) {
     let none = SystemDisk {
         state: State::None,
         disk: String::new(),
         meta: String::new(),
         reason: String::new(),
         candidates: Vec::new(),
-        guids: guids.into(),
+        guids,
     };
     match verdict.clone() {
         Verdict::Wait(reason) => (

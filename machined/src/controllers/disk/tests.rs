@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use boot::meta::{BLOCK, Header};
-use reconcile::{Store, run_cycle};
+use reconcile::{Next, Store, run_cycle};
 
 use super::host::Host;
 use super::inventory::Inventory;
@@ -19,7 +19,7 @@ use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::disk::Disk;
 use crate::resources::partition::Partition;
-use crate::resources::system_disk::{State, SystemDisk};
+use crate::resources::system_disk::{Guids, State, SystemDisk};
 use crate::uevent::Listener;
 
 const BOOT: &str = "11111111-1111-4111-8111-111111111111";
@@ -158,7 +158,10 @@ async fn finds_the_disk_it_booted_from_and_attaches_meta() {
     coldplug.put(Coldplug::ID, Coldplug { stage: Stage::Storage, ..Coldplug::default() });
     run_cycle(&mut system, &machine.store).await.unwrap();
     let status = machine.status();
-    assert_eq!((status.state, &*status.disk, &*status.meta, &*status.guids), (State::Found, "vda", "vda2", "shared"));
+    assert_eq!(
+        (status.state, &*status.disk, &*status.meta, status.guids),
+        (State::Found, "vda", "vda2", Guids::Shared)
+    );
     assert!(matches!(machine.meta.state(), meta::State::Attached { .. }));
 
     machine.plug("vdb", 2, [9; 16]);
@@ -190,7 +193,7 @@ async fn nothing_is_written_while_drivers_of_disks_are_loaded_however_late_it_is
         let next = run_cycle(&mut system, &machine.store).await.unwrap();
         assert_eq!(machine.status().state, if firmware { State::Found } else { State::Waiting });
         assert!(!matches!(machine.meta.state(), meta::State::Attached { .. }));
-        assert!(firmware || next == reconcile::Next::OnChange, "it polls: {next:?}");
+        assert!(firmware || next == Next::OnChange, "it polls: {next:?}");
         assert_eq!(fs::read(&meta).unwrap(), before);
 
         // The drivers are there now, and the inventory lags behind.
@@ -211,10 +214,10 @@ async fn a_choice_that_stood_is_committed_and_its_guids_become_its_own() {
     let (mut inventory, mut system) = (machine.inventory(), machine.system());
     run_cycle(&mut inventory, &machine.store).await.unwrap();
     run_cycle(&mut system, &machine.store).await.unwrap();
-    assert_eq!(machine.status().guids, "shared");
+    assert_eq!(machine.status().guids, Guids::Shared);
     system.age(std::time::Duration::from_secs(5));
     run_cycle(&mut system, &machine.store).await.unwrap();
-    assert_eq!(machine.status().guids, "unique");
+    assert_eq!(machine.status().guids, Guids::Unique);
     let changed = fs::read(&node).unwrap();
     assert_ne!(changed[512 + 56..512 + 72], [9; 16]);
 
@@ -238,4 +241,58 @@ async fn without_disks_it_says_so_at_once() {
     assert!(machine.store.get::<Condition>("system-disk").unwrap().value.met);
     assert!(matches!(machine.meta.state(), meta::State::Absent(_)));
     assert!(Path::new(&machine.host.sys).exists());
+}
+
+#[tokio::test]
+async fn it_is_tried_again_in_a_minute_or_never_and_not_twice_a_second() {
+    for has_meta in [false, true] {
+        let machine = Machine::new();
+        let coldplug = machine.store.writer::<Coldplug>("test").unwrap();
+        coldplug.put(Coldplug::ID, Coldplug { stage: Stage::All, ..Coldplug::default() });
+        machine.booted_from(ESP);
+        let node = machine.plug("vda", 1, [9; 16]);
+        if !has_meta {
+            machine.unplug("vda/vda2");
+        }
+        let (mut inventory, mut system) = (machine.inventory(), machine.system());
+        run_cycle(&mut inventory, &machine.store).await.unwrap();
+        run_cycle(&mut system, &machine.store).await.unwrap();
+        system.age(std::time::Duration::from_secs(60));
+        fs::remove_file(node).unwrap();
+        let next = run_cycle(&mut system, &machine.store).await.unwrap();
+        let (state, guids) = (machine.status().state, machine.status().guids);
+        if has_meta {
+            assert_eq!((state, guids), (State::Found, Guids::Shared));
+            assert!(matches!(next, Next::After(time) if time.as_secs() == 60), "{next:?}");
+        } else {
+            assert_eq!((state, guids, next), (State::Found, Guids::Unknown, Next::OnChange));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_meta_that_cannot_be_read_is_an_unmet_condition_with_the_remedy() {
+    for header in [true, false] {
+        let machine = Machine::new();
+        let coldplug = machine.store.writer::<Coldplug>("test").unwrap();
+        coldplug.put(Coldplug::ID, Coldplug { stage: Stage::All, ..Coldplug::default() });
+        machine.booted_from(ESP);
+        machine.plug("vda", 1, [9; 16]);
+        let meta = fs::File::options().write(true).open(machine.host.dev.join("vda2")).unwrap();
+        if header {
+            for copy in [boot::meta::MACHINED.a, boot::meta::MACHINED.b] {
+                meta.write_all_at(b"not a record", copy.offset).unwrap();
+            }
+        } else {
+            meta.write_all_at(&[0; 2 * BLOCK], 0).unwrap();
+        }
+        let (mut inventory, mut system) = (machine.inventory(), machine.system());
+        run_cycle(&mut inventory, &machine.store).await.unwrap();
+        run_cycle(&mut system, &machine.store).await.unwrap();
+        let condition = machine.store.get::<Condition>("system-disk").unwrap().value;
+        assert!(!condition.met && condition.reason.contains("install anew"), "{condition:?}");
+        assert!(matches!(machine.meta.state(), meta::State::Unusable(_)));
+        let told = machine.store.list::<crate::resources::Event>();
+        assert!(told.iter().any(|event| event.value.message.contains("install anew")), "{told:?}");
+    }
 }
