@@ -59,12 +59,7 @@ fn pick(global: &Global, environment: &Environment, settings: &Settings) -> Resu
     if !global.nodes.is_empty() && !global.endpoints.is_empty() {
         return Err(Failure::usage("--nodes and --endpoint were both given", "each says which nodes to ask: give one"));
     }
-    if global.insecure && !global.fingerprints.is_empty() {
-        return Err(Failure::usage(
-            "--insecure and --fingerprint contradict each other",
-            "with a fingerprint, drop --insecure",
-        ));
-    }
+    check_trust(global)?;
     let named = global.context.as_ref().or(environment.context.as_ref());
     let name = named.or(settings.current.as_ref());
     let context = match name {
@@ -99,6 +94,17 @@ fn pick(global: &Global, environment: &Environment, settings: &Settings) -> Resu
         ));
     }
     Ok(targets)
+}
+
+/// Whether the command line says one thing about whom to trust.
+pub(crate) fn check_trust(global: &Global) -> Result<()> {
+    if global.insecure && !global.fingerprints.is_empty() {
+        return Err(Failure::usage(
+            "--insecure and --fingerprint contradict each other",
+            "with a fingerprint, drop --insecure",
+        ));
+    }
+    Ok(())
 }
 
 fn target(text: &str, global: &Global, environment: &Environment, context: Option<&Context>) -> Result<Target> {

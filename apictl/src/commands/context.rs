@@ -102,6 +102,7 @@ async fn add(app: &App, name: String, replace: bool) -> Result {
 /// The nodes of the command line with their fingerprints; with `--insecure` as they say themselves.
 async fn pinned(app: &App) -> Result<Vec<Node>> {
     let global = &app.global;
+    target::check_trust(global)?;
     if global.endpoints.is_empty() || !global.nodes.is_empty() {
         return Err(Failure::usage("a context needs nodes", "give them by --endpoint HOST"));
     }

@@ -94,6 +94,12 @@ async fn a_context_keeps_nodes_with_their_fingerprints() {
     let endpoint = node.address.to_string();
     let ended = operator.run(&["context", "add", "lab", "--endpoint", &endpoint, "--insecure"]).await;
     assert!(ended.code == 0 && ended.err.contains(&node.fingerprint), "{}: {}", ended.code, ended.err);
+    let wrong = format!("sha256:{}", "ab".repeat(32));
+    for command in [&["context", "add", "other"][..], &["get", "things"]] {
+        let trust = ["--endpoint", &endpoint, "--insecure", "--fingerprint", &wrong];
+        let ended = operator.run(&[command, &trust].concat()).await;
+        assert!(ended.code == 2 && ended.err.contains("contradict"), "{command:?} {}: {}", ended.code, ended.err);
+    }
     let file = operator.config().join("apictl/config.yaml");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(operator.run(&["get", "things"]).await.code, 0);
