@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::v1::{RebootRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::watch::View;
 pub(crate) use self::watch::name;
@@ -95,7 +95,8 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
         Action::Reboot => REBOOT_WITHIN,
         Action::Shutdown => SHUTDOWN_WITHIN,
     });
-    let done = timeout(limit, watch::until_done(&node, action, &boot, &view)).await;
+    // One deadline for both waits: it counts from the start.
+    let done = timeout_at(started + limit, watch::until_done(&node, action, &boot, &view)).await;
     view.done();
     let now = done.unwrap_or_else(|_| Err(view.late(limit)))?;
     app.ui.note(&format!("{name}: {now} after {:.0?}", started.elapsed()));

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use api::{
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) off: bool,
     /// Does not know its types yet.
     pub(crate) starting: bool,
+    /// How long it takes to accept a stop.
+    pub(crate) slow: Duration,
     /// Refuses to stop.
     pub(crate) busy: bool,
     /// Reboot and Shutdown that were asked for, with their reasons.
@@ -188,6 +191,7 @@ impl Fake {
             cursors: Vec::new(),
             off: false,
             starting: false,
+            slow: Duration::ZERO,
             busy: false,
             asked: Vec::new(),
         };

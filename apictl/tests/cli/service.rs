@@ -89,6 +89,8 @@ impl Machine for Service {
 
     async fn reboot(&self, request: Request<RebootRequest>) -> Result<Response<StopResponse>> {
         let request = request.into_inner();
+        let slow = self.0.state.lock().unwrap().slow;
+        tokio::time::sleep(slow).await;
         self.stop("reboot", &request.reason, &request.expected_boot_id)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::v1::Phase;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{Fake, LIMIT, Operator, end};
 
@@ -68,6 +68,17 @@ async fn a_node_that_does_not_come_back_is_exit_code_6() {
     goes_down(&node).await;
     let ended = end(child).await;
     assert_eq!(ended.code, 6, "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_to_accept_counts_too() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    node.node.change(|state| state.slow = Duration::from_secs(6));
+    let child = operator.start(&node, &["reboot", "--timeout", "8s"]);
+    asked(&node).await;
+    let accepted = Instant::now();
+    assert_eq!(end(child).await.code, 6);
+    assert!(accepted.elapsed() < Duration::from_secs(7), "2 s were left: {:?}", accepted.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
