@@ -47,7 +47,8 @@ pub(crate) struct Global {
         value_enum,
         value_name = "FORMAT",
         hide_possible_values = true,
-        help = "How to print: table, wide, yaml, json; raw for logs, dot for inspect"
+        help = "How to print: table, wide, yaml, json; logs and dmesg: table, json, raw; inspect: also dot; \
+                nothing to choose for reboot, shutdown and completion"
     )]
     pub(crate) output: Option<Format>,
     /// How long to wait, as 30s or 5m

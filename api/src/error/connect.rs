@@ -87,7 +87,10 @@ impl Connect {
             Self::Timeout { .. } | Self::Io { .. } => {
                 "check the address, the cable and firewalls; the node's console shows its addresses"
             }
-            Self::Closed { .. } => "the node may be stopping, starting or at its limit of connections: try again",
+            Self::Closed { .. } => {
+                "the node may be stopping, starting or at its limit of connections: try again; one that is configured lets \
+                 nobody in with a version of Stele that cannot read its configuration (its console says so)"
+            }
             Self::NotTls { .. } | Self::Tls { .. } => "check address and port: it does not look like a node's API",
             Self::Fingerprint { .. } => {
                 "either the node was installed anew or lost its identity (compare `stele: fingerprint` on its console, \
