@@ -16,9 +16,10 @@ use crate::{
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
 /// kernel that panics restarts at once, so that the next try can start. `cryptomgr.notests`: the kernel's tests of ciphers
 /// nobody uses took a quarter of the boot (docs/decisions/0009). `sysctl.kernel.sysrq=0`: a console takes no input, neither
-/// Alt-SysRq-B at its keyboard nor a break on its line.
+/// Alt-SysRq-B at its keyboard nor a break on its line. `sysctl.net.ipv4.tcp_fastopen=0`: sending data is no way to connect,
+/// which filters of system calls and Landlock would not see.
 pub(super) const CMDLINE: &str = "rootfstype=ramfs panic=-1 console=tty0 console=ttyS0,115200 quiet loglevel=4 \
-     printk.devkmsg=on cryptomgr.notests sysctl.kernel.sysrq=0";
+     printk.devkmsg=on cryptomgr.notests sysctl.kernel.sysrq=0 sysctl.net.ipv4.tcp_fastopen=0";
 
 /// Options of `imager build`.
 #[derive(Debug, clap::Args)]
