@@ -14,8 +14,6 @@ use sys::mount::{self, Flags};
 const ROOT: &str = "/root";
 /// Modules the root needs, `NN-name.ko.xz`, in order of loading.
 const MODULES: &str = "/modules";
-/// What is mounted here and taken along.
-const CARRIED: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
 /// Why there is no root.
 #[derive(Debug)]
@@ -38,14 +36,14 @@ pub fn stage(image: &Path) -> Result<(), Error> {
         ("sysfs", "/sys", safe, ""),
         ("tmpfs", "/run", Flags::NOSUID | Flags::NODEV, "mode=0755"),
     ];
-    let failed = mounts.map(|(kind, on, flags, options)| {
+    let made = mounts.map(|(kind, on, flags, options)| {
         let _ = std::fs::create_dir(on);
-        mount::new(kind, Path::new(kind), Path::new(on), flags, options).err()
+        (on, mount::new(kind, Path::new(kind), Path::new(on), flags, options))
     });
     occupy();
     let mut console = Console::open();
     // 2. Said only now; a machine without one of them may still get to its API.
-    for e in failed.iter().flatten() {
+    for e in made.iter().filter_map(|(_, made)| made.as_ref().err()) {
         console.warn(format_args!("{}; this is going to hurt", Chain(e)));
     }
     // 3. What the root needs and the kernel has as modules.
@@ -55,14 +53,17 @@ pub fn stage(image: &Path) -> Result<(), Error> {
     let _ = std::fs::create_dir(root);
     mount::new("erofs", image, root, Flags::RDONLY | Flags::NODEV, "").map_err(Error::Root)?;
     // 5. The mounts move in.
-    for from in CARRIED {
-        mount::relocate(Path::new(from), &root.join(&from[1..])).map_err(Error::Carry)?;
-    }
+    carry(&made, |on| mount::relocate(Path::new(on), &root.join(&on[1..]))).map_err(Error::Carry)?;
     // 6. An initramfs cannot be pivoted away from, so the root is moved over it, and then entered.
     rustix::process::chdir(ROOT).map_err(|e| Error::Enter("entering the new root", e.into()))?;
     mount::relocate(Path::new("."), Path::new("/")).map_err(Error::Carry)?;
     rustix::process::chroot(".").map_err(|e| Error::Enter("chroot into the new root", e.into()))?;
     rustix::process::chdir("/").map_err(|e| Error::Enter("going to the top of the new root", e.into()))
+}
+
+/// Moves what was mounted; the kernel refuses to move what is no mount, and the machine goes on without it.
+fn carry<E>(made: &[(&str, Result<(), E>)], mut relocate: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    made.iter().filter(|(_, made)| made.is_ok()).try_for_each(|(on, _)| relocate(on))
 }
 
 /// Opens descriptors 0 to 2 where the kernel had no console to put there: what is opened later must not get their numbers.
@@ -103,5 +104,26 @@ impl std::fmt::Display for Error {
             Self::Enter(what, e) => write!(f, "{what} failed: {e}; boot another image of Stele"),
             Self::Carry(e) => write!(f, "{}; boot another image of Stele", Chain(e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_mounted_is_not_carried() {
+        let made = [("/dev", Ok(())), ("/sys", Err("ENODEV")), ("/run", Ok(()))];
+        let mut moved = Vec::new();
+        let kernel = |on: &str| {
+            if on == "/sys" {
+                return Err("EINVAL");
+            }
+            moved.push(on.to_owned());
+            Ok(())
+        };
+        carry(&made, kernel).unwrap();
+        assert_eq!(moved, ["/dev", "/run"]);
+        assert_eq!(carry(&made, |_| Err("EBUSY")), Err("EBUSY"));
     }
 }
