@@ -114,28 +114,9 @@ fn unmount_all() {
 /// The fifth fields of mountinfo (proc(5)), in order.
 fn mount_points(table: &[u8]) -> Vec<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
-    let field = |line: &[u8]| line.split(|b| *b == b' ').nth(4).map(unescape);
+    let field = |line: &[u8]| line.split(|b| *b == b' ').nth(4).map(mount::unescape);
     let points = table.split(|b| *b == b'\n').filter_map(field);
     points.map(|path| std::ffi::OsString::from_vec(path).into()).collect()
-}
-
-/// Undoes mountinfo's `\040` for blanks, tabs, newlines and backslashes.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        rest = match (first, tail) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
-                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                after
-            }
-            _ => {
-                out.push(*first);
-                tail
-            }
-        };
-    }
-    out
 }
 
 #[cfg(test)]

@@ -74,3 +74,35 @@ pub fn propagate(on: &Path, how: MountPropagationFlags) -> Result<(), Error> {
 pub fn unmount(on: &Path) -> Result<(), Error> {
     mount::unmount(on, UnmountFlags::NOFOLLOW).map_err(change("unmount", on))
 }
+
+/// Undoes the escapes of a field of /proc/self/mountinfo: `\040` for blanks, tabs, newlines and backslashes.
+#[must_use]
+pub fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                after
+            }
+            _ => {
+                out.push(*first);
+                tail
+            }
+        };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone() {
+        assert_eq!(unescape(br"/mnt/a\040b\134c"), br"/mnt/a b\c");
+        assert_eq!(unescape(br"\9\"), br"\9\");
+        assert_eq!(unescape(br"\777"), br"\777");
+    }
+}

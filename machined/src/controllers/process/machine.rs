@@ -9,9 +9,6 @@ use crate::resources::machine::{Machine, Phase};
 use crate::resources::{Condition, Wait};
 use crate::stop::State;
 
-/// The condition that the API's side puts; without it the machine has not booted, whatever the others say.
-const API: &str = "api";
-
 /// What is known outside of the store.
 #[derive(Clone, Debug)]
 pub struct Outside {
@@ -61,7 +58,8 @@ fn unmet(conditions: &[(String, Condition)]) -> Vec<String> {
         .filter(|(_, condition)| condition.required && !condition.met)
         .map(|(_, condition)| condition.reason.clone())
         .collect();
-    if !conditions.iter().any(|(id, _)| id == API) {
+    // Without it the machine has not booted, whatever the others say.
+    if !conditions.iter().any(|(id, _)| id == Condition::API) {
         unmet.push("the API has not started yet".into());
     }
     unmet
@@ -166,9 +164,9 @@ mod tests {
         };
         let machine = cycle().await;
         assert_eq!((machine.phase, machine.unmet.len()), (Phase::Booting, 1));
-        conditions.put("api", Condition::unmet("the API does not answer")).unwrap();
+        conditions.put(Condition::API, Condition::unmet("the API does not answer")).unwrap();
         assert_eq!(cycle().await.unmet, ["the API does not answer"]);
-        conditions.put("api", Condition::met("the API answers")).unwrap();
+        conditions.put(Condition::API, Condition::met("the API answers")).unwrap();
         conditions.put(Condition::NETWORK, Condition::unmet("no network card").optional()).unwrap();
         fingerprint.send_replace("ab".into());
         let machine = cycle().await;

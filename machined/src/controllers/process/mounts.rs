@@ -63,19 +63,9 @@ fn options(mount: &HashMap<String, Option<String>>, filesystem: &HashMap<String,
     all.join(",")
 }
 
-/// The kernel writes space, tab, newline and backslash as `\040` and so on.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'\\')
-            .then(|| std::str::from_utf8(after.get(..3)?).ok())
-            .flatten()
-            .and_then(|octal| u8::from_str_radix(octal, 8).ok());
-        bytes.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() { &after[3..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// A field as text: a path need not be any.
+fn unescape(field: &str) -> String {
+    String::from_utf8_lossy(&sys::mount::unescape(field.as_bytes())).into_owned()
 }
 
 #[cfg(test)]
@@ -88,11 +78,5 @@ mod tests {
         assert!(found.iter().any(|(id, _)| id == "/"));
         let (_, proc) = found.iter().find(|(id, _)| id == "/proc").unwrap();
         assert_eq!(proc.fstype, "proc");
-    }
-
-    #[test]
-    fn escapes_are_undone() {
-        assert_eq!(unescape(r"/mnt/a\040b\134c"), r"/mnt/a b\c");
-        assert_eq!(unescape(r"\9\"), r"\9\");
     }
 }
