@@ -100,14 +100,14 @@ enum Ask {
     Put(Name, Kind, OwnedFd, oneshot::Sender<Result<(), Error>>),
     Drop(Name, oneshot::Sender<Result<(), Error>>),
     Fetch(oneshot::Sender<Kept>),
-    Stopping(Action, oneshot::Sender<()>),
+    Stopping(Action, oneshot::Sender<Action>),
 }
 
 #[derive(Debug)]
 enum Waiter {
     Done(Name, oneshot::Sender<Result<(), Error>>),
     Kept(Kept, oneshot::Sender<Kept>),
-    Stopping(oneshot::Sender<()>),
+    Stopping(oneshot::Sender<Action>),
 }
 
 /// The task behind the handles.
@@ -162,8 +162,8 @@ impl Link {
     }
 
     /// Tells init that an orderly stop has begun. When this returns init has heard it: it finishes the stop if machined
-    /// dies. An earlier one counts.
-    pub async fn stopping(&self, action: Action) -> Result<(), Error> {
+    /// dies. Returns how the stop ends: an earlier wish that init has heard of counts.
+    pub async fn stopping(&self, action: Action) -> Result<Action, Error> {
         let (send, answer) = oneshot::channel();
         self.ask(Ask::Stopping(action, send)).await?;
         answer.await.map_err(|_| Error::Closed)
@@ -250,6 +250,11 @@ impl Task {
         match event {
             Event::Done => self.done(Ok(())),
             Event::Refused { why } => self.done(Err(why)),
+            Event::Stands { action } => {
+                if let Some(Waiter::Stopping(answer)) = self.waiters.pop_front() {
+                    let _ = answer.send(action);
+                }
+            }
             Event::Entry { name, kind, dropped } => {
                 if let (Some(Waiter::Kept(kept, _)), Some(descriptor)) = (self.waiters.front_mut(), descriptor) {
                     kept.entries.push(Entry { name, kind, dropped, descriptor });
@@ -281,9 +286,7 @@ impl Task {
             Some(Waiter::Done(name, answer)) => {
                 let _ = answer.send(result.map_err(|why| Error::Refused { name, why }));
             }
-            // init refuses nobody a stop.
-            Some(Waiter::Stopping(answer)) => drop(answer.send(())),
-            Some(Waiter::Kept(..)) | None => {}
+            Some(Waiter::Stopping(_) | Waiter::Kept(..)) | None => {}
         }
     }
 }

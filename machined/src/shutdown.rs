@@ -52,9 +52,10 @@ pub struct Shutdown {
 /// Stops everything and hands over to init. Returns only when init cannot be told.
 pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link::Error> {
     let Shutdown { link, stop, services, meta, tail, events, quit, controllers } = all;
-    let action = request.action.into();
-    // From here on init finishes the job if we do not.
-    link.stopping(action).await?;
+    // From here on init finishes the job if we do not. It may have promised another end before: that one counts.
+    let action = link.stopping(request.action.into()).await?;
+    let stands = stop.stands(action.into());
+    let request = stands.as_ref().unwrap_or(request);
     events.info("machined", format!("stopping ({action}): {}", request.cause));
 
     stop.step("writing down why");

@@ -1,7 +1,8 @@
 //! The one place where a stop of the machine is asked for and watched. The API, the power button and init's
 //! Ctrl-Alt-Del ask; `boot` hears it and runs `shutdown`; the API shows the step under way.
 //!
-//! Invariant: the first request wins and a stop is never taken back.
+//! Invariant: a stop is never taken back, and the first request wins. Which was the first is for init to say, who may have
+//! heard of one that nobody in here has yet: what it says [`Handle::stands`].
 
 use std::sync::Arc;
 
@@ -35,6 +36,16 @@ impl From<Action> for sys::link::Action {
             Action::Reboot => Self::Reboot,
             Action::PowerOff => Self::PowerOff,
             Action::Halt => Self::Halt,
+        }
+    }
+}
+
+impl From<sys::link::Action> for Action {
+    fn from(action: sys::link::Action) -> Self {
+        match action {
+            sys::link::Action::Reboot => Self::Reboot,
+            sys::link::Action::PowerOff => Self::PowerOff,
+            sys::link::Action::Halt => Self::Halt,
         }
     }
 }
@@ -92,6 +103,22 @@ impl Handle {
         counts
     }
 
+    /// init has said how the stop under way ends; returns the request as it stands.
+    pub fn stands(&self, action: Action) -> Option<Arc<Request>> {
+        self.state.send_if_modified(|state| match state {
+            State::Stopping { request, .. } if request.action != action => {
+                let cause = format!("{} was asked for first, then came: {}", action.verb(), request.cause);
+                *request = Arc::new(Request { action, cause });
+                true
+            }
+            _ => false,
+        });
+        match &*self.state.borrow() {
+            State::Stopping { request, .. } => Some(request.clone()),
+            State::Running => None,
+        }
+    }
+
     /// The state now and every later one; steps that pass quickly may be skipped.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
@@ -142,5 +169,16 @@ mod tests {
         assert_eq!(stop.requested().await.cause, "first");
         stop.step("unmounting");
         assert!(matches!(&*stop.watch().borrow(), State::Stopping { step, .. } if step == "unmounting"));
+    }
+
+    #[test]
+    fn what_init_says_stands() {
+        let stop = Handle::new();
+        assert_eq!(stop.stands(Action::Reboot), None);
+        stop.request(Request { action: Action::PowerOff, cause: "power button".into() });
+        assert_eq!(stop.stands(Action::PowerOff).unwrap().cause, "power button");
+        let stands = stop.stands(Action::Reboot).unwrap();
+        assert_eq!(stands.action, Action::Reboot);
+        assert_eq!(stands.cause, "reboot was asked for first, then came: power button");
     }
 }

@@ -79,6 +79,7 @@ fn main() {
             "say" => println!("{rest}"),
             "hang" => beating = false,
             "stop" => link.try_send(&Request::Stop { action: Action::PowerOff }, None).expect("room"),
+            "reboot" => link.try_send(&Request::Stop { action: Action::Reboot }, None).expect("room"),
             "stopping" => link.try_send(&Request::Stopping { action: Action::PowerOff }, None).expect("room"),
             "exit" => return,
             "panic" => panic!("as told"),

@@ -12,10 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::Pid;
 use sys::link::{self, Event, ExitStatus, Server};
-use sys::process::{Resource, Rlimit, Signal, Spawn};
+use sys::process::{Signal, Spawn};
 
-/// machined opens a descriptor for each service, stream and watch; the kernel's default of 1024 is too tight.
-const OPEN_FILES: u64 = 65_536;
 /// Killed late: without it nobody restarts what was killed before it. Not -1000: a leaking machined has to be killable.
 const OOM_SCORE: i16 = -900;
 /// How often a machined that does not die is spoken of.
@@ -56,6 +54,8 @@ pub(crate) struct Life {
 #[derive(Debug, Clone, Copy)]
 struct Killed {
     at: Instant,
+    /// Because its heartbeat stopped; otherwise because it could not be told what it asked.
+    hung: bool,
     /// When to say that it lives still.
     remind: Instant,
 }
@@ -136,7 +136,7 @@ impl Brain {
         }
         let silent = (now - life.heard).as_secs();
         console.warn(format_args!("machined hangs: no heartbeat for {silent} s; it is killed and started again"));
-        life.kill(now);
+        life.kill(now, true);
     }
 
     /// Whether machined is beyond help: only a reset of the machine brings another.
@@ -153,7 +153,7 @@ impl Brain {
         let lived = now - life.born;
         let pause = self.backoff.after(lived, &config.timings);
         self.last = Some(status);
-        self.hung = life.killed.is_some();
+        self.hung = life.killed.is_some_and(|killed| killed.hung);
         self.state = State::Gone { due: now + pause };
         let (secs, pause) = (lived.as_secs(), pause.as_millis());
         console.warn(format_args!("machined ended ({status}) after {secs} s; it is started again in {pause} ms"));
@@ -178,12 +178,12 @@ impl Life {
         self.heard = now;
     }
 
-    /// Once is enough; it is reaped like any other.
-    pub(crate) fn kill(&mut self, now: Instant) {
+    /// Once is enough; it is reaped like any other. `hung`: its heartbeat stopped.
+    pub(crate) fn kill(&mut self, now: Instant, hung: bool) {
         if self.killed.is_none() {
             // Not reaped yet, so the pid is its own.
             let _ = sys::process::kill(self.pid, Signal::KILL);
-            self.killed = Some(Killed { at: now, remind: now + REMINDER });
+            self.killed = Some(Killed { at: now, hung, remind: now + REMINDER });
         }
     }
 }
@@ -196,7 +196,6 @@ fn spawn(config: &Config, output: BorrowedFd<'_>) -> Result<(Pid, Server), Failu
         program: config.machined.clone(),
         argv: config.argv.clone(),
         env: config.env.clone(),
-        limits: vec![(Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) })],
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
         descriptors: vec![client.as_fd()],
         stdout: Some(output),
@@ -206,10 +205,9 @@ fn spawn(config: &Config, output: BorrowedFd<'_>) -> Result<(Pid, Server), Failu
         ..Spawn::default()
     };
     let child = match spawn.start() {
-        // A cgroup on its way out, or limits a container forbids: better a machined without than none.
+        // A cgroup on its way out, or a score a container forbids: better a machined without than none.
         Err(sys::process::Error::Child { step, .. }) if step != sys::process::Step::Exec => {
             spawn.cgroup = None;
-            spawn.limits.clear();
             spawn.oom_score_adj = None;
             spawn.start()
         }
@@ -245,7 +243,7 @@ mod tests {
         let config = Config::node(0, 0);
         let start = Instant::now();
         let mut brain = Brain::new(&config, start);
-        let killed = Some(Killed { at: start, remind: start + REMINDER });
+        let killed = Some(Killed { at: start, hung: true, remind: start + REMINDER });
         brain.state = State::Running(Life {
             pid: rustix::process::getpid(),
             link: link::pair().unwrap().0,
@@ -270,5 +268,29 @@ mod tests {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut reader, &mut said).unwrap();
         assert_eq!(said.matches("is not gone").count(), 11, "{said}");
+    }
+
+    #[test]
+    fn only_one_whose_heartbeat_stopped_hung() {
+        let config = Config::node(0, 0);
+        let start = Instant::now();
+        let writer = std::os::fd::OwnedFd::from(std::io::pipe().unwrap().1);
+        let mut console = Console::to(writer.into());
+        for hung in [false, true] {
+            let mut brain = Brain::new(&config, start);
+            brain.state = State::Running(Life {
+                pid: rustix::process::getpid(),
+                link: link::pair().unwrap().0,
+                outbox: Outbox::default(),
+                deaf: true,
+                born: start,
+                heard: start,
+                checked: start,
+                killed: Some(Killed { at: start, hung, remind: start + REMINDER }),
+            });
+            let killed = ExitStatus::Signaled { signal: 9, core: false };
+            brain.ended(killed, &config, &mut console, start);
+            assert_eq!(brain.fetched(), Event::Fetched { generation: 0, last: Some(killed), hung });
+        }
     }
 }

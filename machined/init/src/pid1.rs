@@ -166,10 +166,10 @@ impl Pid1 {
         }
     }
 
-    /// The first wish counts; a stop is never taken back or prolonged.
-    pub(crate) fn stop(&mut self, action: Action, now: Instant) {
+    /// The first wish counts, here and nowhere else; a stop is never taken back or prolonged. Returns what stands.
+    pub(crate) fn stop(&mut self, action: Action, now: Instant) -> Action {
         let deadline = now + self.config.timings.stop;
-        self.stopping.get_or_insert(Stopping { action, deadline });
+        self.stopping.get_or_insert(Stopping { action, deadline }).action
     }
 
     /// Records the end of every ended child, then reaps it. A child's registration was sent before its end, so reading

@@ -22,7 +22,7 @@ impl Pid1 {
                 // Dying is no news: its end is. Otherwise it waits for an answer that never comes.
                 if e.kind() != io::ErrorKind::BrokenPipe {
                     self.console.warn(format_args!("machined cannot be told what it asked, and is killed: {e}"));
-                    life.kill(now);
+                    life.kill(now, false);
                 }
                 return None;
             }
@@ -89,10 +89,12 @@ impl Pid1 {
             }
             Request::Forget { pid } => self.statuses.forget(pid),
             Request::Stopping { action } => {
-                life.outbox.answer(Event::Done);
-                self.stop(action, now);
+                let action = self.stop(action, now);
+                if let Some(life) = self.brain.life() {
+                    life.outbox.answer(Event::Stands { action });
+                }
             }
-            Request::Stop { action } => return ControlFlow::Break(Some(action)),
+            Request::Stop { action } => return ControlFlow::Break(Some(self.stop(action, now))),
         }
         ControlFlow::Continue(())
     }

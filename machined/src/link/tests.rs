@@ -13,6 +13,8 @@ pub(crate) struct Init {
     pub(crate) heard: Vec<Request>,
     /// Answers to Stopping that are held back.
     pub(crate) slow: bool,
+    /// The first stop it heard of.
+    pub(crate) stands: Option<Action>,
     generation: u32,
 }
 
@@ -50,7 +52,10 @@ impl Init {
                 let generation = self.generation;
                 server.try_send(&Event::Fetched { generation, last: None, hung: false }, None).unwrap();
             }
-            Request::Stopping { .. } if !self.slow => server.try_send(&Event::Done, None).unwrap(),
+            Request::Stopping { action } if !self.slow => {
+                let action = *self.stands.get_or_insert(action);
+                server.try_send(&Event::Stands { action }, None).unwrap();
+            }
             _ => {}
         }
     }

@@ -97,10 +97,19 @@ pub(super) async fn stopper(mut wished: mpsc::Receiver<Wish>, stop: stop::Handle
             continue;
         }
         tracing::warn!(cause = request.cause, "stop asked for by the API");
-        if let Err(error) = init.stopping(request.action.into()).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "init cannot be told of the stop");
-            let _ = answer.send(Err(Error::Ending));
-            continue;
+        match init.stopping(request.action.into()).await {
+            Ok(stands) if stop::Action::from(stands) == request.action => {}
+            // A signal to init that is not known here yet; its word is on the way.
+            Ok(stands) => {
+                let counts = stop::Request { action: stands.into(), cause: "asked of init".into() };
+                let _ = answer.send(Err(Error::Stopping { request: Arc::new(counts) }));
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "init cannot be told of the stop");
+                let _ = answer.send(Err(Error::Ending));
+                continue;
+            }
         }
         // From here on it happens, whoever has gone.
         let _ = answer.send(Ok(()));

@@ -69,3 +69,14 @@ async fn a_stop_is_answered_when_init_has_heard_of_it() {
     client.shutdown(v1::ShutdownRequest::default()).await.unwrap();
     timeout(SOON, node.stop.requested()).await.unwrap();
 }
+
+/// Ctrl-Alt-Del reached init, and machined does not know yet.
+#[tokio::test]
+async fn a_stop_that_is_not_what_init_has_promised_is_refused() {
+    let node = node().await;
+    node.init.lock().unwrap().stands = Some(sys::link::Action::Reboot);
+    let mut client = MachineClient::new(node.connect().await);
+    let refused = client.shutdown(v1::ShutdownRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(*node.stop.watch().borrow(), stop::State::Running);
+}

@@ -185,6 +185,7 @@ impl Frame for Event {
                     None => w,
                 }
             }
+            Self::Stands { action: a } => Writer::new(135).small(2, action(*a)),
             Self::StopWanted { action: a, cause } => Writer::new(134).small(2, action(*a)).small(
                 3,
                 match cause {
@@ -220,6 +221,7 @@ impl Frame for Event {
             (134, 1) => Self::StopWanted { action: r.action()?, cause: Cause::CtrlAltDel },
             (134, 2) => Self::StopWanted { action: r.action()?, cause: Cause::Signal },
             (134, 3) => Self::StopWanted { action: r.action()?, cause: Cause::Power },
+            (135, _) => Self::Stands { action: r.action()? },
             _ => return Err(Malformed("an unknown event")),
         })
     }

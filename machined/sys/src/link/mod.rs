@@ -48,14 +48,14 @@ pub enum Request {
         /// The process.
         pid: Pid,
     },
-    /// I have begun an orderly stop: if I die or take too long, finish it. Answered by Done, also when it is not the first.
+    /// I have begun an orderly stop: if I die or take too long, finish it. Answered by Stands.
     Stopping {
         /// How it is to end.
         action: Action,
     },
     /// Everything of mine is stopped: kill what is left, unmount, sync, act. Not answered.
     Stop {
-        /// How it is to end.
+        /// How it is to end, unless a stop stands already: that one counts.
         action: Action,
     },
 }
@@ -63,12 +63,17 @@ pub enum Request {
 /// What init tells machined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// The Put, Drop or Stopping (answered in order) is done.
+    /// The Put or Drop (answered in order) is done.
     Done,
     /// The Put (answered in order) is not.
     Refused {
         /// The reason.
         why: Refusal,
+    },
+    /// The Stopping (answered in order) is heard.
+    Stands {
+        /// How the stop ends: as the first wish init has heard of said, whoever's it was.
+        action: Action,
     },
     /// One kept descriptor; a duplicate of it comes along.
     Entry {

@@ -27,6 +27,7 @@ fn events() -> Vec<Event> {
     let signaled = |core| ExitStatus::Signaled { signal: 9, core };
     vec![
         Event::Done,
+        Event::Stands { action: Action::Reboot },
         Event::Refused { why: Refusal::Full },
         Event::Refused { why: Refusal::NoDescriptor },
         Event::Entry { name: Name::new("log:a").unwrap(), kind: Kind::LogPipe, dropped: u64::MAX - 7 },
