@@ -30,6 +30,11 @@ impl Variables {
         self.dir.parent().is_some_and(Path::is_dir)
     }
 
+    /// Whether they can be read: the file system is mounted.
+    pub fn is_mounted(&self) -> bool {
+        fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// The bytes of a variable; none when it is not set.
     pub fn get(&self, name: &str, vendor: &str) -> io::Result<Option<Vec<u8>>> {
         let file = match fs::File::open(self.dir.join(format!("{name}-{vendor}"))) {
@@ -61,10 +66,11 @@ fn utf16(bytes: &[u8]) -> String {
 
 /// Mounts efivarfs once its module is there; read-only until somebody has to write. Mounted already is fine.
 pub fn ensure_mounted(sys: &Path) -> Result<(), mount::Error> {
-    let on = Variables::new(sys).dir;
-    if fs::read_dir(&on).is_ok_and(|mut entries| entries.next().is_some()) {
+    let variables = Variables::new(sys);
+    if variables.is_mounted() {
         return Ok(());
     }
+    let on = variables.dir;
     let flags = mount::Flags::NOSUID | mount::Flags::NODEV | mount::Flags::NOEXEC | mount::Flags::RDONLY;
     mount::new("efivarfs", Path::new("efivarfs"), &on, flags, "")
 }

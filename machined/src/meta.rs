@@ -136,7 +136,15 @@ impl Handle {
         volume::blocking(&self.0.turn, work).await
     }
 
-    /// Notes how this boot ends, for the next one. Called by `shutdown`.
+    /// Notes that everything has stopped.
+    ///
+    /// # Errors
+    /// As [`Handle::update`].
+    pub async fn stopped(&self) -> Result<Saved, Error> {
+        self.update(Record::stopped).await
+    }
+
+    /// Notes how this boot is asked to end, for the next one. Called by `shutdown`.
     ///
     /// # Errors
     /// As [`Handle::update`].

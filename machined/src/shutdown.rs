@@ -60,17 +60,9 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
 
     stop.step("writing down why");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let word = match request.action {
-        stop::Action::Reboot => "reboot",
-        stop::Action::PowerOff => "power-off",
-        stop::Action::Halt => "halt",
-    };
-    let note = meta::Stop { action: word.into(), cause: request.cause.clone(), time_unix: now };
-    match timeout(META, meta.stopping(note)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!("the cause of the stop is not kept: {}", trace::chain(&error)),
-        Err(_) => tracing::warn!("the cause of the stop is not kept: META takes too long"),
-    }
+    let cause = request.cause.clone();
+    let note = meta::Stop { action: request.action, cause, time_unix: now, complete: false };
+    write_down("the cause of the stop", meta.stopping(note)).await;
     // Now and at the end: the services may take a minute, and then nothing is certain any more.
     keep(&tail).await;
 
@@ -91,10 +83,21 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
     stop.step("handing over to init");
     // After the last step, so that the next boot reads how far the stop came.
     keep(&tail).await;
+    // Without this note the next boot says that the stop did not come to its end.
+    write_down("that everything has stopped", meta.stopped()).await;
     tokio::time::sleep(LAST_WORDS).await;
     link.stop(action).await?;
     // init kills us.
     std::future::pending().await
+}
+
+/// Waits for a note in META.
+async fn write_down(what: &str, note: impl Future<Output = Result<meta::Saved, meta::Error>>) {
+    match timeout(META, note).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("{what} is not kept: {}", trace::chain(&error)),
+        Err(_) => tracing::warn!("{what} is not kept: META takes too long"),
+    }
 }
 
 /// Writes the log so far to META.

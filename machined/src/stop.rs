@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// What the machine does once everything has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the machine does once everything has stopped. As text it is in META.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Start again through the firmware.
     Reboot,

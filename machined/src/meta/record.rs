@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stop::Action;
+
 /// Version of the document that this release writes.
 pub(super) const VERSION: u32 = 1;
 
@@ -57,20 +59,27 @@ impl std::fmt::Debug for Identity {
 pub struct Mark {
     /// The kernel's id of the boot.
     pub id: String,
-    /// How it ended, if it came to an orderly end.
+    /// How it was asked to end, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
 }
 
-/// An orderly end.
+/// An end that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// `reboot` or `power-off`.
-    pub action: String,
+    /// What the machine was to do.
+    pub action: Action,
     /// Who asked and why.
     pub cause: String,
     /// Seconds since 1970 by the machine's clock.
     pub time_unix: u64,
+    /// machined has stopped everything and handed over to init. Releases that did not tell only noted good ends.
+    #[serde(default = "yes")]
+    pub complete: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Default for Record {
@@ -103,6 +112,13 @@ impl Record {
         self.boot.get_or_insert_default().stop = Some(stop);
     }
 
+    /// Notes that machined's part of the stop is done.
+    pub(super) fn stopped(&mut self) {
+        if let Some(Mark { stop: Some(stop), .. }) = &mut self.boot {
+            stop.complete = true;
+        }
+    }
+
     /// This record of a disk, with what only `memory` knows filled in, begun for this boot.
     pub(super) fn filled_from(mut self, memory: &Self, boot_id: &str) -> Self {
         self.version = self.version.max(VERSION);
@@ -133,8 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_reads_as_it_was_written_before_and_after() {
+        let old: Stop = serde_json::from_str(r#"{"action":"power-off","cause":"x","time_unix":1}"#).unwrap();
+        assert_eq!((old.action, old.complete), (Action::PowerOff, true));
+        let mut record = Record::default();
+        record.begin("a");
+        record.stopping(Stop { complete: false, action: Action::Halt, ..old });
+        let noted = serde_json::to_value(&record).unwrap();
+        assert_eq!(
+            (&noted["boot"]["stop"]["action"], &noted["boot"]["stop"]["complete"]),
+            (&"halt".into(), &false.into())
+        );
+        record.stopped();
+        assert!(record.boot.unwrap().stop.unwrap().complete);
+    }
+
+    #[test]
     fn boots_follow_one_another_and_a_restart_of_machined_is_no_boot() {
-        let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 1 };
+        let stop = Stop { action: Action::Reboot, cause: "test".into(), time_unix: 1, complete: false };
         let mut record = Record::default();
         record.begin("one");
         record.stopping(stop.clone());

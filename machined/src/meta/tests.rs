@@ -33,7 +33,7 @@ async fn values_survive_and_boots_are_told_apart() {
     assert_eq!(meta.update(|r| r.machine_id = Some("abc".into())).await.unwrap(), Saved::Memory);
     meta.attach(&path).await.unwrap();
     assert_eq!(meta.state(), State::Attached { device: path.clone(), unsaved: None });
-    let stop = Stop { action: "reboot".into(), cause: "test".into(), time_unix: 9 };
+    let stop = Stop { action: crate::stop::Action::Reboot, cause: "test".into(), time_unix: 9, complete: false };
     assert_eq!(meta.stopping(stop.clone()).await.unwrap(), Saved::Disk);
 
     let next = Handle::new(TWO);

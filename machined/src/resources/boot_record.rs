@@ -77,18 +77,38 @@ pub struct Source {
     pub command_line: String,
 }
 
+/// How a boot ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Nobody noted it, or it was not read yet.
+    #[default]
+    Unknown,
+    /// There was none: the first boot of this disk.
+    None,
+    /// In order, to start again.
+    Reboot,
+    /// In order, switched off.
+    PowerOff,
+    /// In order, stopped with the power on.
+    Halt,
+    /// The kernel gave up.
+    Panic,
+    /// A power cut, a reset or a hang, maybe while it was stopping.
+    Unclean,
+}
+
 /// How the boot before this one ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Last {
-    /// `reboot`, `power-off`, `panic`, `unclean` (power cut, reset or hang), `none` (first boot of this disk) or
-    /// `unknown`.
-    pub ended: String,
+    /// How.
+    pub ended: Ended,
     /// Who asked for it, or what is known.
     pub reason: String,
     /// UUID of that boot; empty when unknown.
     pub boot_id: String,
-    /// Seconds since 1970 of the orderly end, by the machine's clock.
+    /// Seconds since 1970 when the stop was begun, by the machine's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_unix: Option<u64>,
     /// Bytes of its log that META kept: read them with `apictl logs last-boot`.

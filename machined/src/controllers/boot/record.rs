@@ -16,15 +16,16 @@ use crate::efi::Variables;
 use crate::events::Events;
 use crate::image;
 use crate::meta::{self, State, Tail};
-use crate::resources::boot_record::{BootRecord, Image, Last, Source};
+use crate::resources::boot_record::{BootRecord, Ended, Image, Last, Source};
 use crate::resources::condition::Condition;
 use crate::resources::system_disk::SystemDisk;
 use crate::resources::wait::{self, For, Wait};
+use crate::stop::Action;
 use crate::uptime;
 
 /// Without an API.
 const PATIENCE: Duration = wait::BOOT_LOG;
-/// Between two tries to read META's ring.
+/// Between two tries to read META's ring, pstore or the firmware's variables.
 const RETRY: Duration = Duration::from_secs(10);
 /// Of what is read later.
 const NOT_YET: &str = "not known yet: it is read once the API answers";
@@ -52,15 +53,28 @@ pub(super) struct Record {
     since: Instant,
     since_ms: u64,
     crashes: Option<Vec<String>>,
+    /// All of pstore is collected.
+    collected: bool,
+    /// What does not change while this boot lasts: each variable costs the firmware's time.
+    firmware: Option<Firmware>,
     /// The state of META in which its ring was read.
     looked: Option<State>,
     told: BTreeSet<String>,
 }
 
+/// What the firmware says.
+#[derive(Clone, Debug, Default)]
+struct Firmware {
+    us: Option<u64>,
+    source: Source,
+    secure_boot: Option<bool>,
+}
+
 impl Record {
     pub(super) fn new(places: Places, image: image::Image, meta: meta::Handle, tail: Tail, events: Events) -> Self {
         let (since, since_ms, told) = (Instant::now(), uptime::now_ms(), BTreeSet::new());
-        Self { places, image, meta, tail, events, since, since_ms, crashes: None, looked: None, told }
+        let (crashes, collected, firmware, looked) = (None, false, None, None);
+        Self { places, image, meta, tail, events, since, since_ms, crashes, collected, firmware, looked, told }
     }
 
     /// Each text once.
@@ -95,26 +109,32 @@ impl Record {
 
     /// Crash records, collected once.
     async fn crashes(&mut self) -> Vec<String> {
-        if let Some(crashes) = &self.crashes {
+        if let Some(crashes) = self.crashes.as_ref().filter(|_| self.collected) {
             return crashes.clone();
         }
         let (from, into) = (self.places.sys.join("fs/pstore"), self.places.run.join("pstore"));
         let logs = self.tail.logs().clone();
         let collect = move || {
-            pstore::collect(&from, &into, |text| {
+            let found = pstore::collect(&from, &into, |text| {
                 let log = logs.log(pstore::LOG).map_err(io::Error::other)?;
                 log.append(text)
-            })
+            });
+            (found, pstore::panic_line(&into))
         };
-        let found = tokio::task::spawn_blocking(collect).await;
-        let crashes = found.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())).unwrap_or_else(|error| {
-            self.tell(format!("crash records in pstore cannot be collected: {error}"));
-            Vec::new()
-        });
+        // Fails only while machined ends.
+        let (found, panic) = tokio::task::spawn_blocking(collect).await.unwrap_or_default();
+        self.collected = found.failed.is_none();
+        if let Some(error) = &found.failed {
+            self.tell(format!("not all crash records in pstore can be collected: {error}"));
+        }
+        let crashes = found.names;
         if !crashes.is_empty() {
             // An earlier machined of this boot may have filled it: readers find it again.
             let _ = self.tail.logs().log(pstore::LOG);
-            self.tell(format!("the kernel left {} crash records: read them with `apictl logs pstore`", crashes.len()));
+            // The line, too: the log of this boot outlives /run, in META.
+            let line = panic.map(|line| format!(" ({line})")).unwrap_or_default();
+            let number = crashes.len();
+            self.tell(format!("the kernel left {number} crash records{line}: read them with `apictl logs pstore`"));
         }
         self.crashes = Some(crashes.clone());
         crashes
@@ -136,7 +156,7 @@ impl Record {
         let time_unix = previous.as_ref().and_then(|mark| mark.stop.as_ref()).map(|stop| stop.time_unix);
         let (ended, reason) = ended(&self.meta.state(), previous.as_ref(), panic);
         Last {
-            ended: ended.into(),
+            ended,
             reason,
             boot_id: boot_id.unwrap_or_default(),
             time_unix,
@@ -159,23 +179,33 @@ impl Record {
             source: Source { via: "unknown".into(), command_line, ..Source::default() },
             secure_boot: None,
             tpm: self.tpm(),
-            last: Last { ended: "unknown".into(), reason: NOT_YET.into(), ..Last::default() },
+            last: Last { ended: Ended::Unknown, reason: NOT_YET.into(), ..Last::default() },
         }
     }
 
-    async fn whole(&mut self) -> BootRecord {
+    async fn firmware(&mut self) -> Firmware {
+        if let Some(firmware) = &self.firmware {
+            return firmware.clone();
+        }
         let (sys, proc) = (self.places.sys.clone(), self.places.proc.clone());
-        // Each variable is a call of the firmware's own code, which takes its time.
         let read = tokio::task::spawn_blocking(move || {
             let variables = Variables::new(&sys);
+            let good = !variables.is_efi() || variables.is_mounted();
             let source = source::source(&variables, &proc);
-            (source::firmware_us(&variables), source, source::secure_boot(&variables))
+            let (us, secure_boot) = (source::firmware_us(&variables), source::secure_boot(&variables));
+            (Firmware { us, source, secure_boot }, good)
         });
         // Fails only while machined ends.
-        let (firmware_us, source, secure_boot) = read.await.unwrap_or_default();
+        let (firmware, good) = read.await.unwrap_or_default();
+        self.firmware = good.then(|| firmware.clone());
+        firmware
+    }
+
+    async fn whole(&mut self) -> BootRecord {
+        let Firmware { us, source, secure_boot } = self.firmware().await;
         BootRecord {
             boot_id: self.meta.boot_id().into(),
-            phases: phases(&self.stamps(firmware_us)),
+            phases: phases(&self.stamps(us)),
             image: self.image(),
             source,
             secure_boot,
@@ -194,19 +224,33 @@ impl Record {
     }
 }
 
-/// How the boot before this one ended.
-fn ended(state: &State, previous: Option<&meta::Mark>, panic: Option<String>) -> (&'static str, String) {
-    match (state, previous) {
-        (_, Some(meta::Mark { stop: Some(stop), .. })) => {
-            let ended = if stop.action == "reboot" { "reboot" } else { "power-off" };
+/// How the boot before this one ended. A panic comes first: it may have come while the machine was stopping.
+fn ended(state: &State, previous: Option<&meta::Mark>, panic: Option<String>) -> (Ended, String) {
+    let stop = previous.and_then(|mark| mark.stop.as_ref());
+    // The kernel goes on after many an oops.
+    let survived = stop.is_some_and(|stop| stop.complete);
+    match (panic, state, previous, stop) {
+        (Some(line), ..) if !survived || line.contains(pstore::PANIC) => (Ended::Panic, line),
+        (.., Some(stop)) if stop.complete => {
+            let ended = match stop.action {
+                Action::Reboot => Ended::Reboot,
+                Action::PowerOff => Ended::PowerOff,
+                Action::Halt => Ended::Halt,
+            };
             (ended, stop.cause.clone())
         }
-        _ if panic.is_some() => ("panic", panic.unwrap_or_default()),
-        (_, Some(_)) => ("unclean", "a power cut, a reset, a panic without pstore, or a hang".into()),
-        (State::Attached { .. }, _) => ("none", "this disk was not booted before".into()),
-        (State::Absent(why), _) => ("unknown", format!("no META: {why}")),
-        (State::Unusable(why), _) => ("unknown", why.clone()),
-        (State::Waiting | State::Read { .. }, _) => ("unknown", "META is not in use yet".into()),
+        (.., Some(stop)) => {
+            let (verb, cause) = (stop.action.verb(), &stop.cause);
+            let reason = format!(
+                "it was asked to {verb} ({cause}), but did not come to the end of that: a hang, a reset or a power cut"
+            );
+            (Ended::Unclean, reason)
+        }
+        (_, _, Some(_), None) => (Ended::Unclean, "a power cut, a reset, a panic without pstore, or a hang".into()),
+        (_, State::Attached { .. }, ..) => (Ended::None, "this disk was not booted before".into()),
+        (_, State::Absent(why), ..) => (Ended::Unknown, format!("no META: {why}")),
+        (_, State::Unusable(why), ..) => (Ended::Unknown, why.clone()),
+        (_, State::Waiting | State::Read { .. }, ..) => (Ended::Unknown, "META is not in use yet".into()),
     }
 }
 
@@ -233,7 +277,8 @@ impl Controller for Record {
         }
         let record = self.whole().await;
         cx.put::<BootRecord>(BootRecord::ID, record)?;
-        Ok(if self.looked.is_some() { Next::OnChange } else { Next::After(RETRY) })
+        let all = self.looked.is_some() && self.collected && self.firmware.is_some();
+        Ok(if all { Next::OnChange } else { Next::After(RETRY) })
     }
 }
 
@@ -248,21 +293,49 @@ mod tests {
     #[test]
     fn says_how_the_last_boot_ended() {
         let attached = State::Attached { device: "/dev/vda2".into(), unsaved: None };
-        let mark = |action: Option<&str>| {
-            let stop = |action: &str| meta::Stop { action: action.into(), cause: "why".into(), time_unix: 1 };
-            meta::Mark { id: "x".into(), stop: action.map(stop) }
+        let mark = |stop: Option<(Action, bool)>| {
+            let note = |(action, complete)| meta::Stop { action, cause: "why".into(), time_unix: 1, complete };
+            meta::Mark { id: "x".into(), stop: stop.map(note) }
         };
+        let panic = "Kernel panic - not syncing";
         for (state, previous, panic, wanted) in [
-            (&attached, Some(mark(Some("reboot"))), None, "reboot"),
-            (&attached, Some(mark(Some("power-off"))), Some("old"), "power-off"),
-            (&attached, Some(mark(None)), Some("Kernel panic"), "panic"),
-            (&attached, Some(mark(None)), None, "unclean"),
-            (&attached, None, None, "none"),
-            (&State::Absent("no disk".into()), None, None, "unknown"),
-            (&State::Waiting, None, Some("Kernel panic"), "panic"),
+            (&attached, Some(mark(Some((Action::Reboot, true)))), None, Ended::Reboot),
+            (&attached, Some(mark(Some((Action::PowerOff, true)))), Some("Oops: 0000"), Ended::PowerOff),
+            (&attached, Some(mark(Some((Action::Halt, true)))), None, Ended::Halt),
+            (&attached, Some(mark(Some((Action::Reboot, true)))), Some(panic), Ended::Panic),
+            (&attached, Some(mark(Some((Action::Reboot, false)))), Some("Oops: 0000"), Ended::Panic),
+            (&attached, Some(mark(Some((Action::Reboot, false)))), None, Ended::Unclean),
+            (&attached, Some(mark(None)), Some(panic), Ended::Panic),
+            (&attached, Some(mark(None)), None, Ended::Unclean),
+            (&attached, None, None, Ended::None),
+            (&State::Absent("no disk".into()), None, None, Ended::Unknown),
+            (&State::Waiting, None, Some(panic), Ended::Panic),
         ] {
-            assert_eq!(ended(state, previous.as_ref(), panic.map(Into::into)).0, wanted);
+            let (ended, reason) = ended(state, previous.as_ref(), panic.map(Into::into));
+            assert_eq!(ended, wanted, "{reason}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_firmware_is_asked_once_it_can_answer_and_then_never_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().to_path_buf();
+        let (store, meta, logs) = (Store::new(), meta::Handle::new(BOOT), Logs::new(run.join("logs"), BOOT));
+        let events = Events::open(&store, run.join("events")).unwrap();
+        let started = Stamp { uptime_ns: 1, tsc: 1 };
+        let places = Places { sys: run.join("sys"), proc: run.join("proc"), run: run.clone(), init: None, started };
+        let variables = run.join("sys/firmware/efi/efivars");
+        fs::create_dir_all(&variables).unwrap();
+        let tail = Tail::new(meta.clone(), logs, &run);
+        let mut record = Record::new(places, image::Image::unknown(), meta, tail, events);
+        store.shared_writer::<Condition>("test").unwrap().put(Condition::API, Condition::met("")).unwrap();
+        assert_eq!(run_cycle(&mut record, &store).await.unwrap(), Next::After(RETRY));
+        let stub = variables.join(format!("StubInfo-{}", crate::efi::LOADER));
+        fs::write(&stub, [6, 0, 0, 0, b's', 0]).unwrap();
+        run_cycle(&mut record, &store).await.unwrap();
+        fs::write(&stub, [6, 0, 0, 0, b'x', 0]).unwrap();
+        run_cycle(&mut record, &store).await.unwrap();
+        assert_eq!(store.get::<BootRecord>(BootRecord::ID).unwrap().value.source.stub, "s");
     }
 
     #[tokio::test]
@@ -284,7 +357,7 @@ mod tests {
         run_cycle(&mut record, &store).await.unwrap();
         let early = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
         assert_eq!((&*early.boot_id, early.tpm, &*early.source.command_line), (BOOT, true, "quiet"));
-        assert_eq!((&*early.last.ended, &*early.last.reason, &*early.phases[0].note), ("unknown", NOT_YET, NOT_YET));
+        assert_eq!((early.last.ended, &*early.last.reason, &*early.phases[0].note), (Ended::Unknown, NOT_YET, NOT_YET));
         assert!(run.join("machined-start").exists());
         assert!(store.get::<Wait>("boot-log").unwrap().value.deadline_uptime_ms.is_some());
 
@@ -301,6 +374,8 @@ mod tests {
         assert_eq!((record.tpm, &*record.source.via, &*record.source.command_line), (true, "kernel", "quiet"));
         assert_eq!(record.phases.len(), 5);
         assert_eq!(record.phases[3].duration_ms, Some(900.0));
-        assert_eq!((&*record.last.ended, &*record.last.reason), ("panic", "Oops: 0000"));
+        assert_eq!((record.last.ended, &*record.last.reason), (Ended::Panic, "Oops: 0000"));
+        let told = store.list::<crate::resources::Event>();
+        assert!(told.iter().any(|event| event.value.message.contains("(Oops: 0000)")), "{told:?}");
     }
 }
