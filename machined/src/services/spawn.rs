@@ -2,33 +2,41 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use config::service::Service;
-use sys::link::Client;
 use sys::process::{Capabilities, Child, Gid, Resource, Rlimit, Spawn, Uid, User};
 
 use super::Error;
+use crate::link::Link;
 
 /// The first descriptor after stdin, stdout and stderr.
 const FIRST: usize = 3;
 
 /// What a start takes.
 #[derive(Debug)]
-pub(super) struct Parts<'a> {
-    pub(super) service: &'a Service,
-    pub(super) sockets: &'a [OwnedFd],
-    pub(super) log: &'a OwnedFd,
-    pub(super) ready: Option<&'a OwnedFd>,
-    pub(super) procs: &'a File,
-    pub(super) link: &'a Client,
+pub(super) struct Parts {
+    pub(super) service: Service,
+    pub(super) sockets: Arc<Vec<OwnedFd>>,
+    pub(super) log: Arc<OwnedFd>,
+    pub(super) ready: Option<OwnedFd>,
+    pub(super) procs: File,
+    pub(super) link: Link,
 }
 
-/// Starts the service's first process.
-pub(super) fn spawn(parts: Parts<'_>) -> Result<Child, Error> {
-    let service = parts.service;
+/// Starts the service's first process. On a thread of its own: the kernel may take seconds over it, and machined's heart
+/// beats on.
+pub(super) async fn spawn(parts: Parts) -> Result<Child, Error> {
+    let started = tokio::task::spawn_blocking(move || start(&parts)).await;
+    started.map_err(|error| Error::Process(io::Error::other(error)))?
+}
+
+fn start(parts: &Parts) -> Result<Child, Error> {
+    let service = &parts.service;
     let mut descriptors: Vec<_> = parts.sockets.iter().map(AsFd::as_fd).collect();
-    descriptors.extend(parts.ready.map(AsFd::as_fd));
+    descriptors.extend(parts.ready.as_ref().map(AsFd::as_fd));
     let user = (service.user != 0).then(|| User {
         uid: Uid::from_raw(service.user),
         gid: Gid::from_raw(service.user),
@@ -50,7 +58,7 @@ pub(super) fn spawn(parts: Parts<'_>) -> Result<Child, Error> {
         // machined's own score is one that is spared; its services are like everybody else.
         oom_score_adj: Some(0),
         session: true,
-        register: Some(parts.link),
+        register: Some(parts.link.client()),
         ..Spawn::default()
     };
     Ok(start.start()?)

@@ -52,8 +52,8 @@ pub(super) struct Unit {
     pub(super) service: Service,
     context: Arc<Context>,
     group: Group,
-    sockets: Vec<OwnedFd>,
-    log: OwnedFd,
+    sockets: Arc<Vec<OwnedFd>>,
+    log: Arc<OwnedFd>,
     process: Process,
     running: Option<Running>,
     readiness: Readiness,
@@ -109,8 +109,8 @@ impl Unit {
             service,
             context,
             group,
-            sockets: listening,
-            log: write,
+            sockets: Arc::new(listening),
+            log: Arc::new(write),
             process,
             running,
             readiness,
@@ -249,14 +249,15 @@ impl Unit {
     async fn start(&mut self) -> Result<(), Error> {
         self.group.ensure(&self.service.limits).map_err(Error::Cgroup)?;
         let ready = self.readiness.renew(&self.service, &self.context.link).await?;
-        let child = super::spawn::spawn(super::spawn::Parts {
-            service: &self.service,
-            sockets: &self.sockets,
-            log: &self.log,
-            ready: ready.as_ref(),
-            procs: &self.group.procs().map_err(Error::Cgroup)?,
-            link: self.context.link.client(),
-        })?;
+        let parts = super::spawn::Parts {
+            service: self.service.clone(),
+            sockets: self.sockets.clone(),
+            log: self.log.clone(),
+            ready,
+            procs: self.group.procs().map_err(Error::Cgroup)?,
+            link: self.context.link.clone(),
+        };
+        let child = super::spawn::spawn(parts).await?;
         let own = |pidfd: OwnedFd| -> Result<_, Error> {
             Ok((pidfd.try_clone().map_err(Error::Process)?, Running::new(child.pid, pidfd)?))
         };

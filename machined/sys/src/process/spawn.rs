@@ -10,6 +10,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// For the child to execute its program: milliseconds, unless the kernel holds it (a frozen cgroup, a disk that does not
+/// answer). Below what init grants machined without a heartbeat, and below the watchdog's time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to start and as whom. `Default` is: our own identity, an empty environment, /dev/null thrice.
 #[derive(Debug, Default, Clone)]
@@ -123,6 +128,9 @@ pub enum Error {
     /// The parent's half failed.
     #[error("cannot start {0}: no {1}")]
     Resources(PathBuf, &'static str, #[source] io::Error),
+    /// The child's half hangs; it has been killed, and is gone as soon as the kernel lets it go.
+    #[error("cannot start {0}: the kernel holds it before it executes")]
+    Late(PathBuf),
     /// The child's half failed; it has been reaped and forgotten.
     #[error("cannot start {program}: {step} failed")]
     Child {
@@ -137,8 +145,13 @@ pub enum Error {
 }
 
 impl Spawn<'_> {
-    /// Starts the process; blocks until it has executed its program (milliseconds) or failed to.
+    /// Starts the process; blocks until it has executed its program (milliseconds) or failed to, some ten seconds at most.
     pub fn start(&self) -> Result<Child, Error> {
+        self.start_within(PATIENCE)
+    }
+
+    pub(super) fn start_within(&self, patience: Duration) -> Result<Child, Error> {
+        let deadline = Instant::now() + patience;
         let lacks = |what| move |e: io::Error| Error::Resources(self.program.clone(), what, e);
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(lacks("/dev/null"))?;
         let (mut reports, report) = io::pipe().map_err(lacks("pipe"))?;
@@ -156,6 +169,11 @@ impl Spawn<'_> {
         let mut words = [0; 5];
         let mut got = 0;
         while got < words.len() {
+            match wait::readable(reports.as_fd(), deadline) {
+                Ok(true) => {}
+                Ok(false) => return Err(self.discard(pid, Error::Late(self.program.clone()))),
+                Err(e) => return Err(self.discard(pid, lacks("report")(e))),
+            }
             match reports.read(&mut words[got..]) {
                 Ok(0) => break,
                 Ok(n) => got += n,
@@ -168,7 +186,8 @@ impl Spawn<'_> {
             // Executed; or killed from outside before that, which the caller sees like any other early end.
             None => Ok(Child { pid, pidfd }),
             Some((step, _)) => {
-                let _ = wait::wait(pidfd.as_fd());
+                // It has said its last word and ends by itself.
+                let _ = wait::discard(pid);
                 self.forget(pid);
                 let cause = io::Error::from_raw_os_error(i32::from_le_bytes([words[1], words[2], words[3], words[4]]));
                 Err(Error::Child { program: self.program.clone(), step: *step, cause })
@@ -178,7 +197,7 @@ impl Spawn<'_> {
 
     /// Ends a child that cannot be handed over.
     fn discard(&self, pid: Pid, why: Error) -> Error {
-        // Killed and ours, so this cannot take long.
+        // What the kernel holds is reaped by init: at once in PID 1, when we are gone in machined.
         let _ = wait::discard(pid);
         self.forget(pid);
         why

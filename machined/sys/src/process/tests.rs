@@ -150,3 +150,24 @@ fn capability_names() {
     assert_eq!(capability("net_admin"), Some(Capabilities::NET_ADMIN));
     assert_eq!(capability("CAP_NONSENSE"), None);
 }
+
+/// Held before it executes, here by a pipe that is full in place of a cgroup that is frozen.
+#[test]
+fn one_that_the_kernel_holds_is_not_waited_for() {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![0; size]).unwrap();
+    let (server, client) = link::pair().unwrap();
+    let mut spawn = shell("exit 0");
+    spawn.cgroup = Some(writer.as_fd());
+    spawn.register = Some(&client);
+    let start = std::time::Instant::now();
+    let error = spawn.start_within(std::time::Duration::from_millis(100)).unwrap_err();
+    assert!(matches!(error, Error::Late(_)) && start.elapsed().as_secs() < 8, "{error} {:?}", start.elapsed());
+    let Request::Register { pid } = server.try_recv().unwrap().unwrap().0 else { panic!("registers first") };
+    assert_eq!(server.try_recv().unwrap().unwrap().0, Request::Forget { pid });
+    drop(spawn);
+    drop(writer);
+    // The end comes when nobody holds the pipe, the child neither.
+    assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), size);
+}

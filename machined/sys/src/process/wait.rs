@@ -2,10 +2,16 @@
 
 use super::{Pid, Signal};
 use crate::link::ExitStatus;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{self, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::time::Timespec;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// For a killed child to be gone: microseconds, unless the kernel holds it.
+const GONE: Duration = Duration::from_secs(1);
 
 /// A child that has ended and is not yet reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,11 +91,31 @@ pub fn reap(pid: Pid) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills our own child and reaps it, for who cannot look after it; blocks until it is gone.
+/// Kills our own child and reaps it, for who cannot look after it. One that the kernel does not let go within a second is
+/// left behind, killed and unreaped.
 pub fn discard(pid: Pid) -> io::Result<()> {
     kill(pid, Signal::KILL)?;
-    wait_id(WaitId::Pid(pid), WaitIdOptions::EXITED)?;
-    Ok(())
+    let deadline = Instant::now() + GONE;
+    match open(pid) {
+        Ok(pidfd) => drop(readable(pidfd.as_fd(), deadline)?),
+        // Short of descriptors: looked at once is better than never.
+        Err(_) => std::thread::yield_now(),
+    }
+    reap(pid)
+}
+
+/// Waits until there is something to read, or an end; false when the time is over first.
+pub(super) fn readable(descriptor: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&left)) {
+            Ok(found) => return Ok(found > 0),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// Whether the pid names a process, a zombie included.
