@@ -17,8 +17,9 @@ enum Step {
     Read(u8),
     /// The connection breaks; what was not read is lost.
     Break,
-    /// The server forgets its history and its versions: a restart of machined.
-    Restart,
+    /// The server forgets everything: a restart of machined. Its controllers find the objects anew, but those with these
+    /// bits; nobody is answered before they have looked.
+    Restart(u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -27,7 +28,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..4u8).prop_map(Step::Delete),
         4 => (0..4u8).prop_map(Step::Read),
         2 => Just(Step::Break),
-        1 => Just(Step::Restart),
+        1 => (0..16u8).prop_map(Step::Restart),
     ];
     prop::collection::vec(step, 0..60)
 }
@@ -63,6 +64,17 @@ impl Server {
     fn delete(&mut self, id: u8) {
         if let Some(object) = self.now.remove(&id.to_string()) {
             self.change(Kind::Deleted, object);
+        }
+    }
+
+    fn restart(&mut self, gone: u8) {
+        self.epoch += 1;
+        self.history.clear();
+        for object in std::mem::take(&mut self.now).into_values() {
+            let (id, value): (u8, u8) = (object.id.parse().unwrap(), object.value.parse().unwrap());
+            if gone & (1 << id) == 0 {
+                self.put(id, value);
+            }
         }
     }
 
@@ -111,9 +123,8 @@ proptest! {
                     watch.put_again = None;
                     server.open(watch.bookmark());
                 }
-                Step::Restart => {
-                    server.epoch += 1;
-                    server.history.clear();
+                Step::Restart(gone) => {
+                    server.restart(gone);
                     watch.put_again = None;
                     server.open(watch.bookmark());
                 }
