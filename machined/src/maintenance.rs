@@ -34,6 +34,16 @@ pub enum Maintenance {
     Closed(&'static str),
 }
 
+impl Maintenance {
+    /// What a new machined begins with: it has not looked yet.
+    pub const LOOKING: Self = Self::Closed(LOOKING);
+
+    /// Whether this is an answer.
+    pub fn is_decided(&self) -> bool {
+        *self != Self::LOOKING
+    }
+}
+
 /// Decides, once now and again whenever the state of META changes.
 #[derive(Debug)]
 pub struct Door {

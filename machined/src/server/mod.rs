@@ -152,7 +152,17 @@ impl Server {
 
     /// Serves for ever; the caller ends it by dropping the future.
     pub async fn run(self) {
-        let Self { routes, health, stop, wished, init, identity, maintenance, api, keys, gateway, delivered } = self;
+        let Self { routes, health, stop, wished, init, identity, mut maintenance, api, keys, gateway, delivered } =
+            self;
+        // Until it is known who is let in nobody is told anything: after a restart clients wait at the sockets, and the gateway
+        // keeps those it has.
+        if let Maintenance::Closed(why) = *maintenance.borrow() {
+            delivered.send_replace(keys::Delivered::Withheld(why));
+        }
+        if maintenance.wait_for(Maintenance::is_decided).await.is_err() {
+            // The machine is ending.
+            return std::future::pending().await;
+        }
         let (to, connections) = mpsc::channel(16);
         let (offering, offered) = watch::channel(offer(&identity.borrow(), *maintenance.borrow()));
         tokio::join!(

@@ -92,8 +92,14 @@ impl Node {
         self.folder.path().join(name)
     }
 
-    /// What boot does: the API's socket comes from init's store.
     async fn start(&mut self) {
+        self.begin();
+        let delivered = self.delivered.as_mut().unwrap();
+        timeout(SOON, delivered.wait_for(|now| *now == Delivered::Used)).await.unwrap().unwrap();
+    }
+
+    /// What boot does: the API's socket comes from init's store.
+    fn begin(&mut self) {
         let sockets = Sockets {
             api: sockets::open(&self.path("api"), uid(), Some(self.api.try_clone().unwrap().into())).unwrap(),
             keys: sockets::open(&self.path("keys"), uid(), None).unwrap(),
@@ -117,9 +123,8 @@ impl Node {
             maintenance: self.maintenance.subscribe(),
         };
         let server = build(parts, sockets).unwrap();
-        let mut delivered = server.delivered();
+        let delivered = server.delivered();
         self.running = Some(self.tasks.spawn(server.run()));
-        timeout(SOON, delivered.wait_for(|now| *now == Delivered::Used)).await.unwrap().unwrap();
         self.delivered = Some(delivered);
     }
 
@@ -252,6 +257,28 @@ async fn clients_wait_for_the_next_machined() {
         node.start().await;
     });
     assert_eq!(answer.unwrap().into_inner().version, "1.2.3");
+}
+
+/// As after each restart, while the system disk is looked for.
+#[tokio::test]
+async fn clients_wait_until_it_is_known_who_is_let_in() {
+    let mut node = node().await;
+    node.kill().await;
+    node.maintenance.send_replace(Maintenance::LOOKING);
+    node.begin();
+    let late = node.connect().await;
+    let ask = async {
+        let mut client = MachineClient::new(late);
+        client.version(v1::VersionRequest {}).await
+    };
+    let (answer, shown) = tokio::join!(ask, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let shown = node.delivered.as_ref().unwrap().borrow().clone();
+        node.maintenance.send_replace(Maintenance::Open);
+        shown
+    });
+    assert_eq!(answer.unwrap().into_inner().version, "1.2.3");
+    assert!(matches!(shown, Delivered::Withheld(why) if why.contains("looked for")), "{shown:?}");
 }
 
 #[tokio::test]
