@@ -26,7 +26,7 @@ pub struct Wait {
 
 /// For the system disk, once the drivers of disks are loaded: spinning disks behind a controller need some seconds.
 pub const SYSTEM_DISK: Duration = Duration::from_secs(10);
-/// Before the API opens with an identity that only this boot knows.
+/// Before an identity of the API is made that only this boot may know.
 pub const IDENTITY: Duration = Duration::from_secs(5);
 /// From the kernel's start on: a machine whose API does not come up still gets all its drivers (a keyboard, a watchdog).
 pub const DRIVERS: Duration = Duration::from_secs(20);

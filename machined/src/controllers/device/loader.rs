@@ -139,3 +139,37 @@ fn joined(
 ) -> Result<Loaded, sys::module::Error> {
     result.unwrap_or(Ok(Loaded::Before))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    /// Whether the drivers go on.
+    static RETURN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+    #[expect(clippy::unnecessary_wraps, reason = "the kernel may refuse")]
+    fn hang(_: &Path) -> Result<Loaded, sys::module::Error> {
+        let within = Duration::from_secs(60);
+        drop(RETURN.1.wait_timeout_while(RETURN.0.lock().unwrap(), within, |back| !*back).unwrap());
+        Ok(Loaded::Now)
+    }
+
+    #[tokio::test]
+    async fn only_so_many_threads_are_lost_and_one_that_returns_makes_room() {
+        let mut loader = Loader::new(hang);
+        for number in 0..HANGING_MAX {
+            let mut load = loader.begin(&number.to_string(), PathBuf::new()).unwrap();
+            assert!(load.within(Duration::from_millis(1)).await.is_none());
+            loader.leave(load);
+        }
+        assert!(matches!(loader.begin("0", PathBuf::new()), Err(Error::Hangs)));
+        assert!(matches!(loader.begin("new", PathBuf::new()), Err(Error::Full)));
+        *RETURN.0.lock().unwrap() = true;
+        RETURN.1.notify_all();
+        let back = tokio::time::timeout(Duration::from_secs(30), loader.returned()).await.unwrap();
+        assert!(back.result.is_ok() && !loader.hanging().contains_key(&back.name));
+        assert!(loader.begin("new", PathBuf::new()).is_ok());
+    }
+}
