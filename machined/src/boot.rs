@@ -130,6 +130,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         store: &store,
         events: &events,
         stop: &stop,
+        link: &link,
         image: &image,
         meta: &meta,
         tail: &tail,
@@ -264,7 +265,8 @@ async fn keep_socket(
 
 /// What init keeps and nobody wants any more: of services that are not declared now.
 async fn drop_rest(link: &Link, kept: link::Kept) {
-    let names: BTreeSet<String> = kept.entries.iter().map(|entry| entry.name.to_string()).collect();
+    let names = kept.entries.iter().map(|entry| entry.name.to_string());
+    let names: BTreeSet<String> = names.filter(|name| !name.starts_with(controllers::device::BUTTON)).collect();
     drop(kept);
     for name in names {
         complain("a descriptor nobody wants", link.drop(&name).await);

@@ -271,12 +271,7 @@ impl Task {
                 }
             }
             Event::StopWanted { action, cause } => {
-                let action = match action {
-                    Action::Reboot => stop::Action::Reboot,
-                    Action::PowerOff => stop::Action::PowerOff,
-                    Action::Halt => stop::Action::Halt,
-                };
-                self.stop.request(stop::Request { action, cause: cause.to_string() });
+                self.stop.request(stop::Request { action: action.into(), cause: cause.to_string() });
             }
         }
     }

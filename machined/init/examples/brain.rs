@@ -63,6 +63,15 @@ fn main() {
                 let child = child.start().expect("a shell");
                 writeln!(to, "pid {}", child.pid).expect("the test reads");
             }
+            // A power button, and a press of it that nobody has read.
+            "button" => {
+                let (reader, mut writer) = std::io::pipe().expect("a pipe");
+                let put = Request::Put { name: Name::new("button:test").expect("a name"), kind: Kind::Button };
+                link.try_send(&put, Some(reader.as_fd())).expect("room");
+                let mut event = [0; sys::input::EVENT];
+                (event[16], event[18], event[20]) = (1, 116, 1);
+                writer.write_all(&event).expect("room");
+            }
             "put" => {
                 let file = std::fs::File::open(rest).expect("a file");
                 let put = Request::Put { name: Name::new("file").expect("a name"), kind: Kind::Plain };

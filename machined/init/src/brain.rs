@@ -45,6 +45,8 @@ pub(crate) struct Life {
     pub(crate) outbox: Outbox,
     /// machined closed its end, or broke the rules: not polled any more, the heartbeat decides.
     pub(crate) deaf: bool,
+    /// It has put a power button: it has it open and reads it.
+    pub(crate) buttons: bool,
     born: Instant,
     heard: Instant,
     checked: Instant,
@@ -98,6 +100,7 @@ impl Brain {
                     link,
                     outbox,
                     deaf: false,
+                    buttons: false,
                     born: now,
                     heard: now,
                     checked: now,
@@ -178,6 +181,11 @@ impl Life {
         self.heard = now;
     }
 
+    /// Whether it reads the power buttons: it has opened them, and nobody thinks that it hangs.
+    pub(crate) fn reads_buttons(&self) -> bool {
+        self.buttons && self.killed.is_none()
+    }
+
     /// Once is enough; it is reaped like any other. `hung`: its heartbeat stopped.
     pub(crate) fn kill(&mut self, now: Instant, hung: bool) {
         if self.killed.is_none() {
@@ -249,6 +257,7 @@ mod tests {
             link: link::pair().unwrap().0,
             outbox: Outbox::default(),
             deaf: true,
+            buttons: false,
             born: start,
             heard: start,
             checked: start,
@@ -283,6 +292,7 @@ mod tests {
                 link: link::pair().unwrap().0,
                 outbox: Outbox::default(),
                 deaf: true,
+                buttons: false,
                 born: start,
                 heard: start,
                 checked: start,

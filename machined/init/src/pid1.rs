@@ -18,6 +18,9 @@ use sys::signal::SignalFd;
 /// Children reaped in one turn, so that a storm of orphans cannot hold PID 1.
 const REAPED: u32 = 256;
 
+/// Power buttons polled at once; a machine has one or two.
+const BUTTONS: usize = 4;
+
 /// Before the next try to send when the kernel is short of memory: the socket is writable then, so poll would not wait.
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -84,6 +87,7 @@ impl Pid1 {
         self.wait();
         let now = Instant::now();
         self.take_signals(now);
+        self.take_presses(now);
         self.output.relay(&mut self.console);
         let told = self.converse(now);
         let gone = self.reap(now);
@@ -128,12 +132,14 @@ impl Pid1 {
             State::Running(life) if !life.deaf => Some(life),
             _ => None,
         };
-        let mut set = [
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.output.reader(), PollFlags::IN),
-            // The third place is a repetition when there is no link.
-            PollFd::new(&self.signals, PollFlags::IN),
-        ];
+        // A place without a use of its own is a repetition.
+        let mut set: [_; 3 + BUTTONS] = std::array::from_fn(|_| PollFd::new(&self.signals, PollFlags::IN));
+        set[1] = PollFd::from_borrowed_fd(self.output.reader(), PollFlags::IN);
+        if !self.has_reader() {
+            for (place, button) in set[3..].iter_mut().zip(self.store.buttons()) {
+                *place = PollFd::new(button, PollFlags::IN);
+            }
+        }
         if let Some(life) = link {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, !life.outbox.busy());
@@ -155,14 +161,30 @@ impl Pid1 {
                 // SIGCHLD only wakes; SIGHUP means nothing here.
                 _ => continue,
             };
-            if self.stopping.is_some() {
-                continue;
-            }
-            self.console.say(format_args!("stopping: {cause}"));
-            self.stop(action, now);
-            if let Some(life) = self.brain.life() {
-                life.outbox.stop(action, cause);
-            }
+            self.want(action, cause, now);
+        }
+    }
+
+    /// The power button, while no machined reads it.
+    fn take_presses(&mut self, now: Instant) {
+        if !self.has_reader() && self.store.pressed() {
+            self.want(Action::PowerOff, Cause::Button, now);
+        }
+    }
+
+    fn has_reader(&self) -> bool {
+        matches!(&self.brain.state, State::Running(life) if life.reads_buttons())
+    }
+
+    /// Somebody wants a stop: machined is told, and what stands is done without it when there is none.
+    fn want(&mut self, action: Action, cause: Cause, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.console.say(format_args!("stopping: {cause}"));
+        self.stop(action, now);
+        if let Some(life) = self.brain.life() {
+            life.outbox.stop(action, cause);
         }
     }
 

@@ -1,6 +1,8 @@
 //! The descriptor store: what a machined puts here, the next one takes out. A table of fixed size, made once.
 
+use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use sys::input;
 use sys::link::{Kind, Name};
 
 /// How many descriptors fit: a pidfd, a log pipe and a socket or two for each of some hundred and fifty services. Below the
@@ -34,8 +36,8 @@ impl Store {
 
     /// Keeps a descriptor; one of the same name is replaced and closed.
     pub(crate) fn put(&mut self, name: Name, kind: Kind, descriptor: OwnedFd) -> Result<(), Full> {
-        if kind == Kind::LogPipe {
-            // Draining must never block; machined wants it so as well. What cannot be so is drained by nobody.
+        if kind != Kind::Plain {
+            // Reading must never block; machined wants it so as well.
             let _ = rustix::io::ioctl_fionbio(&descriptor, true);
         }
         let same = self.entries.iter().position(|e| e.as_ref().is_some_and(|e| e.name == name));
@@ -56,6 +58,28 @@ impl Store {
     /// The entry at a place, and whether the place exists.
     pub(crate) fn at(&mut self, place: usize) -> Option<Option<&mut Entry>> {
         self.entries.get_mut(place).map(Option::as_mut)
+    }
+
+    /// The power buttons.
+    pub(crate) fn buttons(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.entries.iter().flatten().filter(|entry| entry.kind == Kind::Button).map(|entry| &entry.descriptor)
+    }
+
+    /// Reads the power buttons; whether one was pressed. One that is gone is let go.
+    pub(crate) fn pressed(&mut self) -> bool {
+        let mut pressed = false;
+        for place in &mut self.entries {
+            let Some(button) = place.as_ref().filter(|entry| entry.kind == Kind::Button) else { continue };
+            // As many as a device keeps for a reader who is slow.
+            let mut events = [0; 64 * input::EVENT];
+            match rustix::io::read(&button.descriptor, &mut events) {
+                Ok(0) => *place = None,
+                Ok(length) => pressed |= input::is_power_press(&events[..length]),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => *place = None,
+            }
+        }
+        pressed
     }
 
     /// Closes all: what they refer to must not keep filesystems busy.
@@ -148,5 +172,24 @@ mod tests {
         let again = store.at(0).unwrap().unwrap().descriptor.try_clone().unwrap();
         store.put(name("log:a"), Kind::LogPipe, again).unwrap();
         assert_eq!(store.at(0).unwrap().unwrap().dropped, 0, "written down by machined");
+    }
+
+    #[test]
+    fn a_button_is_pressed_once_and_let_go_when_it_is_gone() {
+        let mut store = Store::new();
+        let (button, mut finger) = std::io::pipe().unwrap();
+        store.put(name("button:event0"), Kind::Button, button.into()).unwrap();
+        assert!(!store.pressed());
+        let mut event = [0; input::EVENT];
+        event[16] = 1;
+        event[18] = 116;
+        finger.write_all(&event).unwrap();
+        assert!(!store.pressed(), "a release");
+        event[20] = 1;
+        finger.write_all(&event).unwrap();
+        assert_eq!((store.pressed(), store.pressed()), (true, false));
+        drop(finger);
+        assert!(!store.pressed());
+        assert_eq!(store.buttons().count(), 0);
     }
 }

@@ -6,7 +6,7 @@ use crate::store::Full;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Instant;
-use sys::link::{Action, Event, Refusal, Request};
+use sys::link::{Action, Event, Kind, Refusal, Request};
 
 /// Requests answered in one turn, so that a talkative machined cannot hold PID 1.
 const REQUESTS: usize = 256;
@@ -65,6 +65,7 @@ impl Pid1 {
         match request {
             Request::Heartbeat => life.heard(now),
             Request::Put { name, kind } => {
+                life.buttons |= kind == Kind::Button;
                 let answer = match descriptor.map(|d| self.store.put(name, kind, d)) {
                     Some(Ok(())) => Event::Done,
                     Some(Err(Full)) => Event::Refused { why: Refusal::Full },

@@ -18,6 +18,7 @@ use self::process::machine::Outside;
 use crate::events::Events;
 use crate::identity::Identity;
 use crate::image::Image;
+use crate::link::Link;
 use crate::{meta, stop};
 
 /// What controllers use that is not a resource.
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub events: &'a Events,
     /// Where a stop is asked for and watched.
     pub stop: &'a stop::Handle,
+    /// To init.
+    pub link: &'a Link,
     /// What the image says of itself.
     pub image: &'a Image,
     /// What is kept before anything else is readable.
@@ -55,8 +58,8 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context { store, events, stop, image, meta, tail, identity, fingerprint, run } = context;
-    device::register(runtime, events, stop)?;
+    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run } = context;
+    device::register(runtime, events, stop, link)?;
     disk::register(runtime, events, meta, run)?;
     boot::register(runtime, events, stop, image, meta, tail, run);
     network::register(runtime, run, identity.watch(), events)?;
@@ -84,10 +87,13 @@ mod tests {
         let (identity, _keeper) = crate::identity::build(&run.join("machine-id"), "boot".into());
         let (_sender, fingerprint) = watch::channel(String::new());
         let (image, stop) = (Image::unknown(), stop::Handle::new());
+        let (_init, client) = sys::link::pair().unwrap();
+        let (link, _task) = crate::link::build(client, stop.clone());
         let context = Context {
             store: &store,
             events: &events,
             stop: &stop,
+            link: &link,
             image: &image,
             meta: &meta,
             tail: &tail,

@@ -8,6 +8,7 @@ mod chain;
 pub mod clock;
 mod entry;
 pub mod inherit;
+pub mod input;
 pub mod kmsg;
 pub mod link;
 pub mod module;

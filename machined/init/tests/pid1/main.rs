@@ -166,6 +166,18 @@ fn a_signal_is_machined_s_to_obey() {
 }
 
 #[test]
+fn the_power_button_works_without_machined() {
+    let Some(mut machine) = Machine::start() else { return };
+    let mut brain = machine.brain();
+    brain.fetch();
+    brain.order("button");
+    brain.expect("Done");
+    brain.order("exit");
+    assert_eq!(machine.end().signal(), Some(2), "power-off, as reboot(2) of a namespace shows it");
+    assert!(machine.screen().contains("stele: stopping: power button"), "{}", machine.screen());
+}
+
+#[test]
 fn init_stops_alone_when_machined_dies_or_dawdles() {
     for order in ["exit", KILL_MYSELF, "hang", "reboot"] {
         let Some(mut machine) = Machine::start() else { return };

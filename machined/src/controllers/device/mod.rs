@@ -17,19 +17,23 @@ use std::path::PathBuf;
 use reconcile::Runtime;
 
 use crate::events::Events;
+use crate::link::Link;
 use crate::stop;
 use crate::uevent::Listener;
+
+/// What the names of power buttons that init keeps begin with: these are put anew, and not dropped as of nobody.
+pub const BUTTON: &str = power::KEPT;
 
 /// Adds this area's controllers. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The kernel gives no socket for device events.
-pub fn register(runtime: &mut Runtime, events: &Events, stop: &stop::Handle) -> io::Result<()> {
+pub fn register(runtime: &mut Runtime, events: &Events, stop: &stop::Handle, link: &Link) -> io::Result<()> {
     let listener = Listener::open(module::Module::wants)?;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let modules = PathBuf::from("/usr/lib/modules").join(release);
     runtime.register(module::Module::new(host::Host::real(), modules, listener, events.clone()));
     let listener = Listener::open(power::Power::wants)?;
-    runtime.register(power::Power::new("/sys".into(), "/dev".into(), listener, stop.clone(), events.clone()));
+    runtime.register(power::Power::new(listener, stop.clone(), link.clone(), events.clone()));
     Ok(())
 }

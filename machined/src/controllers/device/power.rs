@@ -1,5 +1,5 @@
 //! The power button: an input device with a power key and no letters (ACPI's, or a GPIO key; not a keyboard). A press
-//! asks for a power-off.
+//! asks for a power-off. init has the same open device, and reads it while there is no machined that does.
 //!
 //! Invariant: presses within [`DEBOUNCE`] are one: a machine often has two such devices for one button, and people press
 //! twice.
@@ -13,21 +13,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::select_all;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+use sys::input;
+use sys::link::Kind;
 use sys::uevent::Message;
 use tokio::io::unix::AsyncFd;
 
 use crate::events::Events;
+use crate::link::Link;
 use crate::poll;
 use crate::stop;
+use crate::trace::chain;
 use crate::uevent::Listener;
 
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// `struct input_event` of a 64-bit kernel: two words of time, type, code, value.
-const EVENT: usize = 24;
-const EV_KEY: u16 = 1;
+/// What the names of buttons that init keeps begin with; `boot` leaves them alone.
+pub(super) const KEPT: &str = "button:";
 const KEY_A: usize = 30;
-const KEY_POWER: u16 = 116;
-const PRESSED: i32 = 1;
 
 /// The controller.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(super) struct Power {
     dev: PathBuf,
     listener: Listener,
     stop: stop::Handle,
+    link: Link,
     events: Events,
     buttons: BTreeMap<String, AsyncFd<File>>,
     pressed: Option<String>,
@@ -43,8 +45,10 @@ pub(super) struct Power {
 }
 
 impl Power {
-    pub(super) fn new(sys: PathBuf, dev: PathBuf, listener: Listener, stop: stop::Handle, events: Events) -> Self {
-        Self { sys, dev, listener, stop, events, buttons: BTreeMap::new(), pressed: None, last: None }
+    /// The machine's own; init keeps what `link` is given.
+    pub(super) fn new(listener: Listener, stop: stop::Handle, link: Link, events: Events) -> Self {
+        let (sys, dev) = ("/sys".into(), "/dev".into());
+        Self { sys, dev, listener, stop, link, events, buttons: BTreeMap::new(), pressed: None, last: None }
     }
 
     /// Input devices that come and go.
@@ -79,12 +83,21 @@ impl Controller for Power {
             self.press(&name);
         }
         let wanted = buttons(&self.sys);
+        for name in self.buttons.keys().filter(|name| !wanted.contains(name)) {
+            told(self.link.drop(&format!("{KEPT}{name}")).await);
+        }
         self.buttons.retain(|name, _| wanted.contains(name));
         let mut missing = false;
         for name in wanted {
             if !self.buttons.contains_key(&name) {
                 match self.open(&name) {
-                    Ok(button) => drop(self.buttons.insert(name, button)),
+                    Ok(button) => {
+                        match button.get_ref().try_clone() {
+                            Ok(copy) => told(self.link.put(&format!("{KEPT}{name}"), Kind::Button, copy.into()).await),
+                            Err(error) => tracing::warn!("power button: {error}"),
+                        }
+                        self.buttons.insert(name, button);
+                    }
                     // devtmpfs makes the node a moment after the event of its folder.
                     Err(_) => missing = true,
                 }
@@ -114,6 +127,12 @@ impl Controller for Power {
     }
 }
 
+fn told(done: Result<(), crate::link::Error>) {
+    if let Err(error) = done {
+        tracing::warn!("power button: init does not know of it: {}", chain(&error));
+    }
+}
+
 /// Waits for a press. Cancel-safe: an event that was read is acted on without a further await.
 async fn press_on<'n>(name: &'n str, button: &AsyncFd<File>) -> (&'n str, io::Result<()>) {
     loop {
@@ -121,23 +140,15 @@ async fn press_on<'n>(name: &'n str, button: &AsyncFd<File>) -> (&'n str, io::Re
             Ok(ready) => ready,
             Err(error) => return (name, Err(error)),
         };
-        let mut events = [0; 32 * EVENT];
+        let mut events = [0; 32 * input::EVENT];
         match ready.try_io(|button| button.get_ref().read(&mut events)) {
             Err(_) => {}
             Ok(Ok(0)) => return (name, Err(io::ErrorKind::UnexpectedEof.into())),
-            Ok(Ok(length)) if is_press(&events[..length]) => return (name, Ok(())),
+            Ok(Ok(length)) if input::is_power_press(&events[..length]) => return (name, Ok(())),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return (name, Err(error)),
         }
     }
-}
-
-fn is_press(events: &[u8]) -> bool {
-    events.chunks_exact(EVENT).any(|event| {
-        let word = |at: usize| u16::from_ne_bytes([event[at], event[at + 1]]);
-        let value = i32::from_ne_bytes([event[20], event[21], event[22], event[23]]);
-        word(16) == EV_KEY && word(18) == KEY_POWER && value == PRESSED
-    })
 }
 
 /// The event devices that are power buttons.
@@ -149,7 +160,7 @@ fn buttons(sys: &Path) -> Vec<String> {
 
 fn is_button(event: &Path) -> bool {
     let keys = std::fs::read_to_string(event.join("device/capabilities/key")).unwrap_or_default();
-    has_key(&keys, usize::from(KEY_POWER)) && !has_key(&keys, KEY_A)
+    has_key(&keys, usize::from(input::KEY_POWER)) && !has_key(&keys, KEY_A)
 }
 
 /// Words of 64 keys in hexadecimal, the highest first.
@@ -170,16 +181,5 @@ mod tests {
         assert!(has_key(keyboard, 30));
         assert!(has_key(keyboard, 116));
         assert!(!has_key("", 116) && !has_key("zz", 1));
-    }
-
-    #[test]
-    fn a_press_is_told_from_a_release() {
-        let mut event = [0; EVENT];
-        event[16..18].copy_from_slice(&1u16.to_ne_bytes());
-        event[18..20].copy_from_slice(&116u16.to_ne_bytes());
-        assert!(!is_press(&event));
-        event[20..24].copy_from_slice(&1i32.to_ne_bytes());
-        assert!(is_press(&event));
-        assert!(!is_press(&event[..20]));
     }
 }

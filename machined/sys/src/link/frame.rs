@@ -107,6 +107,7 @@ impl<'a> Reader<'a> {
         match self.0[2] {
             1 => Ok(Kind::Plain),
             2 => Ok(Kind::LogPipe),
+            3 => Ok(Kind::Button),
             _ => Err(Malformed("an unknown kind of descriptor")),
         }
     }
@@ -124,6 +125,7 @@ fn kind(kind: Kind) -> u8 {
     match kind {
         Kind::Plain => 1,
         Kind::LogPipe => 2,
+        Kind::Button => 3,
     }
 }
 
@@ -192,6 +194,7 @@ impl Frame for Event {
                     Cause::CtrlAltDel => 1,
                     Cause::Signal => 2,
                     Cause::Power => 3,
+                    Cause::Button => 4,
                 },
             ),
         }
@@ -221,6 +224,7 @@ impl Frame for Event {
             (134, 1) => Self::StopWanted { action: r.action()?, cause: Cause::CtrlAltDel },
             (134, 2) => Self::StopWanted { action: r.action()?, cause: Cause::Signal },
             (134, 3) => Self::StopWanted { action: r.action()?, cause: Cause::Power },
+            (134, 4) => Self::StopWanted { action: r.action()?, cause: Cause::Button },
             (135, _) => Self::Stands { action: r.action()? },
             _ => return Err(Malformed("an unknown event")),
         })

@@ -116,6 +116,8 @@ pub enum Kind {
     Plain,
     /// The read end of a log pipe: drained while no machined reads it.
     LogPipe,
+    /// A power button's event device: a press powers the machine off while no machined reads it.
+    Button,
 }
 
 /// How a stop ends.
@@ -138,6 +140,8 @@ pub enum Cause {
     Signal,
     /// SIGPWR: a power supply or hypervisor.
     Power,
+    /// The power button.
+    Button,
 }
 
 /// Why a Put was refused.
@@ -197,6 +201,7 @@ impl std::fmt::Display for Cause {
             Self::CtrlAltDel => "Ctrl-Alt-Del",
             Self::Signal => "signal to PID 1",
             Self::Power => "power failure signal",
+            Self::Button => "power button",
         })
     }
 }

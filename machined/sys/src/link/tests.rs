@@ -13,6 +13,7 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Heartbeat,
         Request::Put { name, kind: Kind::Plain },
+        Request::Put { name, kind: Kind::Button },
         Request::Put { name: Name::new(&"x".repeat(63)).unwrap(), kind: Kind::LogPipe },
         Request::Drop { name },
         Request::Fetch,
@@ -38,6 +39,7 @@ fn events() -> Vec<Event> {
         Event::StopWanted { action: Action::Reboot, cause: Cause::CtrlAltDel },
         Event::StopWanted { action: Action::PowerOff, cause: Cause::Power },
         Event::StopWanted { action: Action::Halt, cause: Cause::Signal },
+        Event::StopWanted { action: Action::PowerOff, cause: Cause::Button },
     ]
 }
 
