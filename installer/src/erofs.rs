@@ -8,9 +8,13 @@ use crate::lock::{Lock, Use};
 use crate::tree::{Node, Tree};
 use crate::{cache, deb, host};
 
-/// zstd level 12: 19 takes five times as long for 0.3 % less. 64 KiB clusters: a page fault decompresses at most that much.
+/// zstd level 12: 19 takes five times as long for 0.3 % less; lz4hc for [`HINTS`]. 64 KiB clusters: a page fault
+/// decompresses at most that much.
 /// No fragments: with a tar archive as input mkfs.erofs 1.8.6 writes wrong bytes with them.
-const OPTIONS: [&str; 4] = ["-zzstd,level=12", "-C65536", "-Eztailpacking", "-x-1"];
+const OPTIONS: [&str; 4] = ["-zzstd,level=12:lz4hc,level=12", "-C65536", "-Eztailpacking", "-x-1"];
+
+/// What every boot waits for is unpacked by the second algorithm, four times as fast: cluster size, algorithm, pattern.
+const HINTS: &str = "65536 1 usr/bin/machined$\n65536 1 usr/bin/gateway$\n";
 
 /// The image cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +54,24 @@ pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
     let mut tar = Vec::new();
     tree.write_tar(&mut tar, time).map_err(at("a tar archive".as_ref()))?;
     let tools = tools(lock)?;
-    let key =
-        cache::key(&[&tar, tools.file_name().unwrap_or_default().as_encoded_bytes(), OPTIONS.concat().as_bytes()]);
+    let key = cache::key(&[
+        &tar,
+        tools.file_name().unwrap_or_default().as_encoded_bytes(),
+        OPTIONS.concat().as_bytes(),
+        HINTS.as_bytes(),
+    ]);
     let kept = cache::dir().join("erofs").join(&key);
     if let Some(bytes) = cache::load_checked(&kept) {
         return Ok(bytes);
     }
     let work = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
     let (input, output) = (work.path().join("root.tar"), work.path().join("root.erofs"));
+    let hints = work.path().join("hints");
     std::fs::write(&input, &tar).map_err(at(&input))?;
+    std::fs::write(&hints, HINTS).map_err(at(&hints))?;
     tool(&tools, "mkfs.erofs")
         .args(OPTIONS)
+        .args([format!("--compress-hints={}", hints.display())])
         .args(["--quiet", "--all-root", "--tar=f", &format!("-T{time}"), &format!("-U{}", uuid(&key))])
         .args([&output, &input])
         .run()?;
