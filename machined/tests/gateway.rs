@@ -90,11 +90,11 @@ async fn the_hardened_program_serves() {
     tasks.spawn(machined(dir.path(), shown.subscribe()).run());
 
     let mut ready = gateway.0.stdout.take().unwrap();
-    let said = tokio::task::spawn_blocking(move || {
+    let said = machined::blocking::run(move || {
         let mut byte = [0; 1];
         ready.read_exact(&mut byte).map(|()| byte)
     });
-    assert_eq!(timeout(SOON, said).await.unwrap().unwrap().unwrap(), *b"1");
+    assert_eq!(timeout(SOON, said).await.unwrap().unwrap(), *b"1");
 
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.0.id())).unwrap();
     for line in ["Seccomp:\t2", "NoNewPrivs:\t1", "Threads:\t1"] {

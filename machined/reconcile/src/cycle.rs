@@ -140,7 +140,7 @@ pub enum Failure {
     /// The controller's own error, with its causes.
     #[error("{0}")]
     Error(String),
-    /// It panicked. Only where panics unwind: the image is built to abort, and machined starts again.
+    /// It panicked.
     #[error("panicked: {0}")]
     Panic(String),
     /// It asked for what it may not have, and went on.

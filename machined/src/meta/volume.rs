@@ -12,6 +12,7 @@ use boot::record::{self, Kind};
 use tokio::sync::Mutex;
 
 use super::record::Record;
+use crate::blocking;
 use crate::direct::{self, Device};
 
 /// For META to answer: a disk that spins up takes less, one whose controller resets takes the kernel's 30 s and more.
@@ -65,9 +66,6 @@ pub enum Error {
     /// The record is no JSON. Cannot happen.
     #[error("machined's record cannot be written as JSON")]
     Format(#[source] serde_json::Error),
-    /// machined is stopping.
-    #[error("the write to META was cancelled: machined is stopping")]
-    Cancelled,
 }
 
 /// A META partition that was there when it was opened.
@@ -164,7 +162,7 @@ pub(super) async fn blocking<T: Send + 'static>(
             let _turn = turn;
             work()
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Cancelled))
+        blocking::run(work).await
     };
     tokio::time::timeout(LIMIT, done).await.unwrap_or(Err(Error::Silent))
 }

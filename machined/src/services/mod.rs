@@ -21,6 +21,7 @@ mod unit;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,8 +174,11 @@ impl Supervisor {
             tasks.spawn(unit.run(commands));
         }
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!("a service's task ended: {error}");
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                // A service without supervisor: machined ends, and the next one adopts all of them.
+                resume_unwind(panic);
             }
         }
     }

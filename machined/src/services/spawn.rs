@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use config::service::Service;
 use sys::process::{Capabilities, Child, Gid, Resource, Rlimit, Spawn, Uid, User};
 
 use super::Error;
+use crate::blocking;
 use crate::link::Link;
 
 /// The first descriptor after stdin, stdout and stderr.
@@ -29,8 +29,7 @@ pub(super) struct Parts {
 /// Starts the service's first process. On a thread of its own: the kernel may take seconds over it, and machined's heart
 /// beats on.
 pub(super) async fn spawn(parts: Parts) -> Result<Child, Error> {
-    let started = tokio::task::spawn_blocking(move || start(&parts)).await;
-    started.map_err(|error| Error::Process(io::Error::other(error)))?
+    blocking::run(move || start(&parts)).await
 }
 
 fn start(parts: &Parts) -> Result<Child, Error> {

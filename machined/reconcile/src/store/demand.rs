@@ -63,6 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// It takes too long; the store keeps what was read before.
+    #[expect(clippy::disallowed_methods, reason = "it is awaited, and a panic leaves what was read before")]
     pub async fn refresh(&self, name: &str) -> Result<(), Slow> {
         let Some((plural, reader)) = self.reader(name) else { return Ok(()) };
         let store = self.clone();

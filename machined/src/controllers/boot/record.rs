@@ -12,6 +12,7 @@ use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use super::phase::{Stamp, Stamps, phases};
 use super::pstore;
 use super::source;
+use crate::blocking;
 use crate::efi::Variables;
 use crate::events::Events;
 use crate::image;
@@ -121,8 +122,7 @@ impl Record {
             });
             (found, pstore::panic_line(&into))
         };
-        // Fails only while machined ends.
-        let (found, panic) = tokio::task::spawn_blocking(collect).await.unwrap_or_default();
+        let (found, panic) = blocking::run(collect).await;
         self.collected = found.failed.is_none();
         if let Some(error) = &found.failed {
             self.tell(format!("not all crash records in pstore can be collected: {error}"));
@@ -188,15 +188,14 @@ impl Record {
             return firmware.clone();
         }
         let (sys, proc) = (self.places.sys.clone(), self.places.proc.clone());
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking::run(move || {
             let variables = Variables::new(&sys);
             let good = !variables.is_efi() || variables.is_mounted();
             let source = source::source(&variables, &proc);
             let (us, secure_boot) = (source::firmware_us(&variables), source::secure_boot(&variables));
             (Firmware { us, source, secure_boot }, good)
         });
-        // Fails only while machined ends.
-        let (firmware, good) = read.await.unwrap_or_default();
+        let (firmware, good) = read.await;
         self.firmware = good.then(|| firmware.clone());
         firmware
     }

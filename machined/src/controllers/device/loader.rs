@@ -75,6 +75,7 @@ impl Loader {
     }
 
     /// Begins to load.
+    #[expect(clippy::disallowed_methods, reason = "the handle is kept: a load that hangs is left and joined later")]
     pub(super) fn begin(&self, name: &str, path: PathBuf) -> Result<Load, Error> {
         if self.hanging.contains_key(name) {
             return Err(Error::Hangs);

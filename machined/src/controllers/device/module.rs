@@ -17,6 +17,7 @@ use super::class::Class;
 use super::host::Host;
 use super::loader::{self, Loader, Returned};
 use super::queue::{Queue, Wanted};
+use crate::blocking;
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
@@ -80,8 +81,7 @@ impl Module {
         let Batch { lost, events } = self.listener.read();
         if lost || !self.walked {
             let host = self.host.clone();
-            // Failing means that the runtime is stopping.
-            let Ok(found) = tokio::task::spawn_blocking(move || host.modaliases()).await else { return };
+            let found = blocking::run(move || host.modaliases()).await;
             for modalias in found {
                 self.queue.device(&modalias, false, &self.catalog);
             }

@@ -20,6 +20,7 @@ use super::content::{self, HEAD};
 use super::host::{Host, Part, Seen};
 use super::names;
 use super::table::{self, Source, Table};
+use crate::blocking;
 use crate::events::Events;
 use crate::resources::disk::Disk;
 use crate::resources::partition::{Content, Partition};
@@ -73,8 +74,7 @@ impl Inventory {
                 tokio::spawn(async move {
                     // It is never closed.
                     let _room = PROBES.acquire().await;
-                    // An error means that the runtime is stopping.
-                    tokio::task::spawn_blocking(move || read(&host, &disk)).await.unwrap_or_default()
+                    blocking::run(move || read(&host, &disk)).await
                 })
             });
             tasks.push((disk, task));
@@ -83,7 +83,12 @@ impl Inventory {
         let mut found = Vec::new();
         for (disk, mut task) in tasks {
             match timeout_at(deadline, &mut task).await {
-                Ok(result) => found.push((disk, Some(result.unwrap_or_default()))),
+                Ok(Ok(read)) => found.push((disk, Some(read))),
+                // One odd disk hides no other.
+                Ok(Err(panic)) => {
+                    let error = format!("reading it failed, this is a bug: {panic}");
+                    found.push((disk, Some(Found { error, ..Found::default() })));
+                }
                 Err(_) => {
                     self.reading.insert((disk.name.clone(), disk.sequence), task);
                     found.push((disk, None));
@@ -112,8 +117,7 @@ impl Controller for Inventory {
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
         self.listener.read();
         let host = self.host.clone();
-        // Failing means that the runtime is stopping.
-        let Ok(seen) = tokio::task::spawn_blocking(move || host.scan()).await else { return Ok(Next::Unready) };
+        let seen = blocking::run(move || host.scan()).await;
         let found = self.read(seen).await;
         let system = cx.get::<SystemDisk>(SystemDisk::ID)?.map(|system| system.value.disk.clone());
         let mut disks: Vec<(String, Disk)> = Vec::new();

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use super::choose::{Facts, Verdict, choose};
 use super::host::Host;
 use super::unique;
+use crate::blocking;
 use crate::efi::{self, Variables};
 use crate::events::Events;
 use crate::meta;
@@ -109,7 +110,7 @@ impl System {
             return;
         }
         let (sys, variables) = (self.host.sys.clone(), self.variables.clone());
-        let asked = tokio::task::spawn_blocking(move || {
+        let asked = blocking::run(move || {
             if !variables.is_efi() {
                 return Ok(None);
             }
@@ -117,13 +118,12 @@ impl System {
             variables.booted_from().map_err(|error| error.to_string())
         });
         match asked.await {
-            Ok(Ok(partition)) => self.booted_from = Some(partition),
-            // Before that stage the module of efivarfs may still be missing.
-            Ok(Err(why)) if stage >= Stage::Storage => {
+            Ok(partition) => self.booted_from = Some(partition),
+            Err(why) if stage >= Stage::Storage => {
                 self.tell("firmware", format!("the firmware's variables cannot be read: {why}"));
             }
-            // Or the runtime is stopping.
-            _ => {}
+            // The module of efivarfs may still be missing.
+            Err(_) => {}
         }
     }
 
@@ -137,8 +137,7 @@ impl System {
         let all_there = stage >= Stage::Storage
             && (late || {
                 let (host, disks, parts) = (self.host.clone(), disks.clone(), parts.clone());
-                // Failing means that the runtime is stopping.
-                tokio::task::spawn_blocking(move || listed(&host, &disks, &parts)).await.unwrap_or(false)
+                blocking::run(move || listed(&host, &disks, &parts)).await
             });
         let facts = Facts {
             booted_from: self.booted_from.as_ref().and_then(Option::as_deref),
@@ -217,22 +216,19 @@ impl System {
         }
         self.tried = Some(Instant::now());
         let job = unique::Disk { device: self.host.node(disk), sector: of.sector.into(), size: of.size, image };
-        let done = tokio::task::spawn_blocking(move || unique::make(&job, random)).await;
-        match done {
-            Ok(Ok(true)) => {
+        match blocking::run(move || unique::make(&job, random)).await {
+            Ok(true) => {
                 self.events.info("disk", format!("the GUIDs of {disk} and its partitions are its own now"));
                 if let Err(error) = unique::announce(&self.host.sys, disk) {
                     self.tell("table", format!("the new table of {disk} is shown only after the next change: {error}"));
                 }
                 Guids::Unique
             }
-            Ok(Ok(false)) => Guids::Unique,
-            Ok(Err(error)) => {
+            Ok(false) => Guids::Unique,
+            Err(error) => {
                 self.tell("table", format!("{disk} still has the GUIDs of its image: {}", chain(&error)));
                 Guids::Shared
             }
-            // The runtime is stopping.
-            Err(_) => Guids::Unknown,
         }
     }
 
