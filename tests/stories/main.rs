@@ -15,6 +15,7 @@ mod boots_by_firmware;
 mod boots_by_kernel;
 mod damage;
 mod few_resources;
+mod five_seconds_without_machined;
 mod killed_again_and_again;
 mod kinds_of_disks;
 mod many_ways_to_fail;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         a_late_cable::stories(),
         a_hung_machined::stories(),
         a_wrong_clock::stories(),
+        five_seconds_without_machined::stories(),
         watched_over_a_restart::stories(),
         no_serial_port::stories(),
         many_ways_to_fail::stories(),

@@ -34,6 +34,8 @@ pub(crate) fn measure(kernel: &str) -> Result<Figure> {
     let vm = Vm::boot_to(&Spec::kernel(&artifacts::product_image(kernel)), "stele: api ready")?;
     let apictl = Apictl::of(&vm)?;
     apictl.wait_maintenance()?;
+    apictl
+        .wait_for("coldplug", "coldplug", "all drivers to be loaded", |coldplug| coldplug["value"]["stage"] == "all")?;
     wait::pause(SETTLE);
     let memory = apictl.get("memory", "memory")?;
     let number = |name: &str| memory["value"][name].as_u64().with_context(|| format!("no {name} in {memory}"));
