@@ -243,6 +243,21 @@ impl std::fmt::Display for Failure {
 mod tests {
     use super::*;
 
+    /// A life that was told to end and has not ended yet.
+    fn killed(at: Instant, hung: bool) -> State {
+        State::Running(Life {
+            pid: rustix::process::getpid(),
+            link: link::pair().unwrap().0,
+            outbox: Outbox::default(),
+            deaf: true,
+            buttons: false,
+            born: at,
+            heard: at,
+            checked: at,
+            killed: Some(Killed { at, hung, remind: at + REMINDER }),
+        })
+    }
+
     #[test]
     fn one_that_does_not_die_is_spoken_of_and_never_doubled() {
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -251,18 +266,7 @@ mod tests {
         let config = Config::node(0, 0);
         let start = Instant::now();
         let mut brain = Brain::new(&config, start);
-        let killed = Some(Killed { at: start, hung: true, remind: start + REMINDER });
-        brain.state = State::Running(Life {
-            pid: rustix::process::getpid(),
-            link: link::pair().unwrap().0,
-            outbox: Outbox::default(),
-            deaf: true,
-            buttons: false,
-            born: start,
-            heard: start,
-            checked: start,
-            killed,
-        });
+        brain.state = killed(start, true);
         assert_eq!(brain.due(&config), Some(start + REMINDER));
         let lost: Vec<u64> = (0..=700)
             .filter(|s| {
@@ -287,20 +291,10 @@ mod tests {
         let mut console = Console::to(writer.into());
         for hung in [false, true] {
             let mut brain = Brain::new(&config, start);
-            brain.state = State::Running(Life {
-                pid: rustix::process::getpid(),
-                link: link::pair().unwrap().0,
-                outbox: Outbox::default(),
-                deaf: true,
-                buttons: false,
-                born: start,
-                heard: start,
-                checked: start,
-                killed: Some(Killed { at: start, hung, remind: start + REMINDER }),
-            });
-            let killed = ExitStatus::Signaled { signal: 9, core: false };
-            brain.ended(killed, &config, &mut console, start);
-            assert_eq!(brain.fetched(), Event::Fetched { generation: 0, last: Some(killed), hung });
+            brain.state = killed(start, hung);
+            let how = ExitStatus::Signaled { signal: 9, core: false };
+            brain.ended(how, &config, &mut console, start);
+            assert_eq!(brain.fetched(), Event::Fetched { generation: 0, last: Some(how), hung });
         }
     }
 }
