@@ -7,7 +7,7 @@ mod watch;
 
 use std::time::Duration;
 
-use api::v1::{RebootRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
+use api::v1::{Phase, RebootRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -91,6 +91,8 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
         return Ok(());
     }
     let view = View::new(name, app.ui.progress(&format!("waiting for {name}")));
+    // It was accepted; a machine with little to stop may be gone before it can be watched.
+    view.show(watch::name(Phase::Stopping));
     let limit = app.global.timeout.unwrap_or(match action {
         Action::Reboot => REBOOT_WITHIN,
         Action::Shutdown => SHUTDOWN_WITHIN,

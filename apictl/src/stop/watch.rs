@@ -105,7 +105,7 @@ impl<'a> View<'a> {
         self.progress.done();
     }
 
-    fn show(&self, now: &str) {
+    pub(super) fn show(&self, now: &str) {
         if self.last.take() != now {
             self.progress.line(&format!("{}: {now}", self.name));
         }
