@@ -3,12 +3,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "stele/v1/machine.proto",
     "stele/v1/resource.proto",
     "stele/v1/log.proto",
     "stele/v1/diagnostics.proto",
     "stele/v1/errors.proto",
+    "stele/v1/config.proto",
+    "stele/v1/enrolment.proto",
+    "stele/v1/audit.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
