@@ -26,6 +26,7 @@ pub mod meta;
 pub mod meter;
 pub mod mounts;
 pub mod pki;
+pub mod platform;
 pub mod poll;
 pub mod resources;
 pub mod server;
