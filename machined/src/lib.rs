@@ -32,6 +32,7 @@ pub mod resources;
 pub mod server;
 pub mod services;
 pub mod shutdown;
+pub mod state;
 pub mod stop;
 pub mod tasks;
 pub mod trace;

@@ -35,6 +35,9 @@ pub const DRIVER: Duration = Duration::from_secs(30);
 /// Without an API: the log of a boot that went wrong is worth most.
 pub const BOOT_LOG: Duration = Duration::from_secs(30);
 
+/// For STATE to be made for the first configuration: all drivers (see above), disks that show up late, its programs.
+pub const STATE: Duration = Duration::from_secs(120);
+
 /// Everything that is ever waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For<'a> {
@@ -54,6 +57,8 @@ pub enum For<'a> {
     Driver(&'a str),
     /// The API's first answer, before the boot log is written and what the last boot left is read.
     BootLog,
+    /// STATE, which somebody wants to be made; then who wants it is told why it was not.
+    State,
 }
 
 impl For<'_> {
@@ -68,6 +73,7 @@ impl For<'_> {
             Self::Drivers => "drivers".into(),
             Self::Driver(name) => format!("driver-{name}"),
             Self::BootLog => "boot-log".into(),
+            Self::State => "state".into(),
         }
     }
 
@@ -81,6 +87,7 @@ impl For<'_> {
             Self::Drivers => "drivers that the API does not need".into(),
             Self::Driver(name) => format!("kernel module {name}"),
             Self::BootLog => "the boot log and what the last boot left".into(),
+            Self::State => "STATE, for the first configuration".into(),
         }
     }
 
@@ -91,6 +98,7 @@ impl For<'_> {
             Self::Drivers => Some(DRIVERS),
             Self::Driver(_) => Some(DRIVER),
             Self::BootLog => Some(BOOT_LOG),
+            Self::State => Some(STATE),
             Self::Service(_, limit) => limit,
             Self::Api | Self::Lease(_) => None,
         }
