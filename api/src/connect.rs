@@ -1,7 +1,7 @@
-//! Connections to a node: TCP, TLS 1.3 with a pinned certificate, and a gRPC channel on top.
+//! Connections to a node: TCP, TLS 1.3 with a certificate that is pinned or signed, and a gRPC channel on top.
 //!
-//! Invariant: no byte of a call is sent before the certificate was compared with the pin. A channel reconnects by
-//! itself through the same checks; who must know about breaks uses `follow`.
+//! Invariant: no byte of a call is sent before the certificate was checked. A channel reconnects by itself through
+//! the same checks; who must know about breaks uses `follow`.
 
 use std::{
     io,
@@ -11,8 +11,9 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, crypto::aws_lc_rs, version::TLS13};
+use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName, version::TLS13};
 use tokio::{
+    io::AsyncBufReadExt,
     net::{TcpStream, lookup_host},
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
@@ -21,8 +22,17 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::Channel;
 use tower::service_fn;
 
-use crate::{endpoint::Endpoint, fingerprint::Fingerprint, pin::Verifier};
-pub use crate::{error::Connect as Error, pin::Pin};
+pub use crate::{
+    client::Identity,
+    error::Connect as Error,
+    pin::{Authorities, AuthoritiesError, Pin},
+};
+use crate::{
+    endpoint::Endpoint,
+    error::{Refusal, Untrusted},
+    fingerprint::Fingerprint,
+    pin::{Seen, Verifier},
+};
 
 /// How long TCP and TLS may take together: a busy emulated node answers a handshake within a few seconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +41,17 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// that lost its power is noticed after 20 s.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// How long a node may take to say that it does not let a client in: in TLS 1.3 that comes after the client's part of the
+/// handshake is done. One that says nothing for so long is not refusing; machined may be on its way back.
+const VERDICT: Duration = Duration::from_secs(3);
+
 /// Connects to one node. Cheap to clone; clones agree on the certificate of the first use.
 #[derive(Clone, Debug)]
 pub struct Connector {
     endpoint: Endpoint,
     pin: Pin,
+    client: Option<Identity>,
+    name: Option<ServerName<'static>>,
     timeout: Duration,
     first_use: Arc<OnceLock<Fingerprint>>,
 }
@@ -43,7 +59,21 @@ pub struct Connector {
 impl Connector {
     /// For a node and what makes it the right one.
     pub fn new(endpoint: Endpoint, pin: Pin) -> Self {
-        Self { endpoint, pin, timeout: CONNECT_TIMEOUT, first_use: Arc::default() }
+        Self { endpoint, pin, client: None, name: None, timeout: CONNECT_TIMEOUT, first_use: Arc::default() }
+    }
+
+    /// Shows this certificate to a node that asks for one.
+    #[must_use]
+    pub fn client(mut self, identity: Option<Identity>) -> Self {
+        self.client = identity;
+        self
+    }
+
+    /// The name or address that the node's certificate must be for, instead of the endpoint's host.
+    #[must_use]
+    pub fn server_name(mut self, name: Option<ServerName<'static>>) -> Self {
+        self.name = name;
+        self
     }
 
     /// Another limit than `CONNECT_TIMEOUT` for TCP and TLS together.
@@ -96,21 +126,32 @@ impl Connector {
             (pin, _) => pin.clone(),
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(Verifier::new(pin.clone(), provider.clone()));
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let tls = |source| Error::Tls { endpoint: self.endpoint.clone(), source };
+        let verifier = Arc::new(Verifier::new(pin.clone(), provider.clone()).map_err(tls)?);
+        let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
-            .map_err(|source| Error::Tls { endpoint: self.endpoint.clone(), source })?
+            .map_err(tls)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier.clone())
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier.clone());
+        let mut config = match &self.client {
+            Some(identity) => config.with_client_auth_cert(identity.chain(), identity.key()).map_err(tls)?,
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let handshake = TlsConnector::from(Arc::new(config)).connect(self.endpoint.server_name(), tcp);
-        let stream = match timeout_at(deadline, handshake).await {
+        let name = self.name.clone().unwrap_or_else(|| self.endpoint.server_name());
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        let mut stream = match timeout_at(deadline, handshake).await {
             Err(_) => return Err(self.late("the TLS handshake")),
             Ok(Err(source)) => return Err(self.refused_by_tls(source, pin, verifier.seen())),
             Ok(Ok(stream)) => stream,
         };
-        if let Some(seen) = verifier.seen() {
+        // The node's verdict on the client's certificate; the first bytes of HTTP/2 are as good.
+        match timeout_at(deadline.min(Instant::now() + VERDICT), stream.fill_buf()).await {
+            Ok(Ok([])) => return Err(Error::Closed { endpoint: self.endpoint.clone() }),
+            Ok(Err(source)) => return Err(self.refused_by_tls(source, pin, verifier.seen())),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+        if let Some(Seen { fingerprint: seen, .. }) = verifier.seen() {
             let first = *self.first_use.get_or_init(|| seen);
             // Two first uses at the same time, and they saw different nodes.
             if self.pin == Pin::FirstUse && first != seen {
@@ -142,20 +183,35 @@ impl Connector {
         Err(last)
     }
 
-    fn refused_by_tls(&self, source: io::Error, pin: Pin, seen: Option<Fingerprint>) -> Error {
+    fn refused_by_tls(&self, source: io::Error, pin: Pin, seen: Option<Seen>) -> Error {
         let endpoint = self.endpoint.clone();
-        if let (Pin::Exact(pinned), Some(seen)) = (pin, seen)
-            && !pinned.contains(&seen)
+        if let (Pin::Exact(pinned), Some(Seen { fingerprint: seen, .. })) = (pin, &seen)
+            && !pinned.contains(seen)
         {
-            return Error::Fingerprint { endpoint, pinned, seen };
+            return Error::Fingerprint { endpoint, pinned, seen: *seen };
         }
         if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
             return Error::Closed { endpoint };
         }
-        match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidMessage(_)) => Error::NotTls { endpoint },
-            Some(source) => Error::Tls { endpoint, source: source.clone() },
-            None => self.io(source),
+        let Some(error) = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return self.io(source);
+        };
+        match (error, seen) {
+            (rustls::Error::InvalidMessage(_), None) => Error::NotTls { endpoint },
+            (rustls::Error::InvalidCertificate(error), Some(Seen { fingerprint, facts })) => {
+                let name = self.name.as_ref().map_or_else(|| endpoint.host().into(), ServerName::to_str);
+                let why = Untrusted::of(error, &name);
+                Error::Untrusted { why, node: Box::new(facts), seen: fingerprint, endpoint }
+            }
+            (rustls::Error::AlertReceived(alert), seen) => match Refusal::of(*alert) {
+                Some(why) => {
+                    let client = self.client.as_ref().map(|identity| Box::new(identity.facts().clone()));
+                    let node = Box::new(seen.map(|seen| seen.facts).unwrap_or_default());
+                    Error::NotLetIn { endpoint, why, client, node }
+                }
+                None => Error::Tls { endpoint, source: error.clone() },
+            },
+            (error, _) => Error::Tls { endpoint, source: error.clone() },
         }
     }
 

@@ -48,10 +48,11 @@ impl Endpoint {
         self.port
     }
 
-    /// The name sent in the handshake; nothing is verified by it (the certificate is pinned).
+    /// The name sent in the handshake, which the certificate must be for unless it is pinned.
     pub(crate) fn server_name(&self) -> ServerName<'static> {
         let bare = self.host.split('%').next().unwrap_or_default();
-        // A host name rustls does not accept (an underscore, say) still can be dialled: then no name is sent.
+        // A host name rustls does not accept (an underscore, say) still can be dialled: then no name is sent, and only a pin
+        // can make it the right one.
         ServerName::try_from(bare.to_owned()).unwrap_or(ServerName::IpAddress(Ipv6Addr::UNSPECIFIED.into()))
     }
 

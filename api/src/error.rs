@@ -3,13 +3,17 @@
 //! Invariant: every message says what failed, where and why; `remedy` says what to do, where something can be done.
 
 mod connect;
+mod refusal;
 
 use std::error::Error as StdError;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-pub use self::connect::Connect;
+pub use self::{
+    connect::Connect,
+    refusal::{Refusal, Untrusted},
+};
 
 /// The connection error behind a failed call, when there is one.
 pub fn connect_cause(status: &Status) -> Option<&Connect> {
@@ -53,7 +57,7 @@ impl From<&Status> for Explained {
             None => status.message().to_owned(),
         };
         let remedy = info.as_ref().and_then(|info| info.metadata.get("remedy")).cloned();
-        let remedy = remedy.or_else(|| connect_cause(status).map(|connect| connect.remedy().to_owned()));
+        let remedy = remedy.or_else(|| connect_cause(status).map(|connect| connect.remedy().into_owned()));
         Self {
             code: status.code(),
             message,

@@ -11,9 +11,11 @@ pub mod v1 {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub mod client;
 pub mod connect;
 pub mod endpoint;
 pub mod error;
+pub mod facts;
 pub mod fingerprint;
 pub mod follow;
 pub mod log;

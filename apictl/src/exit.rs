@@ -16,11 +16,11 @@ Exit codes:
   1    failed otherwise
   2    wrong use: arguments, settings, no endpoint or fingerprint given
   3    node not reachable
-  4    the node refused: not permitted, or not in its present state
+  4    the node refused: not let in, not permitted, or not in its present state
   5    not found: no such type, id, service or context
   6    out of time: --timeout, or what the command allows without it
   7    the node answers and is not healthy (`health`)
-  8    another node: its certificate is not the pinned one
+  8    another node: its certificate is not the pinned one, or not signed by the context's authority
   130  interrupted (Ctrl-C)
 
 With several nodes it is the code of the first one that failed, in the order given.";
@@ -96,11 +96,15 @@ impl Failure {
 
 impl From<Connect> for Failure {
     fn from(error: Connect) -> Self {
-        let code = match error {
-            Connect::Fingerprint { .. } => Code::OtherNode,
-            _ => Code::Unreachable,
-        };
-        Self::new(code, error.to_string(), error.remedy())
+        Self::new(unconnected(&error), error.to_string(), error.remedy())
+    }
+}
+
+fn unconnected(error: &Connect) -> Code {
+    match error {
+        Connect::Fingerprint { .. } | Connect::Untrusted { .. } => Code::OtherNode,
+        Connect::NotLetIn { .. } => Code::Refused,
+        _ => Code::Unreachable,
     }
 }
 
@@ -108,8 +112,8 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let Explained { message, remedy, .. } = Explained::from(&status);
         let code = match (connect_cause(&status), status.code()) {
-            (Some(Connect::Fingerprint { .. }), _) => Code::OtherNode,
-            (Some(_), _) | (None, Grpc::Unavailable) => Code::Unreachable,
+            (Some(connect), _) => unconnected(connect),
+            (None, Grpc::Unavailable) => Code::Unreachable,
             (None, _) if is_broken(&status) => Code::Unreachable,
             (None, Grpc::PermissionDenied | Grpc::Unauthenticated | Grpc::FailedPrecondition) => Code::Refused,
             (None, Grpc::NotFound) => Code::NotFound,

@@ -1,8 +1,9 @@
 //! Why there is no connection to a node: one variant for each thing an operator does something else about.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{borrow::Cow, io, sync::Arc, time::Duration};
 
-use crate::{endpoint::Endpoint, fingerprint::Fingerprint};
+use super::refusal::{Refusal, Untrusted};
+use crate::{endpoint::Endpoint, facts::Facts, fingerprint::Fingerprint};
 
 /// Why there is no connection to a node. Cheap to clone, because tonic keeps it too.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,6 +70,30 @@ pub enum Connect {
         /// The one that the peer showed.
         seen: Fingerprint,
     },
+    /// Its certificate is not one to be trusted.
+    #[error("{endpoint}: {}\n  seen:   {seen}", why.sentence(node))]
+    Untrusted {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// What is wrong with it.
+        why: Untrusted,
+        /// The certificate that the peer showed.
+        node: Box<Facts>,
+        /// Its fingerprint.
+        seen: Fingerprint,
+    },
+    /// The node does not let this client in.
+    #[error("{endpoint}: {}", why.sentence(client.as_deref()))]
+    NotLetIn {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// Why not.
+        why: Refusal,
+        /// The client's certificate, when there was one.
+        client: Option<Box<Facts>>,
+        /// The node's.
+        node: Box<Facts>,
+    },
 }
 
 fn list(all: &[Fingerprint]) -> String {
@@ -77,8 +102,10 @@ fn list(all: &[Fingerprint]) -> String {
 
 impl Connect {
     /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
-        match self {
+    pub fn remedy(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Untrusted { why, node, .. } => return why.remedy(node).into(),
+            Self::NotLetIn { why, client, node, .. } => return why.remedy(client.as_deref(), node).into(),
             Self::Dns { .. } => "check the name, or give the IP address from the node's console",
             Self::Refused { .. } => {
                 "check address and port (the console shows `stele: address`); a node that is still booting does not \
@@ -97,12 +124,12 @@ impl Connect {
                  then pin that one), or the address belongs to another machine, or somebody is in between: do not go \
                  on before you know which"
             }
-        }
+        })
     }
 
-    /// Whether a node that was reached before may be reached again without anybody doing something. All but another
-    /// certificate: a node on its way down or up refuses in many ways, a port forwarder in between in more.
+    /// Whether a node that was reached before may be reached again without anybody doing something. All but
+    /// certificates that do not fit: a node on its way down or up refuses in many ways, a port forwarder in between in more.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Fingerprint { .. })
+        !matches!(self, Self::Fingerprint { .. } | Self::Untrusted { .. } | Self::NotLetIn { .. })
     }
 }

@@ -1,0 +1,212 @@
+//! Certificates that were not accepted: the node's by the client, and the client's by the node.
+//!
+//! Invariant: each variant is a thing an operator does something else about.
+
+use std::{fmt, time::SystemTime};
+
+use rustls::{AlertDescription, CertificateError};
+
+use crate::facts::{Facts, moment};
+
+/// Why a node's certificate is not trusted, though it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// None of the known authorities signed it.
+    Issuer,
+    /// It is over.
+    Expired,
+    /// It is not valid yet.
+    NotYet,
+    /// It is another host's: this is what was dialled.
+    Name(String),
+    /// Something else, in rustls' words.
+    Other(String),
+}
+
+impl Untrusted {
+    pub(crate) fn of(error: &CertificateError, name: &str) -> Self {
+        use CertificateError as E;
+        match error {
+            E::UnknownIssuer | E::BadSignature => Self::Issuer,
+            E::Expired | E::ExpiredContext { .. } => Self::Expired,
+            E::NotValidYet | E::NotValidYetContext { .. } => Self::NotYet,
+            E::NotValidForName | E::NotValidForNameContext { .. } => Self::Name(name.to_owned()),
+            other => Self::Other(other.to_string()),
+        }
+    }
+
+    pub(crate) fn sentence(&self, node: &Facts) -> String {
+        match self {
+            Self::Issuer => "the node's certificate is not signed by an authority of the context".into(),
+            Self::Expired => format!("the node's certificate is over since {}", moment(node.not_after)),
+            Self::NotYet => {
+                format!("the node's certificate is only valid from {} on", moment(node.not_before))
+            }
+            Self::Name(name) => {
+                format!("the node's certificate is not for {name}; it is for {}", node.names.join(", "))
+            }
+            Self::Other(why) => format!("the node's certificate is not acceptable: {why}"),
+        }
+    }
+
+    pub(crate) fn remedy(&self, node: &Facts) -> String {
+        match self {
+            Self::Issuer => "a node without configuration (maintenance) has a certificate of its own: give the fingerprint \
+                             that its console shows, by --fingerprint;\na node that is configured belongs to another \
+                             context, or the address to another machine (see `apictl context list`)"
+                .into(),
+            Self::Expired => "compare the clock of this computer; a node without an Authority near it is given a new one by \
+                              `apictl cert renew --node --fingerprint SHA256`, with the fingerprint that its console shows"
+                .into(),
+            Self::NotYet => format!(
+                "the clock of this computer is behind ({} now), or the node's was ahead when it was signed",
+                moment(now())
+            ),
+            Self::Name(_) => {
+                let name = node.names.first().map_or("NAME", String::as_str);
+                format!("give a name that it is for: --server-name {name}; or add the missing one to the document Api: \
+                         subjectNames")
+            }
+            Self::Other(_) => "compare `stele: fingerprint` on its console, then give that one by --fingerprint".into(),
+        }
+    }
+}
+
+/// Why a node does not let a client in, from the alert it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It wants a client certificate and got none.
+    Required,
+    /// The client's is over, or not valid yet, by the node's clock.
+    Time,
+    /// The client's is revoked.
+    Revoked,
+    /// The node does not accept who signed the client's.
+    Issuer,
+    /// The client's is not one for clients.
+    Purpose,
+    /// It is refused for another reason: a rescue certificate that is valid for too long, say.
+    Denied,
+}
+
+impl Refusal {
+    pub(crate) fn of(alert: AlertDescription) -> Option<Self> {
+        use AlertDescription as A;
+        Some(match alert {
+            A::CertificateRequired | A::NoCertificate => Self::Required,
+            A::CertificateExpired => Self::Time,
+            A::CertificateRevoked => Self::Revoked,
+            A::UnknownCA => Self::Issuer,
+            A::UnsupportedCertificate => Self::Purpose,
+            A::AccessDenied | A::BadCertificate | A::CertificateUnknown | A::DecryptError => Self::Denied,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn sentence(self, client: Option<&Facts>) -> String {
+        let whose = client.map_or_else(String::new, |client| format!(" ({})", client.subject));
+        match (self, client) {
+            (Self::Required, _) | (_, None) => "the node lets nobody in without a client certificate".into(),
+            (Self::Time, Some(client)) if client.not_after < now() => {
+                format!("the client certificate{whose} is over since {}", moment(client.not_after))
+            }
+            (Self::Time, Some(client)) if client.not_before > now() => {
+                format!("the client certificate{whose} is only valid from {} on", moment(client.not_before))
+            }
+            (Self::Time, Some(client)) => format!(
+                "by its clock the node takes the client certificate{whose} for over or not valid yet; by the clock of this \
+                 computer it is valid: {}",
+                client.span()
+            ),
+            (Self::Revoked, _) => format!("the client certificate{whose} is revoked"),
+            (Self::Issuer, _) => format!("the node does not accept who signed the client certificate{whose}"),
+            (Self::Purpose, _) => format!("the client certificate{whose} is not one for clients"),
+            (Self::Denied, _) => format!("the node refuses the client certificate{whose}"),
+        }
+    }
+
+    pub(crate) fn remedy(self, client: Option<&Facts>, node: &Facts) -> String {
+        const ANEW: &str =
+            "make a new one with the secrets bundle: apictl cert new --secrets FILE (it is kept in the context)";
+        const RESCUE: &str = "without it, get in with the rescue key: apictl cert new --rescue --secrets FILE";
+        match (self, client) {
+            (Self::Required, _) | (_, None) => format!(
+                "use the context that has one (`apictl context list`), or give it by --client-cert FILE;\nor {ANEW}"
+            ),
+            (Self::Time, Some(client)) if client.not_after < now() => format!("{ANEW};\n{RESCUE}"),
+            (Self::Time, Some(client)) if client.not_before > now() => {
+                format!(
+                    "compare the clock of this computer ({}) and of the one that signed it;\nor {ANEW}",
+                    moment(now())
+                )
+            }
+            (Self::Time, Some(_)) => format!(
+                "the node's clock is probably wrong: this computer has {}, the node's own certificate is valid {};\nits \
+                 console shows its time; time servers are in the document Time; {RESCUE}",
+                moment(now()),
+                node.span()
+            ),
+            (Self::Revoked, _) => format!("its fingerprint stands in the document Api under revoked; {ANEW}"),
+            (Self::Issuer, _) => format!(
+                "the document Api of the node accepts other authorities: use the context that belongs to it (`apictl context \
+                 list`), or a secrets bundle that does;\n{RESCUE}"
+            ),
+            (Self::Purpose, _) => ANEW.to_owned(),
+            (Self::Denied, _) => {
+                format!("one signed by the rescue authority must not be valid for more than 24 h; otherwise {ANEW}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence(None))
+    }
+}
+
+/// Seconds since 1970 by this computer's clock.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(not_before: i64, not_after: i64) -> Facts {
+        Facts { subject: "CN=operator".into(), not_before, not_after, names: vec![] }
+    }
+
+    #[test]
+    fn times_are_told_apart() {
+        let (now, day) = (now(), 86400);
+        for (client, said, remedy) in [
+            (client(0, now - day), "is over since", "--rescue"),
+            (client(now + day, now + 2 * day), "only valid from", "clock of this computer"),
+            (client(now - day, now + day), "by its clock the node", "clock is probably wrong"),
+        ] {
+            let sentence = Refusal::Time.sentence(Some(&client));
+            assert!(sentence.contains(said), "{sentence}");
+            let what = Refusal::Time.remedy(Some(&client), &Facts::default());
+            assert!(what.contains(remedy), "{what}");
+        }
+    }
+
+    #[test]
+    fn every_alert_about_certificates_has_its_sentence() {
+        use AlertDescription as A;
+        for (alert, said) in [
+            (A::CertificateRequired, "without a client certificate"),
+            (A::CertificateRevoked, "is revoked"),
+            (A::UnknownCA, "does not accept who signed"),
+            (A::UnsupportedCertificate, "not one for clients"),
+            (A::AccessDenied, "refuses the client certificate"),
+        ] {
+            let sentence = Refusal::of(alert).unwrap().sentence(Some(&client(0, i64::MAX)));
+            assert!(sentence.contains(said), "{alert:?}: {sentence}");
+        }
+        assert_eq!(Refusal::of(A::InternalError), None);
+    }
+}
