@@ -20,6 +20,8 @@ pub mod fingerprint;
 pub mod follow;
 pub mod log;
 mod pin;
+pub mod pki;
+pub mod roles;
 pub mod watch;
 
 /// TCP port on which a node serves its API.

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 pub mod file;
 pub mod keep;
+pub mod node;
 
 /// The subject's common name.
 pub const COMMON_NAME: &str = "stele-maintenance";

@@ -147,7 +147,7 @@ impl ServerCertVerifier for Pinned {
 
 fn keys(identity: &Identity) -> Keys {
     let (chain, key) = (vec![identity.certificate.clone()], identity.key.clone());
-    Keys { chain, key, accepted: vec![], revoked: vec![] }
+    Keys { chain, key, accepted: vec![], allow: vec![], revoked: vec![], clock_sure: true }
 }
 
 /// An authority, and two clients that it issued for.
@@ -255,7 +255,7 @@ async fn certificates_are_asked_for_checked_passed_on_and_revoked() {
     let mut stranger = fixture.connect(&node, None).await.unwrap();
     stranger.write_all(b"x").await.unwrap();
     let (_, _machined) = fixture.client().await;
-    let mut terms = Keys { accepted: vec![authority], ..keys(&node) };
+    let mut terms = Keys { accepted: vec![keys::Accepted { der: authority, rescue: false }], ..keys(&node) };
     assert_eq!(fixture.give_again(&mut delivery, &terms).await, None);
     assert!(ended(&mut stranger).await, "who came before the node had authorities is let go");
     for unknown in [None, Some(Identity::make().unwrap())] {

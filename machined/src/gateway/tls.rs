@@ -18,7 +18,10 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{keys::Keys, preamble::Certificate};
+use super::{
+    keys::{Accepted, Keys},
+    preamble::Certificate,
+};
 use crate::pki::fingerprint;
 
 /// Why keys cannot be used, or a client's certificate not be read.
@@ -43,7 +46,7 @@ pub enum Error {
 pub struct Terms {
     /// For the handshakes.
     pub config: Arc<ServerConfig>,
-    accepted: Vec<Vec<u8>>,
+    accepted: Vec<Accepted>,
     revoked: Arc<HashSet<[u8; 32]>>,
 }
 
@@ -59,7 +62,7 @@ impl Terms {
             builder.with_no_client_auth()
         } else {
             let mut roots = RootCertStore::empty();
-            for (n, der) in keys.accepted.iter().enumerate() {
+            for (n, Accepted { der, .. }) in keys.accepted.iter().enumerate() {
                 roots.add(CertificateDer::from(der.clone())).map_err(|e| Error::Authority(n, e))?;
             }
             let chains = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)

@@ -218,7 +218,14 @@ fn offer(identity: &Identity, maintenance: Maintenance) -> keys::Offer {
         Maintenance::Closed(why) => keys::Offer::Nothing(why),
         Maintenance::Open => {
             let (chain, key) = (vec![identity.certificate.clone()], identity.key.clone());
-            keys::Offer::Keys(Arc::new(Keys { chain, key, accepted: Vec::new(), revoked: Vec::new() }))
+            keys::Offer::Keys(Arc::new(Keys {
+                chain,
+                key,
+                accepted: Vec::new(),
+                allow: Vec::new(),
+                revoked: Vec::new(),
+                clock_sure: false,
+            }))
         }
     }
 }
