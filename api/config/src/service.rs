@@ -213,5 +213,5 @@ fn is_name(text: &str, most: usize) -> bool {
 }
 
 fn problem(path: &str, message: &str) -> Problem {
-    Problem { document: 1, path: path.into(), line: 0, column: 0, message: message.into() }
+    Problem { document: 1, ..Problem::of(path, message) }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 macro_rules! text {
-    ($type:ident, $parse:ident, $example:literal) => {
+    ($type:ident, $parse:expr, $example:literal) => {
         impl TryFrom<String> for $type {
             type Error = &'static str;
             fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -43,6 +43,8 @@ pub struct Range {
     /// The longer.
     pub to: Duration,
 }
+
+pub(crate) use text;
 
 text!(Bytes, bytes, "64MiB");
 text!(Span, span, "20s or 200ms");

@@ -2,8 +2,8 @@
 //! source, which may hold secrets. The only place that knows the YAML crate. Types parsed here do without serde's
 //! `deny_unknown_fields`: unknown fields are found here, all of them.
 
-mod node;
-mod strict;
+pub(crate) mod node;
+pub(crate) mod strict;
 
 use std::fmt;
 
@@ -13,9 +13,14 @@ use serde_saphyr::{Location, Options, Spanned};
 
 use node::Node;
 
+/// One document, with the place of each part.
+pub(crate) type Tree = Spanned<Node>;
+
 /// Something wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Which of several files; empty when there is only one text.
+    pub file: String,
     /// Which document of the stream, from 1.
     pub document: usize,
     /// Where in it: `limits.memory`, `listen[0].tcp`; empty for the document as a whole.
@@ -32,8 +37,19 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problem {
+    /// A problem whose place is not known, or not yet.
+    pub fn of(path: impl Into<String>, message: impl Into<String>) -> Self {
+        let (path, message) = (path.into(), message.into());
+        Self { file: String::new(), document: 0, path, line: 0, column: 0, message }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.is_empty() {
+            write!(f, "{}: ", self.file)?;
+        }
         if self.line > 0 {
             write!(f, "line {}, column {}: ", self.line, self.column)?;
         }
@@ -61,7 +77,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
     let (documents, mut problems) = documents(text);
     let mut values = Vec::new();
     for (i, document) in documents.into_iter().enumerate() {
-        match strict::decode(&document) {
+        match strict::decode(&document, document.value.to_json()) {
             Ok(value) => values.push(value),
             Err(found) => problems.extend(found.into_iter().map(|p| Problem { document: i + 1, ..p })),
         }
@@ -71,7 +87,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
 
 /// The documents as trees with places. What is no YAML at all ends the stream at its first problem; a duplicate key does
 /// not hide the others.
-fn documents(text: &str) -> (Vec<Spanned<Node>>, Vec<Problem>) {
+pub(crate) fn documents(text: &str) -> (Vec<Tree>, Vec<Problem>) {
     let read = |duplicate_keys| {
         // Aliases are for people who write by hand: a few, never a bomb; documents are small.
         let mut budget = serde_saphyr::Budget::default();
@@ -92,7 +108,7 @@ fn documents(text: &str) -> (Vec<Spanned<Node>>, Vec<Problem>) {
             } else {
                 strict::safe(&error.to_string())
             };
-            let problem = Problem { document: 0, path: String::new(), line: at.line(), column: at.column(), message };
+            let problem = Problem { line: at.line(), column: at.column(), ..Problem::of("", message) };
             (others.unwrap_or_default(), vec![problem])
         }
     }

@@ -8,14 +8,14 @@ use serde_saphyr::Spanned;
 
 /// One value.
 #[derive(Clone, Debug)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Scalar(Value),
     List(Vec<Spanned<Node>>),
     Map(Vec<(Spanned<String>, Spanned<Node>)>),
 }
 
 impl Node {
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Scalar(value) => value.clone(),
             Self::List(items) => items.iter().map(|n| n.value.to_json()).collect(),

@@ -12,14 +12,14 @@ use super::node::Node;
 const MOST: usize = 100;
 
 /// A step into a value.
-#[derive(Clone, Debug, PartialEq)]
-enum Step {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
 
-pub(super) fn decode<T: DeserializeOwned>(document: &Spanned<Node>) -> Result<T, Vec<Problem>> {
-    let mut json = document.value.to_json();
+/// `json` is what is decoded: the document, or what is left of it without its head.
+pub(crate) fn decode<T: DeserializeOwned>(document: &Spanned<Node>, mut json: Value) -> Result<T, Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     let mut removed: Vec<Vec<Step>> = Vec::new();
     loop {
@@ -59,7 +59,7 @@ pub(super) fn decode<T: DeserializeOwned>(document: &Spanned<Node>) -> Result<T,
 }
 
 /// Takes serde's sentence without what it quotes of the source.
-pub(super) fn safe(message: &str) -> String {
+pub(crate) fn safe(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     if let Some(at) = message.rfind(", expected ") {
         let (what, expected) = message.split_at(at + 2);
@@ -75,7 +75,7 @@ pub(super) fn safe(message: &str) -> String {
     }
 }
 
-fn problem(document: &Spanned<Node>, path: &[Step], message: String) -> Problem {
+pub(crate) fn problem(document: &Spanned<Node>, path: &[Step], message: String) -> Problem {
     let mut text = String::new();
     let mut node = document;
     let mut at = document.referenced;
@@ -109,7 +109,16 @@ fn problem(document: &Spanned<Node>, path: &[Step], message: String) -> Problem 
     if message.starts_with("there is no such") {
         at = key_place(document, path).unwrap_or(at);
     }
-    Problem { document: 0, path: text, line: at.line(), column: at.column(), message }
+    Problem { line: at.line(), column: at.column(), ..Problem::of(text, message) }
+}
+
+/// The steps of a path as problems write it: `addresses[0]`, `match.mac`.
+pub(crate) fn path(text: &str) -> Vec<Step> {
+    let step = |part: &str| match part.strip_suffix(']').and_then(|i| i.parse().ok()) {
+        Some(index) => Step::Index(index),
+        None => Step::Key(part.to_owned()),
+    };
+    text.split(['.', '[']).filter(|part| !part.is_empty()).map(step).collect()
 }
 
 fn key_place(document: &Spanned<Node>, path: &[Step]) -> Option<Location> {

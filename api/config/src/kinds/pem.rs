@@ -1,0 +1,38 @@
+//! Certificates in documents: PEM text that must hold what its field says.
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The certificates in a text, or what is wrong with it. Expiry is no matter here: what parses today parses tomorrow.
+pub(super) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
+    let blocks = pem::parse_many(text).map_err(|_| EXPECTED.to_owned())?;
+    if blocks.is_empty() {
+        return Err(EXPECTED.into());
+    }
+    for block in &blocks {
+        if block.tag().contains("PRIVATE KEY") {
+            return Err("this is a private key: it belongs into the secrets, never into a document".into());
+        }
+        if block.tag() != "CERTIFICATE" {
+            return Err(EXPECTED.into());
+        }
+        match X509Certificate::from_der(block.contents()) {
+            Ok(([], _)) => {}
+            _ => return Err("this is no X.509 certificate: it was cut or changed".into()),
+        }
+    }
+    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
+}
+
+/// The one certificate of an authority, or what is wrong.
+pub(super) fn authority(text: &str) -> Result<Vec<u8>, String> {
+    let [der] = <[_; 1]>::try_from(certificates(text)?)
+        .map_err(|all| format!("expected one certificate, here are {}", all.len()))?;
+    let ca = X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| certificate.is_ca());
+    if ca {
+        Ok(der)
+    } else {
+        Err("expected the certificate of an authority (CA:TRUE), not of a server or client".into())
+    }
+}
+
+const EXPECTED: &str = "expected a certificate as PEM text (-----BEGIN CERTIFICATE-----)";

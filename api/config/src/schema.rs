@@ -1,0 +1,75 @@
+//! The JSON Schema (2020-12) of one document, made from the types: strict, as the parser is.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use crate::API_VERSION;
+use crate::document::Document;
+use crate::kind::KINDS;
+use crate::secrets::Secrets;
+
+/// The schema of a document of any kind.
+pub fn schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut kinds = Vec::new();
+    for entry in KINDS {
+        let mut body = (entry.schema)(&mut generator);
+        head(&mut body, entry.kind, entry.named.then_some(entry.name));
+        body.insert("description".into(), entry.doc.into());
+        let examples = entry.examples.iter().filter_map(|text| crate::parse(text).ok());
+        let examples: Vec<_> =
+            examples.flat_map(|s| s.documents.iter().map(Document::whole).collect::<Vec<_>>()).collect();
+        body.insert("examples".into(), examples.into());
+        kinds.push((entry.kind.to_owned(), body));
+    }
+    let mut secrets = Secrets::json_schema(&mut generator);
+    head(&mut secrets, Secrets::KIND, None);
+    kinds.push((Secrets::KIND.to_owned(), secrets));
+
+    let any: Vec<_> = kinds.iter().map(|(kind, _)| json!({ "$ref": format!("#/$defs/{kind}") })).collect();
+    let mut defs: Map<String, Value> = generator.take_definitions(true);
+    defs.extend(kinds.into_iter().map(|(kind, body)| (kind, Value::from(body))));
+    let mut whole = Schema::default();
+    whole.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+    whole.insert("title".into(), "A document of Stele".into());
+    whole.insert("oneOf".into(), any.into());
+    whole.insert("$defs".into(), defs.into());
+    Strict.transform(&mut whole);
+    Value::from(whole)
+}
+
+/// Adds what every document begins with.
+fn head(body: &mut Schema, kind: &str, name: Option<&str>) {
+    body.remove("title");
+    let mut properties = Map::new();
+    properties.insert("apiVersion".into(), json!({ "const": API_VERSION }));
+    properties.insert("kind".into(), json!({ "const": kind }));
+    if let Some(name) = name {
+        properties.insert("name".into(), json!({ "type": "string", "minLength": 1, "description": name }));
+    }
+    if let Some(Value::Object(own)) = body.remove("properties") {
+        properties.extend(own);
+    }
+    let mut required = vec![json!("apiVersion"), json!("kind")];
+    required.extend(name.map(|_| json!("name")));
+    if let Some(Value::Array(own)) = body.remove("required") {
+        required.extend(own);
+    }
+    body.insert("type".into(), "object".into());
+    body.insert("properties".into(), properties.into());
+    body.insert("required".into(), required.into());
+}
+
+/// No field is taken that is not declared.
+struct Strict;
+
+impl Transform for Strict {
+    fn transform(&mut self, schema: &mut Schema) {
+        if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+            schema.insert("additionalProperties".into(), false.into());
+        }
+        transform_subschemas(self, schema);
+    }
+}
