@@ -109,7 +109,7 @@ pub(crate) struct Entry {
     pub(crate) doc: &'static str,
     pub(crate) examples: &'static [&'static str],
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
-    pub(crate) decode: fn(&Tree, Value) -> Result<Body, Vec<Problem>>,
+    pub(crate) decode: fn(&Tree, Value) -> (Option<Body>, Vec<Problem>),
 }
 
 macro_rules! kinds {
@@ -135,7 +135,10 @@ macro_rules! kinds {
             doc: <$kind as Kind>::DOC,
             examples: <$kind as Kind>::EXAMPLES,
             schema: <$kind as JsonSchema>::json_schema,
-            decode: |tree, json| strict::decode::<$kind>(tree, json).map(Body::$kind),
+            decode: |tree, json| {
+                let (body, problems) = strict::decode_some::<$kind>(tree, json);
+                (body.map(Body::$kind), problems)
+            },
         }),+];
 
         impl Body {

@@ -73,3 +73,28 @@ impl Transform for Strict {
         transform_subschemas(self, schema);
     }
 }
+
+/// The fields that a kind knows at a path such as `routes[0]`; empty where it knows none, or takes any.
+pub(crate) fn fields(kind: &str, path: &str) -> Vec<String> {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let Some(entry) = KINDS.iter().find(|entry| entry.kind == kind) else { return Vec::new() };
+    let root = Value::from((entry.schema)(&mut generator));
+    let definitions = generator.take_definitions(true);
+    let mut at = &root;
+    for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
+        let next = if part.ends_with(']') { at.get("items") } else { at.get("properties").and_then(|p| p.get(part)) };
+        let Some(next) = next else { return Vec::new() };
+        at = resolve(next, &definitions);
+    }
+    at.get("properties").and_then(Value::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Follows a reference, also that of an optional field.
+pub(crate) fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>) -> &'a Value {
+    let reference = match schema.get("anyOf").and_then(Value::as_array) {
+        Some(any) => any.iter().find(|s| s.get("$ref").is_some()).unwrap_or(schema),
+        None => schema,
+    };
+    let name = reference.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
+    name.and_then(|name| definitions.get(name)).unwrap_or(schema)
+}

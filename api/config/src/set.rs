@@ -8,10 +8,12 @@ use crate::API_VERSION;
 use crate::document::{At, Document, Documents};
 use crate::kind::{Check, Entry, KINDS};
 use crate::kinds::Api;
+use crate::schema;
 use crate::secrets::Secrets;
 use crate::yaml::node::Node;
+use crate::yaml::stream::{self, MOST_BYTES};
 use crate::yaml::strict::{self, Step};
-use crate::yaml::{self, Problem, Problems, Tree};
+use crate::yaml::{Problem, Problems, Tree};
 
 /// What a stream holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,8 +47,12 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Stream, Problems> {
 /// Parses several texts, each with the name of its file, as one set.
 pub fn parse_files(files: &[(String, String)]) -> Result<Stream, Problems> {
     let mut set = Set::default();
+    if files.iter().map(|(_, text)| text.len()).sum::<usize>() > MOST_BYTES && files.len() > 1 {
+        let message = format!("these files together are longer than {} KiB, which is the most", MOST_BYTES >> 10);
+        return Err(Problems(vec![Problem::of("", message)]));
+    }
     for (file, text) in files {
-        let (trees, problems) = yaml::documents(text);
+        let (trees, problems) = stream::read(text);
         set.problems.extend(problems.into_iter().map(|p| Problem { file: file.clone(), ..p }));
         for (i, tree) in trees.iter().enumerate() {
             // A separator with nothing after it is no document.
@@ -59,9 +65,17 @@ pub fn parse_files(files: &[(String, String)]) -> Result<Stream, Problems> {
     if set.problems.is_empty() {
         Ok(Stream { documents: Documents::new(set.documents), secrets: set.secrets.map(|(secrets, _)| secrets) })
     } else {
+        let more = set.problems.len().saturating_sub(MOST_PROBLEMS);
+        if more > 0 {
+            set.problems.truncate(MOST_PROBLEMS);
+            set.problems.push(Problem::of("", format!("and {more} further problems")));
+        }
         Err(Problems(set.problems))
     }
 }
+
+/// More than anybody reads, and what fits well into one answer.
+const MOST_PROBLEMS: usize = 500;
 
 /// What a machine needs before it leaves maintenance: somebody must be able to get in.
 pub fn complete(documents: &Documents) -> Result<(), Problems> {
@@ -94,13 +108,15 @@ impl Set {
     fn take(&mut self, tree: &Tree, at: At) {
         let mut check = Check::new(tree);
         let read = self.read(tree, &at, &mut check);
-        let mut found = std::mem::take(&mut check.problems);
+        if let Some(document) = &read {
+            document.body.check(document.name.as_deref(), &mut check);
+        }
+        let mut found = check.problems;
         if let Some(document) = read {
-            if found.is_empty() {
-                document.body.check(document.name.as_deref(), &mut check);
-                found = check.problems;
+            // Without its name nothing can be told about it.
+            if document.name.is_some() == KINDS.iter().any(|entry| entry.kind == document.kind() && entry.named) {
+                found.extend(self.clashes(&document, tree));
             }
-            found.extend(self.clashes(&document, tree));
             self.documents.push(document);
         }
         found.sort_by_key(|p| (p.line, p.column));
@@ -141,13 +157,9 @@ impl Set {
             return None;
         };
         let name = name(entry, head("name"), tree, check);
-        match (entry.decode)(tree, json) {
-            Ok(body) => Some(Document { name, body, at: at.clone() }),
-            Err(problems) => {
-                check.problems.extend(problems);
-                None
-            }
-        }
+        let (body, problems) = (entry.decode)(tree, json);
+        check.problems.extend(problems.into_iter().map(|p| suggest(entry.kind, p)));
+        Some(Document { name, body: body?, at: at.clone() })
     }
 
     fn read_secrets(&mut self, tree: &Tree, json: Value, at: &At, check: &mut Check<'_>) {
@@ -215,6 +227,22 @@ fn unknown(kind: &str) -> String {
     }
 }
 
+/// Which field was meant, where one is near.
+fn suggest(kind: &str, mut problem: Problem) -> Problem {
+    if problem.message == strict::NO_FIELD {
+        let (parent, field) = problem.path.rsplit_once('.').unwrap_or(("", &problem.path));
+        let known = schema::fields(kind, parent);
+        let near =
+            known.iter().map(|k| (strsim::damerau_levenshtein(&k.to_lowercase(), &field.to_lowercase()), k)).min();
+        match near {
+            Some((distance, near)) if distance <= 2 => problem.message.push_str(&format!(": did you mean {near}?")),
+            Some(_) => problem.message.push_str(&format!(": expected one of {}", known.join(", "))),
+            None => {}
+        }
+    }
+    problem
+}
+
 /// The line of the first key.
 fn line(tree: &Tree) -> u64 {
     match &tree.value {
@@ -222,3 +250,6 @@ fn line(tree: &Tree) -> u64 {
         _ => tree.referenced.line(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,13 @@
 //! `deny_unknown_fields`: unknown fields are found here, all of them.
 
 pub(crate) mod node;
+pub(crate) mod stream;
 pub(crate) mod strict;
 
 use std::fmt;
 
 use serde::de::DeserializeOwned;
-use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::{Location, Options, Spanned};
+use serde_saphyr::Spanned;
 
 use node::Node;
 
@@ -74,7 +74,7 @@ impl fmt::Display for Problems {
 
 /// Parses a stream of documents of one type.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
-    let (documents, mut problems) = documents(text);
+    let (documents, mut problems) = stream::read(text);
     let mut values = Vec::new();
     for (i, document) in documents.into_iter().enumerate() {
         match strict::decode(&document, document.value.to_json()) {
@@ -83,35 +83,6 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
         }
     }
     if problems.is_empty() { Ok(values) } else { Err(Problems(problems)) }
-}
-
-/// The documents as trees with places. What is no YAML at all ends the stream at its first problem; a duplicate key does
-/// not hide the others.
-pub(crate) fn documents(text: &str) -> (Vec<Tree>, Vec<Problem>) {
-    let read = |duplicate_keys| {
-        // Aliases are for people who write by hand: a few, never a bomb; documents are small.
-        let mut budget = serde_saphyr::Budget::default();
-        (budget.max_depth, budget.max_nodes, budget.max_aliases) = (64, 50_000, 64);
-        let mut options = Options::default();
-        (options.with_snippet, options.duplicate_keys, options.budget) = (false, duplicate_keys, Some(budget));
-        (options.strict_booleans, options.reject_unsupported_tags) = (true, true);
-        serde_saphyr::from_multiple_with_options::<Spanned<Node>>(text, options)
-    };
-    match read(DuplicateKeyPolicy::Error) {
-        Ok(documents) => (documents, Vec::new()),
-        Err(error) => {
-            let duplicate = matches!(error.without_snippet(), serde_saphyr::Error::DuplicateMappingKey { .. });
-            let others = if duplicate { read(DuplicateKeyPolicy::FirstWins).ok() } else { None };
-            let at = error.location().unwrap_or(Location::UNKNOWN);
-            let message = if duplicate {
-                "this key is there before: keep one".to_owned()
-            } else {
-                strict::safe(&error.to_string())
-            };
-            let problem = Problem { line: at.line(), column: at.column(), ..Problem::of("", message) };
-            (others.unwrap_or_default(), vec![problem])
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use super::node::Node;
 /// More problems than anybody reads at once.
 const MOST: usize = 100;
 
+/// What is said of a field that no type knows.
+pub(crate) const NO_FIELD: &str = "there is no such field";
+
 /// A step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -19,10 +22,18 @@ pub(crate) enum Step {
 }
 
 /// `json` is what is decoded: the document, or what is left of it without its head.
-pub(crate) fn decode<T: DeserializeOwned>(document: &Spanned<Node>, mut json: Value) -> Result<T, Vec<Problem>> {
+pub(crate) fn decode<T: DeserializeOwned>(document: &Spanned<Node>, json: Value) -> Result<T, Vec<Problem>> {
+    match decode_some(document, json) {
+        (Some(value), problems) if problems.is_empty() => Ok(value),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// As [`decode`], with the value also when all that is wrong is fields that do not exist.
+pub(crate) fn decode_some<T: DeserializeOwned>(document: &Spanned<Node>, mut json: Value) -> (Option<T>, Vec<Problem>) {
     let mut problems: Vec<Problem> = Vec::new();
     let mut removed: Vec<Vec<Step>> = Vec::new();
-    loop {
+    let value = loop {
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let result = T::deserialize(serde_ignored::Deserializer::new(
@@ -30,10 +41,10 @@ pub(crate) fn decode<T: DeserializeOwned>(document: &Spanned<Node>, mut json: Va
             &mut |path: serde_ignored::Path<'_>| unknown.push(ignored(&path)),
         ));
         let error = match result {
-            Ok(value) if problems.is_empty() && unknown.is_empty() => return Ok(value),
-            Ok(_) => {
-                problems.extend(unknown.iter().map(|path| problem(document, path, "there is no such field".into())));
-                break;
+            Ok(value) => {
+                let whole = problems.is_empty();
+                problems.extend(unknown.iter().map(|path| problem(document, path, NO_FIELD.into())));
+                break whole.then_some(value);
             }
             Err(error) => error.to_string(),
         };
@@ -48,30 +59,49 @@ pub(crate) fn decode<T: DeserializeOwned>(document: &Spanned<Node>, mut json: Va
             problems.push(problem(document, &path, safe(&error)));
         }
         if no_news || problems.len() >= MOST || !remove(&mut json, &path) {
-            problems.extend(unknown.iter().map(|path| problem(document, path, "there is no such field".into())));
-            break;
+            problems.extend(unknown.iter().map(|path| problem(document, path, NO_FIELD.into())));
+            break None;
         }
         removed.push(path);
-    }
+    };
     problems.sort_by_key(|p| (p.line, p.column));
     problems.dedup();
-    Err(problems)
+    (value, problems)
 }
 
-/// Takes serde's sentence without what it quotes of the source.
+/// Takes serde's sentence without what it quotes of the source, in words for people.
 pub(crate) fn safe(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     if let Some(at) = message.rfind(", expected ") {
-        let (what, expected) = message.split_at(at + 2);
+        let (what, expected) = (&message[..at], &message[at + ", expected ".len()..]);
         return if what.starts_with("unknown variant") {
-            format!("not one of those known: {expected}")
+            format!("not one of those known: expected {}", expected.replace('`', ""))
         } else {
-            expected.into()
+            format!("expected {}", plain(expected))
         };
     }
     match message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
         Some(field) => format!("the field {field} is missing"),
+        None if message == "invalid IP address syntax" => "expected an address such as 192.0.2.5 or 2001:db8::5".into(),
         None => message.to_owned(),
+    }
+}
+
+/// What serde calls a type, as a writer of YAML does.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        "a map" => "fields with values",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" => "a whole number, 0 or more",
+        "socket address" => "an address with a port, such as 192.0.2.5:50000",
+        "IP address" => "an address such as 192.0.2.5 or 2001:db8::5",
+        other if other.starts_with("struct ") => "fields with values",
+        other => other,
     }
 }
 
@@ -106,7 +136,7 @@ pub(crate) fn problem(document: &Spanned<Node>, path: &[Step], message: String) 
         }
     }
     // A field that does not exist is shown by its name, not by its value.
-    if message.starts_with("there is no such") {
+    if message == NO_FIELD {
         at = key_place(document, path).unwrap_or(at);
     }
     Problem { line: at.line(), column: at.column(), ..Problem::of(text, message) }
