@@ -1,6 +1,6 @@
 //! The command line as clap sees it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use api::fingerprint::Fingerprint;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,8 +11,8 @@ use crate::{commands, exit};
 #[derive(Parser)]
 #[command(name = "apictl", version, after_help = exit::HELP, max_term_width = 100, propagate_version = false)]
 #[command(long_about = "The remote control of Stele machines.\n\n\
-    A node is given by --endpoint, by APICTL_ENDPOINT or by a context (`apictl context add`), and recognised by the \
-    fingerprint that its console shows.")]
+    A node is given by --endpoint, by APICTL_ENDPOINT or by a context (`apictl context add`). Without configuration it is \
+    recognised by the fingerprint that its console shows, later by the authority that signed its certificate.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 }
 
 /// What every command understands.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Nodes to ask, side by side: addresses, or nodes of the context
@@ -36,6 +36,18 @@ pub(crate) struct Global {
     /// SHA-256 of the node's certificate, from its console; several accept each [env: APICTL_FINGERPRINT]
     #[arg(long = "fingerprint", global = true, value_delimiter = ',', value_name = "SHA256")]
     pub(crate) fingerprints: Vec<Fingerprint>,
+    /// Trust nodes whose certificate was signed by one of these authorities (PEM) [default: the context's]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// The name or address that the node's certificate is for [default: the endpoint's host]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub(crate) server_name: Option<String>,
+    /// Your own certificate (PEM), with its key in the same file or in --client-key [default: the context's]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key of --client-cert (PEM)
+    #[arg(long, global = true, value_name = "FILE", requires = "client_cert", hide_short_help = true)]
+    pub(crate) client_key: Option<PathBuf>,
     /// Trust whatever answers first, and print its fingerprint
     #[arg(long, global = true)]
     pub(crate) insecure: bool,

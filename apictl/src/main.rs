@@ -6,8 +6,10 @@ mod cell;
 mod cli;
 mod commands;
 mod exit;
+mod identity;
 mod node;
 mod objects;
+mod secret;
 mod settings;
 mod stop;
 mod table;
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
             return code;
         }
     };
-    let app = App { global: cli.global, ui: Ui::new(), started: Instant::now() };
+    let app = App { global: cli.global, ui: Ui::new(), started: Instant::now(), warned: false.into() };
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: one node that fails takes nothing from the others; its failure is kept beside their answers.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use api::{
     connect::{Connector, Pin},
@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use crate::{
     cli::Global,
     exit::{Code, Failure, Result},
+    identity,
     target::{self, Target},
     ui::Ui,
 };
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) global: Global,
     pub(crate) ui: Ui,
     pub(crate) started: Instant,
+    /// It was said that the client's certificate is soon over.
+    pub(crate) warned: Cell<bool>,
 }
 
 /// A connected node.
@@ -100,7 +103,8 @@ impl App {
 
     /// Connects to one node; with `--insecure` it says whom it trusted.
     pub(crate) async fn connect(&self, target: &Target) -> Result<Node> {
-        let connector = Connector::new(target.endpoint.clone(), target.pin.clone());
+        self.warn(target);
+        let connector = target.connector();
         let channel = connector.connect().await?;
         if let (Pin::FirstUse, Some(seen)) = (&target.pin, connector.fingerprint()) {
             self.ui.note(&format!("{}: not verified (--insecure); its fingerprint is\n  {seen}", target.name));
@@ -116,6 +120,14 @@ impl App {
             }
         }
         Ok(Node { name: target.name.clone(), connector, channel })
+    }
+
+    /// Says, once, that the client's own certificate is soon over.
+    fn warn(&self, target: &Target) {
+        let warning = target.client.as_ref().and_then(identity::warning);
+        if let Some(warning) = warning.filter(|_| !self.warned.replace(true)) {
+            self.ui.note(&warning);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The settings file: contexts, each with its nodes and what makes them the right ones.
+//! The settings file: contexts, each with its nodes, what makes them the right ones, and the client's own certificate.
 //!
 //! `$XDG_CONFIG_HOME/apictl/config.yaml`. Invariant: only its owner can read it; a change holds a lock beside it and
 //! replaces the file as a whole, so that two apictl at once lose nothing and a power cut leaves the old or the new one.
@@ -7,14 +7,18 @@ use std::{
     collections::BTreeMap,
     env, fs,
     fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Code, Failure, Result};
+pub(crate) use crate::secret::Secret;
+use crate::{
+    exit::{Code, Failure, Result},
+    secret,
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,17 +33,35 @@ pub(crate) struct Settings {
 
 /// Some nodes under one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Context {
+    #[serde(default)]
     pub(crate) nodes: Vec<Node>,
+    /// The authorities that sign the nodes' certificates, PEM; for nodes without a fingerprint of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<String>,
+    /// The client's certificate, PEM, and where its issuers follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
+    /// Its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Secret>,
+    /// Where its key is, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Node {
     pub(crate) endpoint: String,
-    pub(crate) fingerprint: String,
+    /// The one certificate it must show; without it, one that the context's authorities signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
+    /// The name or address that its certificate is for, when it is not the endpoint's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<String>,
 }
 
 /// Where the file is.
@@ -70,7 +92,7 @@ pub(crate) fn change<T>(edit: impl FnOnce(&mut Settings) -> Result<T>) -> Result
     let _lock = lock(&path.with_extension("lock"))?;
     let mut settings = load()?;
     let result = edit(&mut settings)?;
-    save(&settings, &path, folder).map_err(|error| failed("writing", &path, &error))?;
+    save(&settings, &path)?;
     Ok(result)
 }
 
@@ -80,23 +102,21 @@ fn lock(path: &Path) -> Result<File> {
     file.and_then(|file| file.lock().map(|()| file)).map_err(|error| failed("locking", path, &error))
 }
 
-fn save(settings: &Settings, path: &Path, folder: &Path) -> io::Result<()> {
-    let text = serde_saphyr::to_string(settings).map_err(io::Error::other)?;
-    // tempfile makes it 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.as_file().sync_all()?;
-    // A settings file that is a link, to a folder under version control say, stays one.
-    file.persist(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+fn save(settings: &Settings, path: &Path) -> Result {
+    let text = serde_saphyr::to_string(settings);
+    let text =
+        text.map_err(|error| Failure::new(Code::Failed, format!("the settings cannot be written: {error}"), ""))?;
+    secret::replace(path, &text)
 }
 
 fn parse(text: &str, path: &Path) -> Result<Settings> {
     if text.trim().is_empty() {
         return Ok(Settings::default());
     }
-    serde_saphyr::from_str(text).map_err(|error| {
+    // The file holds keys: an error quotes none of its lines.
+    let mut options = serde_saphyr::Options::default();
+    options.with_snippet = false;
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         Failure::usage(format!("{}: {error}", path.display()), "correct the file, or delete it and add contexts again")
     })
 }
@@ -107,12 +127,20 @@ fn failed(doing: &str, path: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn settings_round_trip() {
-        let node = Node { endpoint: "[fe80::1%eth0]:1".into(), fingerprint: "0123".repeat(16) };
-        let contexts = [("lab".to_owned(), Context { nodes: vec![node] })].into();
+        let pinned = Some("0123".repeat(16));
+        let node = Node { endpoint: "[fe80::1%eth0]:1".into(), fingerprint: pinned, ..Node::default() };
+        let named = Node { endpoint: "a".into(), server_name: Some("b".into()), ..Node::default() };
+        let pem = || "-----BEGIN X-----\nab+/=\n-----END X-----\n".to_owned();
+        let mut context = Context { nodes: vec![node, named], ca: Some(pem() + &pem()), ..Context::default() };
+        (context.certificate, context.key) = (Some(pem()), Some(Secret::from(pem())));
+        assert!(!format!("{context:?}").contains("ab+/=\\n-----END X-----\\n\"), key_file"), "{context:?}");
+        let contexts = [("lab".to_owned(), context)].into();
         let settings = Settings { current: Some("lab".into()), contexts };
         let text = serde_saphyr::to_string(&settings).unwrap();
         assert_eq!(parse(&text, Path::new("x")).unwrap(), settings, "{text}");
@@ -124,7 +152,7 @@ mod tests {
     fn a_saved_file_is_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
-        save(&Settings::default(), &path, folder.path()).unwrap();
+        save(&Settings::default(), &path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

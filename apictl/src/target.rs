@@ -1,17 +1,25 @@
 //! Which nodes a command is for, and what makes each the right one.
 //!
 //! Nodes: `-n`, else `-e`, else the context that is named, else `APICTL_ENDPOINT`, else the current context.
-//! Fingerprint of each: `--fingerprint`, else the context's for that node, else `APICTL_FINGERPRINT`.
-//! Invariant: without a fingerprint nothing is dialled unless `--insecure` was given.
+//! Trust in each: `--fingerprint` or `--ca`, else the context's fingerprint of that node, else the context's authorities, else
+//! `APICTL_FINGERPRINT` (which goes before the authorities for a node that the context does not have).
+//! Own certificate: `--client-cert`, else the context's.
+//! Invariant: without any of these nothing is dialled unless `--insecure` was given.
 
 use std::env;
 
-use api::{connect::Pin, endpoint::Endpoint, fingerprint::Fingerprint};
+use api::{
+    connect::{Connector, Identity, Pin},
+    endpoint::Endpoint,
+    fingerprint::Fingerprint,
+};
+use rustls_pki_types::ServerName;
 
 use crate::{
     cli::Global,
     exit::{Code, Failure, Result},
-    settings::{self, Context, Settings},
+    identity,
+    settings::{self, Context, Node, Settings},
 };
 
 /// A node to be asked.
@@ -23,6 +31,24 @@ pub(crate) struct Target {
     pub(crate) pin: Pin,
     /// With `--insecure`: what the context would have expected.
     pub(crate) known: Option<Fingerprint>,
+    /// What the node's certificate is for, when it is not the endpoint's host.
+    pub(crate) server_name: Option<ServerName<'static>>,
+    /// Who we are.
+    pub(crate) client: Option<Identity>,
+}
+
+impl Target {
+    /// With nothing but what must be known.
+    pub(crate) fn new(endpoint: Endpoint, pin: Pin) -> Self {
+        Self { name: endpoint.to_string(), endpoint, pin, known: None, server_name: None, client: None }
+    }
+
+    /// Connects to it.
+    pub(crate) fn connector(&self) -> Connector {
+        Connector::new(self.endpoint.clone(), self.pin.clone())
+            .client(self.client.clone())
+            .server_name(self.server_name.clone())
+    }
 }
 
 /// What the environment says.
@@ -79,9 +105,10 @@ fn pick(global: &Global, environment: &Environment, settings: &Settings) -> Resu
         (.., Some(context)) => from_context(context),
         _ => Vec::new(),
     };
+    let client = identity::client(global, context)?;
     let mut targets: Vec<Target> = Vec::new();
     for text in given.iter().filter(|text| !text.trim().is_empty()) {
-        let target = target(text, global, environment, context)?;
+        let target = target(text, global, environment, context, client.clone())?;
         if !targets.iter().any(|other| other.endpoint == target.endpoint) {
             targets.push(target);
         }
@@ -104,17 +131,25 @@ pub(crate) fn check_trust(global: &Global) -> Result<()> {
             "with a fingerprint, drop --insecure",
         ));
     }
+    if global.ca.is_some() && (global.insecure || !global.fingerprints.is_empty()) {
+        let other = if global.insecure { "--insecure" } else { "--fingerprint" };
+        return Err(Failure::usage(format!("--ca and {other} contradict each other"), "give one of them"));
+    }
     Ok(())
 }
 
-fn target(text: &str, global: &Global, environment: &Environment, context: Option<&Context>) -> Result<Target> {
+fn target(
+    text: &str,
+    global: &Global,
+    environment: &Environment,
+    context: Option<&Context>,
+    client: Option<Identity>,
+) -> Result<Target> {
     let endpoint = parse_endpoint(text)?;
     // `-n 10.0.0.1` means the context's 10.0.0.1:50001 when that is the only one with this host.
     let nodes = context.map(|context| &context.nodes[..]).unwrap_or_default();
-    let parsed: Vec<(Endpoint, &str)> = nodes
-        .iter()
-        .map(|node| Ok((parse_endpoint(&node.endpoint)?, node.fingerprint.as_str())))
-        .collect::<Result<_>>()?;
+    let parsed: Vec<(Endpoint, &Node)> =
+        nodes.iter().map(|node| Ok((parse_endpoint(&node.endpoint)?, node))).collect::<Result<_>>()?;
     let mut same_host = parsed.iter().filter(|(other, _)| !global.nodes.is_empty() && other.host() == endpoint.host());
     let known =
         parsed.iter().find(|(other, _)| *other == endpoint).or_else(|| match (same_host.next(), same_host.next()) {
@@ -122,20 +157,36 @@ fn target(text: &str, global: &Global, environment: &Environment, context: Optio
             _ => None,
         });
     let endpoint = known.map_or(endpoint, |(endpoint, _)| endpoint.clone());
-    let known = known.map(|(_, fingerprint)| parse_fingerprint(fingerprint, "in the context")).transpose()?;
+    let node = known.map(|(_, node)| *node);
+    let print = node.and_then(|node| node.fingerprint.as_deref());
+    let known = print.map(|print| parse_fingerprint(print, "in the context")).transpose()?;
+    let ca = context.and_then(|context| context.ca.as_deref());
     let pin = if global.insecure {
         Pin::FirstUse
     } else if !global.fingerprints.is_empty() {
         Pin::Exact(global.fingerprints.clone())
+    } else if let Some(path) = &global.ca {
+        identity::authorities(&identity::read(path)?, &path.display().to_string())?
     } else if let Some(known) = known {
         Pin::Exact(vec![known])
+    } else if let (Some(ca), true) = (ca, node.is_some() || environment.fingerprint.is_none()) {
+        identity::authorities(ca, "the context")?
     } else if let Some(text) = &environment.fingerprint {
         let one = |text| parse_fingerprint(text, "in APICTL_FINGERPRINT");
         Pin::Exact(text.split(',').map(one).collect::<Result<_>>()?)
     } else {
         return Err(no_fingerprint(&endpoint));
     };
-    Ok(Target { name: endpoint.to_string(), endpoint, pin, known: known.filter(|_| global.insecure) })
+    let server_name = global.server_name.as_ref().or(node.and_then(|node| node.server_name.as_ref()));
+    let server_name = server_name.map(|name| parse_server_name(name)).transpose()?;
+    let known = known.filter(|_| global.insecure);
+    Ok(Target { name: endpoint.to_string(), endpoint, pin, known, server_name, client })
+}
+
+/// The name or address a certificate is for.
+pub(crate) fn parse_server_name(text: &str) -> Result<ServerName<'static>> {
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| Failure::usage(format!("server name {text:?} is neither a DNS name nor an address"), ""))
 }
 
 /// An endpoint as the user wrote it.

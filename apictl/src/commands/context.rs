@@ -1,21 +1,18 @@
-//! `apictl context`: nodes kept under a name, with their fingerprints.
+//! `apictl context`: nodes kept under a name, with what makes them the right ones and who the client is.
 
-use std::{
-    io::{Write, stdout},
-    iter,
-};
+mod show;
 
-use api::{connect::Pin, fingerprint::Fingerprint};
-use serde_json::{Value, json};
+use std::{fs, iter};
+
+use api::{connect::Pin, endpoint::Endpoint, fingerprint::Fingerprint};
 
 use crate::{
-    cli::Format,
-    commands::format,
+    cli::Global,
     exit::{Code, Failure, Result},
+    identity,
     node::App,
-    objects,
-    settings::{self, Context, Node, Settings},
-    table::Table,
+    secret,
+    settings::{self, Context, Node, Secret},
     target::{self, Target},
 };
 
@@ -33,9 +30,12 @@ pub(crate) struct Args {
 enum What {
     /// The contexts there are
     List,
-    /// Keep the nodes of --endpoint with their --fingerprint, and use them from now on
-    #[command(after_help = "Example:\n  apictl context add lab -e 10.0.0.1,10.0.0.2 --fingerprint 5f3a...,77c0...\n\n\
-        With --insecure the nodes are asked for their fingerprints, which are printed and kept.")]
+    /// Keep the nodes of --endpoint with their --fingerprint or --ca, and use them from now on
+    #[command(after_help = "Example:\n  apictl context add lab -e 10.0.0.1,10.0.0.2 --fingerprint 5f3a...,77c0...\n  \
+        apictl context add prod -e 10.0.0.1 --ca ca.pem --client-cert me.pem\n\n\
+        With --insecure the nodes are asked for their fingerprints, which are printed and kept.\n\
+        A key in a file of its own (--client-key) stays there; one beside its certificate is copied into the settings.\n\
+        `apictl gen config` makes contexts, too.")]
     Add {
         name: String,
         /// Replace a context of this name
@@ -52,7 +52,7 @@ enum What {
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
     match args.what {
-        What::List => list(app),
+        What::List => show::list(app),
         What::Add { name, replace } => add(app, name, replace).await,
         What::Use { name } => {
             settings::change(|settings| {
@@ -74,12 +74,13 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
             app.ui.note(&format!("{name} is forgotten"));
             Ok(())
         }
-        What::Show { name } => show(app, name),
+        What::Show { name } => show::show(app, name),
     }
 }
 
 async fn add(app: &App, name: String, replace: bool) -> Result {
-    let nodes = pinned(app).await?;
+    let nodes = nodes(app).await?;
+    let context = with_files(&app.global, Context { nodes, ..Context::default() })?;
     if name.is_empty() || name.chars().any(|char| char.is_control() || char.is_whitespace()) {
         return Err(Failure::usage(format!("{name:?} is no name for a context"), "use letters, digits and dashes"));
     }
@@ -91,7 +92,7 @@ async fn add(app: &App, name: String, replace: bool) -> Result {
                 "give --replace to replace it",
             ));
         }
-        settings.contexts.insert(name.clone(), Context { nodes });
+        settings.contexts.insert(name.clone(), context);
         settings.current = Some(name.clone());
         Ok(())
     })?;
@@ -99,8 +100,29 @@ async fn add(app: &App, name: String, replace: bool) -> Result {
     Ok(())
 }
 
-/// The nodes of the command line with their fingerprints; with `--insecure` as they say themselves.
-async fn pinned(app: &App) -> Result<Vec<Node>> {
+/// What files of the command line say about trust.
+fn with_files(global: &Global, mut context: Context) -> Result<Context> {
+    if let Some(path) = &global.ca {
+        let pem = identity::read(path)?;
+        identity::authorities(&pem, &path.display().to_string())?;
+        context.ca = Some(pem);
+    }
+    let (Some(certificate), key) = (&global.client_cert, &global.client_key) else { return Ok(context) };
+    if let Some(key) = key {
+        let absolute = |error| Failure::usage(format!("{}: {error}", key.display()), "");
+        context.key_file = Some(fs::canonicalize(key).map_err(absolute)?);
+        context.certificate = Some(identity::read(certificate)?);
+    } else {
+        let both = secret::read(certificate)?;
+        let (own, key) = identity::split(both.reveal());
+        (context.certificate, context.key) = (Some(own), Some(Secret::from(key)));
+    }
+    // What does not work is better known now.
+    identity::client(&Global::default(), Some(&context)).map(|_| context)
+}
+
+/// The nodes of the command line with their fingerprints; with `--insecure` as they say themselves, with `--ca` without.
+async fn nodes(app: &App) -> Result<Vec<Node>> {
     let global = &app.global;
     target::check_trust(global)?;
     if global.endpoints.is_empty() || !global.nodes.is_empty() {
@@ -108,6 +130,7 @@ async fn pinned(app: &App) -> Result<Vec<Node>> {
     }
     let endpoints = global.endpoints.iter().map(|text| target::parse_endpoint(text)).collect::<Result<Vec<_>>>()?;
     let prints: Vec<Fingerprint> = match (&global.fingerprints[..], global.insecure) {
+        ([], false) if global.ca.is_some() => Vec::new(),
         ([], false) => {
             return Err(Failure::usage(
                 "a context needs the fingerprint of its nodes",
@@ -119,7 +142,7 @@ async fn pinned(app: &App) -> Result<Vec<Node>> {
             let mut seen = Vec::new();
             for endpoint in &endpoints {
                 let name = endpoint.to_string();
-                let target = Target { name: name.clone(), endpoint: endpoint.clone(), pin: Pin::FirstUse, known: None };
+                let target = Target::new(endpoint.clone(), Pin::FirstUse);
                 let connecting = app.limited(app.connect(&target));
                 let node =
                     app.ui.slow(&format!("asking {name}"), connecting).await?.map_err(|error| error.at(&name))?;
@@ -131,66 +154,16 @@ async fn pinned(app: &App) -> Result<Vec<Node>> {
         ([one], false) => iter::repeat_n(*one, endpoints.len()).collect(),
         (all, false) => all.to_vec(),
     };
-    if prints.len() != endpoints.len() {
+    if !prints.is_empty() && prints.len() != endpoints.len() {
         let message = format!("{} endpoints and {} fingerprints", endpoints.len(), prints.len());
         return Err(Failure::usage(message, "give one fingerprint for each endpoint, in the same order"));
     }
-    let node = |(endpoint, print): (api::endpoint::Endpoint, Fingerprint)| Node {
+    let prints = prints.into_iter().map(|print| Some(print.to_string())).chain(iter::repeat(None));
+    let server_name = global.server_name.clone();
+    let node = |(endpoint, fingerprint): (Endpoint, Option<String>)| Node {
         endpoint: endpoint.to_string(),
-        fingerprint: print.to_string(),
+        fingerprint,
+        server_name: server_name.clone(),
     };
     Ok(endpoints.into_iter().zip(prints).map(node).collect())
-}
-
-fn list(app: &App) -> Result {
-    let format = format(app, &[Format::Table, Format::Wide, Format::Json, Format::Yaml])?;
-    let settings = settings::load()?;
-    let mut out = stdout().lock();
-    if matches!(format, Format::Json | Format::Yaml) {
-        let all: Vec<Value> =
-            settings.contexts.iter().map(|(name, context)| document(name, context, &settings)).collect();
-        return if format == Format::Json { objects::json(&mut out, &all) } else { objects::yaml(&mut out, &all) };
-    }
-    let mut table = Table::new(["CURRENT", "NAME", "NODES"]);
-    for (name, context) in &settings.contexts {
-        let current = if settings.current.as_ref() == Some(name) { "*" } else { "" };
-        let nodes: Vec<&str> = context.nodes.iter().map(|node| node.endpoint.as_str()).collect();
-        table.row([current.to_owned(), name.clone(), nodes.join(",")]);
-    }
-    if table.is_empty() {
-        app.ui.note("no context; add one by `apictl context add NAME --endpoint HOST --fingerprint SHA256`");
-        return Ok(());
-    }
-    Ok(table.print(&mut out)?)
-}
-
-fn show(app: &App, name: Option<String>) -> Result {
-    let format = format(app, &[Format::Yaml, Format::Json, Format::Table, Format::Wide])?;
-    let settings = settings::load()?;
-    let named = name.or_else(|| app.global.context.clone()).or_else(|| settings.current.clone());
-    let name = named.ok_or_else(|| {
-        let remedy = if settings.contexts.is_empty() {
-            "there is none; add one by `apictl context add NAME --endpoint HOST --fingerprint SHA256`"
-        } else {
-            "name one, or make one current by `apictl context use NAME`"
-        };
-        Failure::new(Code::NotFound, "no context is current", remedy)
-    })?;
-    let context = settings.contexts.get(&name).ok_or_else(|| target::no_context(&name, &settings))?;
-    let mut out = stdout().lock();
-    match format {
-        Format::Json => objects::json(&mut out, &document(&name, context, &settings))?,
-        Format::Yaml => objects::yaml(&mut out, &document(&name, context, &settings))?,
-        _ => {
-            let mut table = Table::new(["ENDPOINT", "FINGERPRINT"]);
-            context.nodes.iter().for_each(|node| table.row([node.endpoint.clone(), node.fingerprint.clone()]));
-            table.print(&mut out)?;
-        }
-    }
-    Ok(out.flush()?)
-}
-
-fn document(name: &str, context: &Context, settings: &Settings) -> Value {
-    let current = settings.current.as_deref() == Some(name);
-    json!({ "name": name, "current": current, "nodes": context.nodes })
 }

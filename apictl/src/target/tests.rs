@@ -7,20 +7,16 @@ const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 fn global() -> Global {
-    Global {
-        nodes: vec![],
-        endpoints: vec![],
-        context: None,
-        fingerprints: vec![],
-        insecure: false,
-        output: None,
-        timeout: None,
-    }
+    Global::default()
 }
 
 fn lab() -> Settings {
-    let node = |endpoint: &str, fingerprint: &str| Node { endpoint: endpoint.into(), fingerprint: fingerprint.into() };
-    let context = Context { nodes: vec![node("10.0.0.1:7", A), node("10.0.0.2", B)] };
+    let node = |endpoint: &str, fingerprint: &str| Node {
+        endpoint: endpoint.into(),
+        fingerprint: Some(fingerprint.into()),
+        ..Node::default()
+    };
+    let context = Context { nodes: vec![node("10.0.0.1:7", A), node("10.0.0.2", B)], ..Context::default() };
     Settings { current: Some("lab".into()), contexts: [("lab".to_owned(), context)].into() }
 }
 
