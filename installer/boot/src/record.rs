@@ -16,6 +16,8 @@ pub enum Kind {
     Init,
     /// machined's facts about this machine.
     Machined,
+    /// Which revisions of the configuration count; not in META but in a file on STATE.
+    Config,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
             Self::Boot => *b"STELEbst",
             Self::Init => *b"STELEini",
             Self::Machined => *b"STELEmad",
+            Self::Config => *b"STELEcfg",
         }
     }
 }

@@ -85,6 +85,14 @@ impl Terms {
     }
 }
 
+/// Whether the gateway could check clients against this authority (DER); asked before a configuration with it is taken.
+///
+/// # Errors
+/// It is not usable, as the TLS library says.
+pub fn check_authority(der: &[u8]) -> Result<(), rustls::Error> {
+    RootCertStore::empty().add(CertificateDer::from(der.to_vec()))
+}
+
 /// What machined is told about a verified client certificate.
 pub fn describe(der: &[u8]) -> Result<Certificate, Error> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Error::Client)?;

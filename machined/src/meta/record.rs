@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::choice::Run;
 use crate::stop::Action;
 
 /// Version of the document that this release writes.
@@ -24,6 +25,12 @@ pub struct Record {
     /// A configuration was durable once: never open maintenance mode again.
     #[serde(default)]
     pub configured: bool,
+    /// The revision of the configuration that runs, and how often it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Certificate (PEM) of the rescue authority, which lets in also when STATE cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue: Option<String>,
     /// Random seed for the next boot, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
@@ -89,6 +96,8 @@ impl Default for Record {
             machine_id: None,
             identity: None,
             configured: false,
+            run: None,
+            rescue: None,
             seed: None,
             boot: None,
             previous: None,
@@ -125,6 +134,8 @@ impl Record {
         self.machine_id = self.machine_id.or_else(|| memory.machine_id.clone());
         self.identity = self.identity.or_else(|| memory.identity.clone());
         self.seed = self.seed.or_else(|| memory.seed.clone());
+        self.run = self.run.or_else(|| memory.run.clone());
+        self.rescue = self.rescue.or_else(|| memory.rescue.clone());
         self.configured |= memory.configured;
         self.begin(boot_id);
         if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {

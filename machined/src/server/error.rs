@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    logs, stop,
+    configuration, logs, stop,
     trace::{chain, cut},
 };
 
@@ -90,6 +90,9 @@ pub enum Error {
         /// The boot id.
         running: String,
     },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] configuration::Error),
     /// A type that is read on demand.
     #[error(transparent)]
     SlowRead(#[from] reconcile::Slow),
@@ -125,6 +128,7 @@ impl Error {
                 "OTHER_BOOT",
                 "the machine has started anew; ask again if it is still wanted",
             ),
+            Self::Config(error) => config(error),
             Self::SlowRead(_) => {
                 (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }
@@ -134,6 +138,49 @@ impl Error {
             Self::Log(logs::Error::Cursor(_)) => (Code::InvalidArgument, "BAD_CURSOR", "start again without a cursor"),
             Self::Log(_) => (Code::Internal, "LOG_UNREADABLE", "see machined's own log: apictl logs machined"),
         }
+    }
+}
+
+/// The configuration's part of it.
+fn config(error: &configuration::Error) -> (Code, &'static str, &'static str) {
+    use configuration::Error as E;
+    use configuration::revisions::Error as R;
+    match error {
+        E::Ending => (Code::Unavailable, "ENDING", "try again in a second"),
+        E::Looking(_) => {
+            (Code::Unavailable, "CONFIG_UNKNOWN", "try again in some seconds; apictl get waits says what is waited for")
+        }
+        E::Configured => {
+            (Code::FailedPrecondition, "CONFIGURED", "use a client certificate that its configuration accepts")
+        }
+        E::Unconfigured => (Code::FailedPrecondition, "UNCONFIGURED", "give it one: apictl apply-config"),
+        E::Unreadable(_) => {
+            (Code::FailedPrecondition, "CONFIG_UNREADABLE", "apictl get conditions says what is wrong with STATE")
+        }
+        E::NoMeta(_) => {
+            (Code::FailedPrecondition, "NO_META", "boot from a disk with the image of Stele; apictl get system-disk")
+        }
+        E::State(_) => (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk"),
+        E::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
+        E::Certificate(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
+        E::Conflict { .. } => {
+            (Code::Aborted, "CONFLICT", "look at what changed (apictl config diff), and make the change again")
+        }
+        E::Trial(_) => (Code::FailedPrecondition, "ON_TRIAL", "apictl config confirm, or apictl config revert"),
+        E::NoTrial | E::OtherTrial { .. } => (Code::FailedPrecondition, "NO_TRIAL", "apictl config history"),
+        E::NothingBefore => (Code::FailedPrecondition, "NOTHING_BEFORE", "name a revision: apictl config history"),
+        E::NothingToGoBackTo => {
+            (Code::FailedPrecondition, "NOTHING_BEFORE", "apply the first configuration with --mode auto")
+        }
+        E::Stopping => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
+        E::Revisions(R::Full { .. }) => {
+            (Code::ResourceExhausted, "STATE_FULL", "apictl config revert needs no space; apictl get volumes")
+        }
+        E::Revisions(R::Unknown(_)) => (Code::NotFound, "UNKNOWN_REVISION", "list them: apictl config history"),
+        E::Revisions(R::Damaged { .. }) => {
+            (Code::DataLoss, "REVISION_DAMAGED", "choose another: apictl config history")
+        }
+        E::Revisions(_) => (Code::Internal, "STATE_FAILS", "apictl get conditions; the system disk may be failing"),
     }
 }
 

@@ -21,6 +21,7 @@ use tonic::service::Routes;
 mod about;
 pub mod accept;
 pub mod access;
+mod config;
 mod diagnostics;
 pub mod error;
 pub mod flights;

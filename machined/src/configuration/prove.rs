@@ -1,0 +1,165 @@
+//! Proving a revision: the machine asks its own API the way a client does, until it answers; then the revision is blessed
+//! as soon as every document could be applied and nobody has to confirm it.
+//!
+//! Invariant: nothing is proven by the passing of time. A revision that has not reached the API for [`WITHIN`] is given up
+//! when there is a proven one to go back to: nobody could come and mend it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::choice;
+use super::engine::Engine;
+use crate::resources::Condition;
+use crate::resources::config_status::State;
+
+/// A network of a data centre takes a minute to come up after its switches; a machine is not given up for that.
+const WITHIN: Duration = Duration::from_secs(300);
+/// Between two questions.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the conditions, once the API was reached.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Asks the machine's own API by its own address; why it cannot be reached.
+pub type Reach = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What came of one step.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The API answers.
+    Reached,
+    /// It does not, for this reason.
+    NotYet(String),
+    /// It does not, for [`WITHIN`].
+    Never(String),
+    /// It was reached before: look at the conditions again.
+    Look,
+}
+
+/// The questions about one revision.
+pub(super) struct Prove {
+    reach: Reach,
+    since: Instant,
+    reached: bool,
+    asked: bool,
+    given_up: bool,
+    question: Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+impl Prove {
+    pub(super) fn new(reach: Reach) -> Self {
+        let (since, question) = (Instant::now(), ask(reach.clone(), Duration::ZERO));
+        Self { reach, since, reached: false, asked: false, given_up: false, question }
+    }
+
+    /// The next answer; never without anything to prove. Cancel-safe.
+    pub(super) async fn next(prove: &mut Option<Self>) -> Answer {
+        let Some(prove) = prove else { return std::future::pending().await };
+        let answer = prove.question.as_mut().await;
+        match answer {
+            Answer::Reached | Answer::Look => {
+                prove.reached = true;
+                prove.question = Box::pin(async {
+                    tokio::time::sleep(LOOK).await;
+                    Answer::Look
+                });
+                answer
+            }
+            Answer::NotYet(why) | Answer::Never(why) => {
+                prove.asked = true;
+                prove.question = ask(prove.reach.clone(), PAUSE);
+                let late = prove.since.elapsed() >= WITHIN && !prove.given_up;
+                prove.given_up |= late;
+                if late { Answer::Never(why) } else { Answer::NotYet(why) }
+            }
+        }
+    }
+}
+
+fn ask(reach: Reach, pause: Duration) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    Box::pin(async move {
+        tokio::time::sleep(pause).await;
+        match reach().await {
+            Ok(()) => Answer::Reached,
+            Err(why) => Answer::NotYet(why),
+        }
+    })
+}
+
+impl Engine {
+    pub(super) async fn proved(&mut self, answer: Answer) {
+        match answer {
+            Answer::NotYet(why) => {
+                self.reason = format!("the machine has not reached its own API with it yet: {why}");
+                self.tell();
+            }
+            Answer::Never(why) => self.unreached(&why).await,
+            Answer::Reached => {
+                // From here on it is no reason for a fallback that the machine is started often.
+                let run = self.parts.meta.record().run.map(|run| choice::Run { attempts: 0, ..run });
+                self.count(run).await;
+                self.judge().await;
+            }
+            Answer::Look => self.judge().await,
+        }
+    }
+
+    /// Blesses, or says what is missing.
+    async fn judge(&mut self) {
+        let unmet: Vec<String> = self
+            .parts
+            .store
+            .list::<Condition>()
+            .iter()
+            .filter(|found| found.id.starts_with(crate::documents::CONDITION) && !found.value.met)
+            .map(|found| found.value.reason.clone())
+            .collect();
+        if !unmet.is_empty() {
+            return self.become_state(State::Reached, unmet.join("; "));
+        }
+        if self.trial.is_some() {
+            let reason = "it is on trial: confirm it (apictl config confirm), or it goes by itself";
+            return self.become_state(State::Reached, reason.into());
+        }
+        self.bless().await;
+    }
+
+    /// Records the revision in effect as proven.
+    async fn bless(&mut self) {
+        let Some(id) = self.active().revision else { return };
+        let blessed = self.pointers().blessed;
+        if blessed != Some(id) {
+            let kept = self
+                .with(move |revisions| {
+                    revisions.point(|now| {
+                        (now.before, now.blessed) = (now.blessed, Some(id));
+                        now.given_up.clear();
+                    })
+                })
+                .await;
+            if let Err(error) = kept {
+                let why = crate::trace::chain(&error);
+                return self.become_state(State::Reached, format!("it is proven, but STATE does not keep that: {why}"));
+            }
+            self.count(Some(choice::Run { revision: id, attempts: 0, trial: None })).await;
+            self.parts.events.info("config", format!("revision {id} is proven"));
+            self.list().await;
+        }
+        self.prove = None;
+        self.become_state(State::Blessed, String::new());
+    }
+
+    /// Nobody can reach this machine with its revision.
+    async fn unreached(&mut self, why: &str) {
+        let pointers = self.pointers();
+        let Some(blessed) = pointers.blessed.filter(|id| Some(*id) != pointers.current) else {
+            self.reason = format!("the machine does not reach its own API: {why}");
+            return self.tell();
+        };
+        let why = format!("the machine did not reach its own API within {} s: {why}", WITHIN.as_secs());
+        self.go_back(blessed, &why).await;
+    }
+}
