@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
+use crate::kind::Check;
 use node::Node;
 
 /// One document, with the place of each part.
@@ -83,6 +84,33 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Problems> {
         }
     }
     if problems.is_empty() { Ok(values) } else { Err(Problems(problems)) }
+}
+
+/// Parses a text that is one document of a type, and turns it into something else; what is wrong with it beyond what the type
+/// says is noted, each at its place. For formats of others; an empty text is none.
+pub fn convert<T: DeserializeOwned, U>(
+    text: &str,
+    turn: impl FnOnce(T, &mut Check<'_>) -> U,
+) -> Result<Option<U>, Problems> {
+    let (mut trees, problems) = stream::read(text);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    trees.retain(|tree| !matches!(tree.value, Node::Scalar(serde_json::Value::Null)));
+    let tree = match &trees[..] {
+        [] => return Ok(None),
+        [tree] => tree,
+        [_, second, ..] => {
+            let message = "expected one document only".to_owned();
+            return Err(Problems(vec![strict::problem(second, &[], message)]));
+        }
+    };
+    let value = strict::decode(tree, tree.value.to_json()).map_err(Problems)?;
+    let mut check = Check::new(tree);
+    let turned = turn(value, &mut check);
+    let mut found = check.problems;
+    found.sort_by_key(|p| (p.line, p.column));
+    if found.is_empty() { Ok(Some(turned)) } else { Err(Problems(found)) }
 }
 
 #[cfg(test)]
