@@ -100,8 +100,8 @@ impl Ca {
     ) -> Result<CertificateParams, Error> {
         let ended = self.certificate.left(now).is_zero();
         if ended {
-            let ended = moment(UNIX_EPOCH + Duration::from_secs(self.certificate.not_after.try_into().unwrap_or(0)))?;
-            return Err(Error::Ended { subject: self.certificate.subject.clone(), ended: ended.date().to_string() });
+            let ended = crate::facts::moment(self.certificate.not_after);
+            return Err(Error::Ended { subject: self.certificate.subject.clone(), ended });
         }
         let failed = |error: rcgen::Error| Error::Make { what: "a certificate", why: error.to_string() };
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;

@@ -32,6 +32,10 @@ pub async fn listen(listener: &TcpListener, limits: Limits, terms: watch::Receiv
                 Err(error) => failed(&error).await,
                 Ok((tcp, address)) => {
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    if terms.borrow().config(address.ip()).is_none() {
+                        report::stranger(format_args!("{address}: refused: it is in none of the allowed networks"));
+                        continue;
+                    }
                     match seats.take(address.ip()) {
                         Err(full) => report::stranger(format_args!("{address}: refused: {full}")),
                         Ok(seat) => {

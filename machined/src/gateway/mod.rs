@@ -14,6 +14,7 @@ use std::{io, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::LocalSet};
 
+mod admit;
 pub mod follow;
 pub mod harden;
 pub mod keys;

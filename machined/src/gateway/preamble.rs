@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 
 use super::wire::{self, Decoder, Encoder, Error, Kind};
 
-const KIND: Kind = Kind { magic: *b"STLP", version: 1, limit: 4096 - 9 };
+const KIND: Kind = Kind { magic: *b"STLP", version: 2, limit: 4096 - 9 };
 
 /// A distinguished name longer than this is nobody we issued to.
 const MAX_SUBJECT: usize = 1024;
@@ -41,6 +41,8 @@ pub struct Certificate {
     pub organisations: Vec<String>,
     /// SHA-256 of the DER certificate.
     pub fingerprint: [u8; 32],
+    /// Whether the rescue authority signed it: machined shouts about it.
+    pub rescue: bool,
 }
 
 impl Preamble {
@@ -58,6 +60,7 @@ impl Preamble {
                     frame.field(organisation.as_bytes());
                 }
                 frame.field(&certificate.fingerprint);
+                frame.number(usize::from(certificate.rescue));
             }
         }
         frame.finish()
@@ -92,7 +95,8 @@ impl Certificate {
             .map(|_| fields.text("organisation", MAX_ORGANISATION).map(str::to_owned))
             .collect::<Result<_, _>>()?;
         let fingerprint = fields.field("fingerprint")?.try_into().map_err(|_| Error::Invalid("fingerprint"))?;
-        Ok(Self { subject, organisations, fingerprint })
+        let rescue = fields.number("rescue", 1)? == 1;
+        Ok(Self { subject, organisations, fingerprint, rescue })
     }
 }
 
@@ -108,7 +112,8 @@ impl fmt::Debug for Preamble {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.subject, self.organisations)
+        write!(f, "{:?} {:?}", self.subject, self.organisations)?;
+        if self.rescue { f.write_str(" (rescue)") } else { Ok(()) }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{io, net::SocketAddr, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use rustix::net::sockopt;
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -18,7 +19,7 @@ use super::{
     preamble::{Certificate, Preamble},
     pump::pump,
     seats::Seat,
-    tls::{self, Terms},
+    tls::{self, Guest, Terms},
     wire,
 };
 
@@ -33,6 +34,9 @@ const SENDING: usize = 128 * 1024;
 
 /// A client that answers nothing for this long is gone: what it was sent is dropped, idle it is probed.
 const GONE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a client's certificate is over: the clock may be set, too.
+const AGE: Duration = Duration::from_secs(60);
 
 /// Why a connection was ended by us.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,9 @@ pub(super) enum Error {
     /// The node's terms changed.
     #[error("the node no longer accepts this client")]
     Unwelcome,
+    /// Its time is over.
+    #[error("the client's certificate has come to its end")]
+    Over,
 }
 
 /// A connection that was accepted and has a seat.
@@ -84,14 +91,16 @@ impl Session {
         let Self { address, mut seat, mut terms, api, within } = self;
         let ours = terms.borrow_and_update().clone();
         watch_over(&tcp).map_err(Error::Broken)?;
-        let shake = Box::pin(timeout(within, shake(tcp, &ours)));
+        let config = ours.config(address.ip()).ok_or(Error::Unwelcome)?;
+        let shake = Box::pin(timeout(within, shake(tcp, config)));
         let (mut client, first) = tokio::select! {
             shaken = shake => shaken.map_err(|_| Error::Slow(within))??,
             () = seat.evicted() => return Err(Error::Evicted),
         };
         seat.settle();
-        let certificate = certificate(&client)?;
-        let opened = open(&api, address, certificate.clone(), &first).await;
+        let guest = ours.guest(address.ip(), client.get_ref().1.peer_certificates())?;
+        drop(ours);
+        let opened = open(&api, address, guest.certificate.clone(), &first).await;
         drop(first);
         let mut upstream = match opened {
             Ok(upstream) => upstream,
@@ -102,9 +111,9 @@ impl Session {
         };
         tokio::select! {
             copied = pump(&mut client, &mut upstream) => copied.map_err(Error::Broken),
-            () = unwelcome(&ours, terms, certificate.as_ref()) => {
+            error = unwelcome(terms, &guest) => {
                 let _ = timeout(GOODBYE, client.shutdown()).await;
-                Err(Error::Unwelcome)
+                Err(error)
             }
         }
     }
@@ -123,19 +132,14 @@ fn watch_over(tcp: &TcpStream) -> io::Result<()> {
 }
 
 /// The handshake, and the first bytes the client sends after it.
-async fn shake(tcp: TcpStream, terms: &Terms) -> Result<(TlsStream<TcpStream>, Vec<u8>), Error> {
-    let mut client = TlsAcceptor::from(terms.config.clone()).accept(tcp).await.map_err(Error::Handshake)?;
+async fn shake(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<(TlsStream<TcpStream>, Vec<u8>), Error> {
+    let mut client = TlsAcceptor::from(config).accept(tcp).await.map_err(Error::Handshake)?;
     // What the client does not take leaves the pump waiting, not the memory growing.
     client.get_mut().1.set_buffer_limit(Some(16 * 1024));
     // A client's HTTP/2 preface and settings.
     let mut first = Vec::with_capacity(256);
     client.read_buf(&mut first).await.map_err(Error::Handshake)?;
     Ok((client, first))
-}
-
-fn certificate(client: &TlsStream<TcpStream>) -> Result<Option<Certificate>, tls::Error> {
-    let chain = client.get_ref().1.peer_certificates();
-    chain.and_then(<[_]>::first).map(|der| tls::describe(der)).transpose()
 }
 
 /// A connection to machined that knows whose it is and has the client's first bytes.
@@ -166,15 +170,23 @@ async fn connect(api: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// Returns when the terms have changed so that this client would not be let in again.
-async fn unwelcome(ours: &Terms, mut terms: watch::Receiver<Arc<Terms>>, client: Option<&Certificate>) {
+/// Returns when the terms have changed so that this client would not be let in again, or its certificate is over.
+async fn unwelcome(mut terms: watch::Receiver<Arc<Terms>>, guest: &Guest) -> Error {
     loop {
-        if terms.changed().await.is_err() {
-            // Nobody is left to change them.
-            return std::future::pending().await;
+        tokio::select! {
+            changed = terms.changed() => {
+                if changed.is_err() {
+                    // Nobody is left to change them.
+                    return std::future::pending().await;
+                }
+                if !terms.borrow_and_update().keep(guest) {
+                    return Error::Unwelcome;
+                }
+            }
+            () = sleep(AGE) => {}
         }
-        if !terms.borrow_and_update().keep(ours, client) {
-            return;
+        if terms.borrow().is_over(guest) {
+            return Error::Over;
         }
     }
 }

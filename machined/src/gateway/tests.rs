@@ -19,6 +19,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{keys::Keys, preamble::Preamble, *};
 use crate::pki::Identity;
 
+mod admission;
+
 const SOON: Duration = Duration::from_secs(10);
 
 const TEST_LIMITS: Limits =
@@ -85,24 +87,29 @@ impl Fixture {
     }
 
     async fn connect(&self, node: &Identity, client: Option<&Identity>) -> std::io::Result<TlsStream<TcpStream>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned(node.certificate.clone())));
-        let mut config = match client {
-            None => builder.with_no_client_auth(),
-            Some(client) => {
-                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(client.key.to_vec()));
-                builder.with_client_auth_cert(vec![client.certificate.clone().into()], key).unwrap()
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = client_config(node, client);
         let tcp = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     }
+}
+
+fn client_config(node: &Identity, client: Option<&Identity>) -> ClientConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned(node.certificate.clone())));
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(client.key.to_vec()));
+            builder.with_client_auth_cert(vec![client.certificate.clone().into()], key).unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
 }
 
 #[derive(Debug)]

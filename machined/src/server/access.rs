@@ -173,6 +173,7 @@ mod tests {
             subject: "CN=someone".into(),
             organisations: o.iter().map(|o| (*o).to_owned()).collect(),
             fingerprint: [0; 32],
+            rescue: false,
         });
         Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: certificate.map(Arc::new) }
     }

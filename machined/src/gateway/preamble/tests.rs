@@ -10,6 +10,7 @@ fn example() -> Preamble {
             subject: "O=stele:admin, CN=someone".into(),
             organisations: vec!["stele:admin".into(), "stele:reader".into()],
             fingerprint: [7; 32],
+            rescue: true,
         }),
     }
 }
