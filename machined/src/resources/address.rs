@@ -6,6 +6,8 @@ use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
+
 /// An address that a link shall have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddressSpec {
@@ -15,6 +17,9 @@ pub struct AddressSpec {
     pub address: IpNet,
     /// The source that wants it: "dhcp4".
     pub source: String,
+    /// The document, when the source is the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Resource for AddressSpec {
@@ -22,7 +27,12 @@ impl Resource for AddressSpec {
     const PLURAL: &'static str = "address-specs";
     const DOC: &'static str = "An address that a link shall have.";
     const COLUMNS: &'static [Column] =
-        &[Column::new("LINK", "/link"), Column::new("ADDRESS", "/address"), Column::new("SOURCE", "/source")];
+        &[
+            Column::new("LINK", "/link"),
+            Column::new("ADDRESS", "/address"),
+            Column::new("SOURCE", "/source"),
+            Column::wide("DOCUMENT", "/origin/document"),
+        ];
 }
 
 /// Who made an address.

@@ -4,6 +4,8 @@ use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
+
 /// What kind of link it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +52,9 @@ pub struct Link {
     pub virtual_kind: String,
     /// Hardware address as `52:54:00:12:34:56`; empty when it has none.
     pub mac: String,
+    /// The hardware address it was made with, when the driver says; a port of a bond has the bond's in `mac`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub permanent_mac: String,
     /// Largest packet.
     pub mtu: u32,
     /// Switched on by the administrator (IFF_UP).
@@ -70,6 +75,12 @@ pub struct Link {
     /// Mbit/s, when the driver says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed_mbps: Option<u32>,
+    /// The link a VLAN is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The document that made it so; absent: defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Resource for Link {
@@ -87,5 +98,6 @@ impl Resource for Link {
         Column::wide("SPEED", "/speedMbps"),
         Column::wide("INDEX", "/index"),
         Column::wide("CONTROLLER", "/controller"),
+        Column::wide("DOCUMENT", "/origin/document"),
     ];
 }

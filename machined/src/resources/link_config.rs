@@ -1,6 +1,6 @@
 //! What one source says about one link (`link-config`, id `<source>/<link>`), and what comes out of all of them for the
-//! link itself (`link-spec`, id: the link). Sources are the defaults, DHCP, router announcements and, once there is
-//! configuration, its documents. `network/merge` reads all of them; a new source adds objects here and nothing else.
+//! link itself (`link-spec`, id: the link). Sources are the defaults, DHCP, router announcements and the documents of the
+//! configuration. `network/merge` reads all of them; a new source adds objects here and nothing else.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,9 @@ use ipnet::IpNet;
 use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::origin::Origin;
+use super::virtual_link::Virtual;
 
 /// Where settings come from, the weakest first: for one setting the strongest source that has it wins, lists add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +20,8 @@ pub enum Source {
     Default,
     /// A router's announcements (RFC 4861, RFC 8106).
     Router,
+    /// A DHCPv6 lease.
+    Dhcp6,
     /// A DHCPv4 lease.
     Dhcp4,
     /// The machine's configuration.
@@ -29,6 +34,7 @@ impl Source {
         match self {
             Self::Default => "default",
             Self::Router => "router",
+            Self::Dhcp6 => "dhcp6",
             Self::Dhcp4 => "dhcp4",
             Self::Config => "config",
         }
@@ -56,6 +62,12 @@ pub struct LinkConfig {
     pub source: Source,
     /// About which link.
     pub link: String,
+    /// Made by software, in this way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub make: Option<Virtual>,
+    /// The bond it shall be a port of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
     /// Switched on or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<bool>,
@@ -65,6 +77,9 @@ pub struct LinkConfig {
     /// Whether to ask for an IPv4 lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp4: Option<bool>,
+    /// Whether to ask for an IPv6 lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp6: Option<bool>,
     /// Whether the kernel follows router announcements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_ra: Option<bool>,
@@ -86,6 +101,9 @@ pub struct LinkConfig {
     /// Time servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub time_servers: Vec<IpAddr>,
+    /// The document that says so; absent for other sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl LinkConfig {
@@ -94,9 +112,12 @@ impl LinkConfig {
         Self {
             source,
             link: link.into(),
+            make: None,
+            controller: None,
             up: None,
             mtu: None,
             dhcp4: None,
+            dhcp6: None,
             accept_ra: None,
             metric: None,
             addresses: Vec::new(),
@@ -104,6 +125,7 @@ impl LinkConfig {
             servers: Vec::new(),
             search: Vec::new(),
             time_servers: Vec::new(),
+            origin: None,
         }
     }
 
@@ -124,13 +146,20 @@ impl Resource for LinkConfig {
         Column::new("SERVERS", "/servers"),
         Column::wide("MTU", "/mtu"),
         Column::wide("METRIC", "/metric"),
+        Column::wide("DOCUMENT", "/origin/document"),
     ];
 }
 
 /// How a link shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkSpec {
+    /// Made by software, in this way; absent: it is there or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub make: Option<Virtual>,
+    /// The bond it is a port of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<String>,
     /// Switched on.
     pub up: bool,
     /// Largest packet; absent: as the driver has it.
@@ -138,10 +167,16 @@ pub struct LinkSpec {
     pub mtu: Option<u32>,
     /// Asks for an IPv4 lease.
     pub dhcp4: bool,
+    /// Asks for an IPv6 lease.
+    #[serde(default)]
+    pub dhcp6: bool,
     /// The kernel follows router announcements.
     pub accept_ra: bool,
     /// Metric of its routes.
     pub metric: u32,
+    /// The document that has a say in it; absent: defaults alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Resource for LinkSpec {
@@ -152,8 +187,11 @@ impl Resource for LinkSpec {
         Column::new("UP", "/up"),
         Column::new("MTU", "/mtu"),
         Column::new("DHCP4", "/dhcp4"),
+        Column::new("DHCP6", "/dhcp6"),
         Column::new("RA", "/acceptRa"),
         Column::new("METRIC", "/metric"),
+        Column::wide("DOCUMENT", "/origin/document"),
+        Column::wide("CONTROLLER", "/controller"),
     ];
 }
 

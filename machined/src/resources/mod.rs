@@ -14,6 +14,7 @@ pub mod link_config;
 pub mod machine;
 pub mod memory;
 pub mod mount;
+pub mod network_document;
 pub mod origin;
 pub mod partition;
 pub mod process;
@@ -22,6 +23,7 @@ pub mod revision;
 pub mod route;
 pub mod service;
 pub mod system_disk;
+pub mod virtual_link;
 pub mod wait;
 
 pub use condition::Condition;

@@ -8,6 +8,27 @@ use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
+
+/// What the document `Resolver` says; each list replaces what the network offers, unless it is empty. Written by
+/// `network/config`, one object, id "resolver".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ResolverConfig {
+    /// Name servers in the order they are asked.
+    pub servers: Vec<IpAddr>,
+    /// Domains tried after a short name.
+    pub search: Vec<String>,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+impl Resource for ResolverConfig {
+    const TYPE: &'static str = "resolver-config";
+    const PLURAL: &'static str = "resolver-configs";
+    const DOC: &'static str = "What the configuration says about name servers.";
+    const COLUMNS: &'static [Column] = &[Column::new("SERVERS", "/servers"), Column::new("SEARCH", "/search")];
+}
+
 /// The name servers the machine shall use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolverSpec {
@@ -15,6 +36,9 @@ pub struct ResolverSpec {
     pub servers: Vec<String>,
     /// Domains tried after a short name.
     pub search: Vec<String>,
+    /// The document that has a say in it; absent: the network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl ResolverSpec {
@@ -36,6 +60,9 @@ pub struct Resolver {
     pub servers: Vec<String>,
     /// Domains tried after a short name.
     pub search: Vec<String>,
+    /// The document that has a say in it; absent: the network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Resource for Resolver {

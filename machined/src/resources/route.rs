@@ -8,6 +8,8 @@ use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origin::Origin;
+
 /// A route that the machine shall have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +28,9 @@ pub struct RouteSpec {
     pub metric: u32,
     /// The source that wants it: "dhcp4".
     pub source: String,
+    /// The document, when the source is the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl RouteSpec {
@@ -45,6 +50,7 @@ impl Resource for RouteSpec {
         Column::new("GATEWAY", "/gateway"),
         Column::new("METRIC", "/metric"),
         Column::new("SOURCE", "/source"),
+        Column::wide("DOCUMENT", "/origin/document"),
     ];
 }
 

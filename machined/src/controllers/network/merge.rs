@@ -8,7 +8,7 @@ use reconcile::{Controller, Cycle, Next, Ports};
 
 use crate::resources::address::AddressSpec;
 use crate::resources::link_config::{LinkConfig, LinkSpec, NetworkSource, Source};
-use crate::resources::resolver::{ResolverSpec, TimeServer};
+use crate::resources::resolver::{ResolverConfig, ResolverSpec, TimeServer};
 use crate::resources::route::RouteSpec;
 
 use super::plan::Desired;
@@ -34,8 +34,10 @@ pub struct Merged {
     pub time_servers: BTreeMap<IpAddr, TimeServer>,
 }
 
-/// For one setting the strongest source wins; lists add up, the strongest source first, without repetitions.
-pub fn merge(configs: &[LinkConfig]) -> Merged {
+/// For one setting the strongest source wins; lists add up, the strongest source first, without repetitions. What a source
+/// says that its link does not listen to (a lease that was kept from before) does not count. The lists of a `Resolver`
+/// document replace those of the network.
+pub fn merge(configs: &[LinkConfig], resolver: Option<&ResolverConfig>) -> Merged {
     let mut configs: Vec<&LinkConfig> = configs.iter().collect();
     configs.sort_by(|a, b| b.source.cmp(&a.source).then_with(|| a.link.cmp(&b.link)));
     let mut merged = Merged::default();
@@ -44,6 +46,8 @@ pub fn merge(configs: &[LinkConfig]) -> Merged {
         let of_link: Vec<&LinkConfig> = configs.iter().copied().filter(|config| config.link == link).collect();
         merge_link(link, &of_link, &mut merged.desired);
     }
+    let specs = &merged.desired.links;
+    configs.retain(|config| specs.get(&config.link).is_none_or(|spec| listens(spec, config.source)));
     for config in configs {
         for server in &config.servers {
             push_new(&mut merged.resolver.servers, server_name(*server, &config.link));
@@ -59,9 +63,28 @@ pub fn merge(configs: &[LinkConfig]) -> Merged {
             });
         }
     }
+    if let Some(said) = resolver {
+        if !said.servers.is_empty() {
+            merged.resolver.servers = said.servers.iter().map(ToString::to_string).collect();
+        }
+        if !said.search.is_empty() {
+            merged.resolver.search.clone_from(&said.search);
+        }
+        merged.resolver.origin = Some(said.origin.clone());
+    }
     merged.resolver.servers.truncate(SERVERS);
     merged.resolver.search.truncate(SEARCH);
     merged
+}
+
+/// Whether a link takes what this source says. A port of a bond takes nothing from outside: its packets are the bond's.
+fn listens(spec: &LinkSpec, source: Source) -> bool {
+    match source {
+        Source::Default | Source::Config => true,
+        Source::Router => spec.accept_ra && spec.controller.is_none(),
+        Source::Dhcp4 => spec.dhcp4 && spec.controller.is_none(),
+        Source::Dhcp6 => spec.dhcp6 && spec.controller.is_none(),
+    }
 }
 
 fn push_new(list: &mut Vec<String>, item: String) {
@@ -81,22 +104,34 @@ fn merge_link(link: &str, configs: &[&LinkConfig], desired: &mut Desired) {
     // A link that no source wants switched on or off is not ours to touch.
     let Some(up) = configs.iter().find_map(|config| config.up) else { return };
     let metric = configs.iter().find_map(|config| config.metric).unwrap_or(METRIC);
-    desired.links.insert(
-        link.to_owned(),
-        LinkSpec {
-            up,
-            mtu: configs.iter().find_map(|config| config.mtu),
-            dhcp4: configs.iter().find_map(|config| config.dhcp4).unwrap_or(false),
-            accept_ra: configs.iter().find_map(|config| config.accept_ra).unwrap_or(false),
-            metric,
-        },
-    );
+    let asked = LinkSpec {
+        make: configs.iter().find_map(|config| config.make.clone()),
+        controller: configs.iter().find_map(|config| config.controller.clone()),
+        up,
+        mtu: None,
+        dhcp4: configs.iter().find_map(|config| config.dhcp4).unwrap_or(false),
+        dhcp6: configs.iter().find_map(|config| config.dhcp6).unwrap_or(false),
+        accept_ra: configs.iter().find_map(|config| config.accept_ra).unwrap_or(false),
+        metric,
+        origin: configs.iter().find_map(|config| config.origin.clone()),
+    };
+    let configs: Vec<_> = configs.iter().filter(|config| listens(&asked, config.source)).collect();
+    let mtu = configs.iter().find_map(|config| config.mtu);
+    let port = asked.controller.is_some();
+    desired.links.insert(link.to_owned(), LinkSpec { mtu, ..asked });
+    if port {
+        return;
+    }
     for config in configs {
         let source = config.source.name().to_owned();
         for address in &config.addresses {
             if !desired.addresses.iter().any(|have| have.link == link && have.address == *address) {
-                let source = source.clone();
-                desired.addresses.push(AddressSpec { link: link.to_owned(), address: *address, source });
+                desired.addresses.push(AddressSpec {
+                    link: link.to_owned(),
+                    address: *address,
+                    source: source.clone(),
+                    origin: config.origin.clone(),
+                });
             }
         }
         for route in &config.routes {
@@ -107,6 +142,7 @@ fn merge_link(link: &str, configs: &[&LinkConfig], desired: &mut Desired) {
                 preferred_source: None,
                 metric: route.metric.unwrap_or(metric),
                 source: source.clone(),
+                origin: config.origin.clone(),
             };
             if !desired.routes.iter().any(|have| have.id() == route.id()) {
                 desired.routes.push(route);
@@ -125,6 +161,7 @@ impl Controller for Merge {
     fn declare(ports: &mut Ports) {
         ports.watch::<LinkConfig>();
         ports.watch::<NetworkSource>();
+        ports.watch::<ResolverConfig>();
         ports.own::<LinkSpec>();
         ports.own::<AddressSpec>();
         ports.own::<RouteSpec>();
@@ -140,7 +177,8 @@ impl Controller for Merge {
         }
         let configs: Vec<LinkConfig> =
             cx.list::<LinkConfig>()?.into_iter().map(|object| (*object.value).clone()).collect();
-        let merged = merge(&configs);
+        let resolver = cx.get::<ResolverConfig>(ResolverSpec::ID)?;
+        let merged = merge(&configs, resolver.as_ref().map(|said| &*said.value));
         for (link, spec) in merged.desired.links {
             cx.put(&link, spec)?;
         }
@@ -186,7 +224,7 @@ mod tests {
         let mut router = config(Source::Router, "eth0");
         router.servers = vec!["fe80::3".parse().unwrap(), "10.0.2.3".parse().unwrap()];
         router.mtu = Some(1300);
-        let merged = merge(&[default, router, lease]);
+        let merged = merge(&[default, router, lease], None);
         let spec = &merged.desired.links["eth0"];
         assert_eq!((spec.up, spec.mtu, spec.dhcp4, spec.accept_ra), (true, Some(1400), true, false));
         assert_eq!(merged.desired.routes[0].metric, 1026);
@@ -197,6 +235,6 @@ mod tests {
     fn a_link_nobody_switches_is_left_alone() {
         let mut router = config(Source::Router, "veth1");
         router.mtu = Some(1400);
-        assert!(merge(&[router]).desired.links.is_empty());
+        assert!(merge(&[router], None).desired.links.is_empty());
     }
 }

@@ -7,10 +7,15 @@ use ipnet::IpNet;
 
 use crate::resources::address::AddressScope;
 use crate::resources::link::{LinkKind, OperState};
+use crate::resources::virtual_link::{Bond, Virtual};
 
 /// The protocol number on the addresses (IFA_PROTO) and routes (rtm_protocol) that machined makes: how a new machined
 /// knows them again. 0x53; numbers from 4 on are free for programs and no routing daemon has this one.
 pub const OURS: u8 = 0x53;
+
+/// The group (IFLA_GROUP) of the links that machined makes, for the same purpose: the kernel takes it with the request that
+/// makes the link, so that there is no moment without it.
+pub const OUR_GROUP: u32 = 0x53;
 
 /// A link as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,14 @@ pub struct LinkState {
     pub virtual_kind: String,
     /// Hardware address.
     pub mac: Vec<u8>,
+    /// The one it was made with; empty when the driver does not say.
+    pub permanent_mac: Vec<u8>,
+    /// `OUR_GROUP` when machined made it.
+    pub group: u32,
+    /// The number of the link it is on.
+    pub parent: Option<u32>,
+    /// A bond or a VLAN, as it is; none for everything else, and for a bond in a mode that is not known here.
+    pub made: Option<Virtual>,
     /// Largest packet.
     pub mtu: u32,
     /// The smallest and the largest that its driver takes, where it says so.
@@ -89,6 +102,37 @@ pub struct Observed {
 /// One change of the kernel's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
+    /// Makes a link and marks it as ours; a bond has no ports yet and no primary one.
+    CreateLink {
+        /// The link.
+        link: String,
+        /// How.
+        make: Virtual,
+    },
+    /// Takes away a link of ours, with everything that is on it.
+    DeleteLink {
+        /// The link.
+        link: String,
+    },
+    /// Marks a link that is as it shall be already as ours.
+    ClaimLink {
+        /// The link.
+        link: String,
+    },
+    /// Changes all of a bond but its mode and its ports.
+    ChangeBond {
+        /// The bond.
+        link: String,
+        /// As it shall be.
+        bond: Bond,
+    },
+    /// Makes a link that is off a port of a bond, which switches it on; or no port any more, which switches it off.
+    SetController {
+        /// The link.
+        link: String,
+        /// The bond.
+        controller: Option<String>,
+    },
     /// Switches a link on or off.
     SetUp {
         /// The link.
@@ -135,6 +179,25 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The link it is about.
+    pub fn link(&self) -> &str {
+        match self {
+            Self::CreateLink { link, .. }
+            | Self::DeleteLink { link }
+            | Self::ClaimLink { link }
+            | Self::ChangeBond { link, .. }
+            | Self::SetController { link, .. }
+            | Self::SetUp { link, .. }
+            | Self::SetMtu { link, .. }
+            | Self::SetAcceptRa { link, .. }
+            | Self::RemoveAddress { link, .. }
+            | Self::AddAddress { link, .. } => link,
+            Self::RemoveRoute(route) | Self::AddRoute { route, .. } => &route.link,
+        }
+    }
+}
+
 /// The kernel refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -158,6 +221,14 @@ pub enum Error {
         /// What the kernel said.
         #[source]
         source: rtnetlink::Error,
+    },
+    /// The kernel has no such kind of link, yet.
+    #[error("the kernel cannot make a {kind} before its module {module} is loaded")]
+    NoModule {
+        /// "bond".
+        kind: &'static str,
+        /// "bonding".
+        module: &'static str,
     },
     /// A setting under /proc/sys could not be written.
     #[error("cannot write {path}")]

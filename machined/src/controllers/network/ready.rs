@@ -67,6 +67,9 @@ mod tests {
             driver: String::new(),
             bus_path: String::new(),
             speed_mbps: None,
+            permanent_mac: String::new(),
+            parent: None,
+            origin: None,
         };
         (name.into(), link)
     }

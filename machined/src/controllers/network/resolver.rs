@@ -69,8 +69,8 @@ impl Controller for Resolvers {
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
         let Some(spec) = cx.get::<ResolverSpec>(ResolverSpec::ID)? else { return Ok(Next::Unready) };
         self.ensure(&format(&spec.value)).map_err(|source| Error::Write { path: self.path.clone(), source })?;
-        let ResolverSpec { servers, search } = (*spec.value).clone();
-        cx.put(ResolverSpec::ID, Resolver { servers, search })?;
+        let ResolverSpec { servers, search, origin } = (*spec.value).clone();
+        cx.put(ResolverSpec::ID, Resolver { servers, search, origin })?;
         Ok(Next::OnChange)
     }
 }
@@ -84,6 +84,7 @@ mod tests {
         let spec = ResolverSpec {
             servers: vec!["10.0.2.3".into(), "fe80::3%eth0".into()],
             search: vec!["lab.example".into(), "example".into()],
+            origin: None,
         };
         let text = format(&spec);
         assert!(text.ends_with("nameserver 10.0.2.3\nnameserver fe80::3%eth0\nsearch lab.example example\n"));

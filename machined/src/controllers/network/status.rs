@@ -7,6 +7,8 @@ use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use crate::events::Events;
 use crate::resources::address::{Address, AddressOrigin, AddressScope};
 use crate::resources::link::{Link, LinkKind};
+use crate::resources::link_config::LinkSpec;
+use crate::resources::origin::Origin;
 use crate::resources::route::{Route, RouteOrigin};
 
 use super::devices::Devices;
@@ -64,22 +66,30 @@ impl<N: Netlink, C: Changes> Status<N, C> {
     }
 }
 
-fn link(state: &LinkState, all: &[LinkState], devices: &Devices) -> Link {
+fn mac(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn link(state: &LinkState, all: &[LinkState], devices: &Devices, origin: Option<Origin>) -> Link {
     let device = devices.look(&state.name);
-    let controller = state.controller.and_then(|index| all.iter().find(|link| link.index == index));
+    let named = |index: u32| Some(all.iter().find(|link| link.index == index)?.name.clone());
     Link {
         index: state.index,
         kind: state.kind,
         virtual_kind: state.virtual_kind.clone(),
-        mac: state.mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
+        mac: mac(&state.mac),
+        permanent_mac: mac(&state.permanent_mac),
         mtu: state.mtu,
         up: state.up,
         carrier: state.carrier,
         oper_state: state.oper_state,
-        controller: controller.map(|link| link.name.clone()),
+        controller: state.controller.and_then(named),
         driver: device.driver,
         bus_path: device.bus_path,
         speed_mbps: device.speed_mbps,
+        // For a pair of virtual links it is the other end, and may be in another place.
+        parent: state.parent.filter(|_| state.virtual_kind == "vlan").and_then(named),
+        origin,
     }
 }
 
@@ -122,6 +132,8 @@ impl<N: Netlink, C: Changes> Controller for Status<N, C> {
     type Error = Failure;
 
     fn declare(ports: &mut Ports) {
+        // Only to say which document made a link so.
+        ports.watch::<LinkSpec>();
         ports.own::<Link>();
         ports.own::<Address>();
         ports.own::<Route>();
@@ -131,7 +143,8 @@ impl<N: Netlink, C: Changes> Controller for Status<N, C> {
         let observed = self.netlink.observe().await?;
         self.tell(&observed.links);
         for state in &observed.links {
-            cx.put(&state.name, link(state, &observed.links, &self.devices))?;
+            let origin = cx.get::<LinkSpec>(&state.name)?.and_then(|spec| spec.value.origin.clone());
+            cx.put(&state.name, link(state, &observed.links, &self.devices, origin))?;
         }
         for state in &observed.addresses {
             cx.put(format!("{}/{}", state.link, state.address), address(state))?;

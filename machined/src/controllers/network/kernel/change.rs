@@ -9,14 +9,50 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, Address
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
 
-use crate::controllers::network::netlink::{Change, Error, OURS, RouteState};
+use super::made;
+use crate::controllers::network::netlink::{Change, Error, OUR_GROUP, OURS, RouteState};
+use crate::resources::virtual_link::Virtual;
 
 /// "No such device": it went away between looking and acting.
 const ENODEV: i32 = 19;
+/// "Operation not supported": said to who asks for a kind of link that no loaded module knows.
+const EOPNOTSUPP: i32 = 95;
 
 pub(super) async fn apply(handle: Handle, change: &Change) -> Result<(), Error> {
     let done = match change {
         Change::SetAcceptRa { link, value } => return sysctl(link, "accept_ra", *value),
+        Change::CreateLink { link, make } => {
+            let parent = match make {
+                Virtual::Vlan(vlan) => Some(index(&handle, &vlan.link).await?),
+                Virtual::Bond(_) => None,
+            };
+            let done = handle.link().add(made::create(link, make, parent)).execute().await;
+            if done.as_ref().is_err_and(|error| code(error) == EOPNOTSUPP) {
+                return Err(Error::NoModule { kind: make.kind(), module: make.module() });
+            }
+            done
+        }
+        Change::DeleteLink { link } => handle.link().del(index(&handle, link).await?).execute().await,
+        Change::ClaimLink { link } => {
+            let message = LinkUnspec::new_with_index(index(&handle, link).await?).link_group(OUR_GROUP);
+            handle.link().change(message.build()).execute().await
+        }
+        Change::ChangeBond { link, bond } => {
+            let primary = match &bond.primary {
+                Some(primary) => index(&handle, primary).await?,
+                None => 0,
+            };
+            let message = made::change(index(&handle, link).await?, bond, primary);
+            handle.link().change(message).execute().await
+        }
+        Change::SetController { link, controller } => {
+            let message = LinkUnspec::new_with_index(index(&handle, link).await?);
+            let message = match controller {
+                Some(controller) => message.controller(index(&handle, controller).await?),
+                None => message.nocontroller(),
+            };
+            handle.link().change(message.build()).execute().await
+        }
         Change::SetUp { link, up } => {
             let message = LinkUnspec::new_with_index(index(&handle, link).await?);
             let message = if *up { message.up() } else { message.down() };
@@ -47,13 +83,19 @@ pub(super) async fn apply(handle: Handle, change: &Change) -> Result<(), Error> 
     done.map_err(|source| Error::Refused { change: Box::new(change.clone()), source })
 }
 
+/// The kernel's number of the error, 0 when it is not the kernel's.
+fn code(error: &rtnetlink::Error) -> i32 {
+    match error {
+        rtnetlink::Error::NetlinkError(error) => error.raw_code().abs(),
+        _ => 0,
+    }
+}
+
 async fn index(handle: &Handle, link: &str) -> Result<u32, Error> {
     let found = handle.link().get().match_name(link.to_owned()).execute().try_collect::<Vec<_>>().await;
     match found {
         Ok(links) => links.first().map(|link| link.header.index).ok_or_else(|| Error::Gone(link.to_owned())),
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code().abs() == ENODEV => {
-            Err(Error::Gone(link.to_owned()))
-        }
+        Err(error) if code(&error) == ENODEV => Err(Error::Gone(link.to_owned())),
         Err(source) => Err(Error::List { what: "a link", source }),
     }
 }

@@ -7,13 +7,16 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope as KernelScope};
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State,
+    AfSpecInet6, AfSpecUnspec, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType};
 
 use crate::controllers::network::netlink::{AddressState, LinkState, RouteState};
 use crate::resources::address::AddressScope;
 use crate::resources::link::{LinkKind, OperState};
+use crate::resources::virtual_link::{Virtual, Vlan};
+
+use super::made;
 
 /// Names by number.
 pub(super) type Names = BTreeMap<u32, String>;
@@ -30,7 +33,7 @@ fn name(message: &LinkMessage) -> String {
     name.unwrap_or_default()
 }
 
-pub(super) fn link(message: &LinkMessage) -> LinkState {
+pub(super) fn link(message: &LinkMessage, names: &Names) -> LinkState {
     let flags = message.header.flags;
     let mut link = LinkState {
         index: message.header.index,
@@ -38,6 +41,10 @@ pub(super) fn link(message: &LinkMessage) -> LinkState {
         kind: LinkKind::Other,
         virtual_kind: String::new(),
         mac: Vec::new(),
+        permanent_mac: Vec::new(),
+        group: 0,
+        parent: None,
+        made: None,
         mtu: 0,
         mtu_limits: (0, None),
         up: flags.contains(LinkFlags::Up),
@@ -47,9 +54,13 @@ pub(super) fn link(message: &LinkMessage) -> LinkState {
         controller: None,
         accept_ra: None,
     };
+    let mut vlan = None;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Address(mac) => link.mac.clone_from(mac),
+            LinkAttribute::PermAddress(mac) => link.permanent_mac.clone_from(mac),
+            LinkAttribute::Group(group) => link.group = *group,
+            LinkAttribute::Link(index) => link.parent = Some(*index),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::MinMtu(least) => link.mtu_limits.0 = *least,
             // 0 means that there is no limit.
@@ -58,14 +69,22 @@ pub(super) fn link(message: &LinkMessage) -> LinkState {
             LinkAttribute::OperState(state) => link.oper_state = oper_state(*state),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.virtual_kind = kind.to_string();
+                    match info {
+                        LinkInfo::Kind(kind) => link.virtual_kind = kind.to_string(),
+                        LinkInfo::Data(InfoData::Bond(infos)) => link.made = made::bond(infos, names),
+                        LinkInfo::Data(InfoData::Vlan(infos)) => vlan = made::vlan_id(infos),
+                        _ => {}
                     }
                 }
             }
             LinkAttribute::AfSpecUnspec(specs) => link.accept_ra = accept_ra(specs).or(link.accept_ra),
             _ => {}
         }
+    }
+    // Its parent may come after its number.
+    if let Some(id) = vlan {
+        let parent = link.parent.and_then(|index| names.get(&index).cloned()).unwrap_or_default();
+        link.made = Some(Virtual::Vlan(Vlan { link: parent, id }));
     }
     link.kind = if flags.contains(LinkFlags::Loopback) {
         LinkKind::Loopback

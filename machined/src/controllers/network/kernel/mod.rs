@@ -6,6 +6,7 @@
 mod change;
 mod dump;
 pub mod listen;
+mod made;
 
 use std::future::Future;
 use std::pin::pin;
@@ -62,7 +63,7 @@ async fn observe(handle: Handle) -> Result<Observed, Error> {
         }
     }
     Ok(Observed {
-        links: links.iter().map(dump::link).collect(),
+        links: links.iter().map(|message| dump::link(message, &names)).collect(),
         addresses: addresses.iter().filter_map(|message| dump::address(message, &names)).collect(),
         routes,
     })

@@ -38,7 +38,7 @@ async fn veth() {
 }
 
 fn desired(address: &str, gateway: &str) -> Desired {
-    let spec = LinkSpec { up: true, mtu: Some(1400), dhcp4: false, accept_ra: true, metric: 1026 };
+    let spec = LinkSpec { up: true, mtu: Some(1400), dhcp4: false, accept_ra: true, metric: 1026, ..LinkSpec::default() };
     let route = |destination: &str, gateway: Option<&str>| RouteSpec {
         link: "eth0".into(),
         destination: destination.parse().unwrap(),
@@ -46,11 +46,12 @@ fn desired(address: &str, gateway: &str) -> Desired {
         preferred_source: None,
         metric: 1026,
         source: "test".into(),
+        origin: None,
     };
     Desired {
         own_mtus: std::collections::BTreeMap::new(),
         links: [("eth0".to_owned(), spec)].into(),
-        addresses: vec![AddressSpec { link: "eth0".into(), address: address.parse().unwrap(), source: "test".into() }],
+        addresses: vec![AddressSpec { link: "eth0".into(), address: address.parse().unwrap(), source: "test".into(), origin: None }],
         routes: vec![route("0.0.0.0/0", Some(gateway)), route("172.16.0.0/24", None)],
     }
 }

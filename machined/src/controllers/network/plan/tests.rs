@@ -128,12 +128,12 @@ prop_compose! {
         addresses in proptest::collection::btree_set((name(), net()), 0..5),
         routes in proptest::collection::btree_map((name(), net(), 1u32..3), gateway(), 0..5),
     ) -> Desired {
-        let spec = |(up, mtu, accept_ra)| LinkSpec { up, mtu, dhcp4: false, accept_ra, metric: 1 };
+        let spec = |(up, mtu, accept_ra)| LinkSpec { up, mtu, dhcp4: false, accept_ra, metric: 1, ..LinkSpec::default() };
         Desired {
             links: links.into_iter().map(|(name, values)| (name, spec(values))).collect(),
-            addresses: addresses.into_iter().map(|(link, address)| AddressSpec { link, address, source: String::new() }).collect(),
+            addresses: addresses.into_iter().map(|(link, address)| AddressSpec { link, address, source: String::new(), origin: None }).collect(),
             routes: routes.into_iter().map(|((link, destination, metric), gateway)| {
-                RouteSpec { link, destination, gateway, preferred_source: None, metric, source: String::new() }
+                RouteSpec { link, destination, gateway, preferred_source: None, metric, source: String::new(), origin: None }
             }).collect(),
             own_mtus: BTreeMap::new(),
         }
@@ -175,7 +175,7 @@ fn a_route_of_somebody_else_stays() {
 
 #[test]
 fn an_mtu_is_what_the_driver_takes_and_goes_back_when_nobody_wants_it_any_more() {
-    let spec = |mtu| LinkSpec { up: true, mtu, dhcp4: true, accept_ra: true, metric: 1 };
+    let spec = |mtu| LinkSpec { up: true, mtu, dhcp4: true, accept_ra: true, metric: 1, ..LinkSpec::default() };
     let desired = |mtu, own: &[(u32, u32)]| Desired {
         links: [("eth0".to_owned(), spec(mtu))].into(),
         own_mtus: own.iter().copied().collect(),
