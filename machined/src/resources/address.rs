@@ -26,13 +26,12 @@ impl Resource for AddressSpec {
     const TYPE: &'static str = "address-spec";
     const PLURAL: &'static str = "address-specs";
     const DOC: &'static str = "An address that a link shall have.";
-    const COLUMNS: &'static [Column] =
-        &[
-            Column::new("LINK", "/link"),
-            Column::new("ADDRESS", "/address"),
-            Column::new("SOURCE", "/source"),
-            Column::wide("DOCUMENT", "/origin/document"),
-        ];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("LINK", "/link"),
+        Column::new("ADDRESS", "/address"),
+        Column::new("SOURCE", "/source"),
+        Column::wide("DOCUMENT", "/origin/document"),
+    ];
 }
 
 /// Who made an address.

@@ -67,7 +67,10 @@ impl World {
         let events = Events::open(&store, folder.join("events")).unwrap();
         let world = Self { store, links, specs, events };
         world.cable(true);
-        world.specs.put("eth0", LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1026, ..LinkSpec::default() });
+        world.specs.put(
+            "eth0",
+            LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1026, ..LinkSpec::default() },
+        );
         world
     }
 
@@ -143,7 +146,10 @@ async fn a_lease_comes_and_survives_a_restart_without_a_server_until_it_is_over(
 
     // Merged, so it is asked for on; over: the address goes, and people see what is waited for.
     next.store.writer::<ResolverSpec>("test").unwrap().put(ResolverSpec::ID, ResolverSpec::default());
-    next.specs.put("eth0", LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1026, ..LinkSpec::default() });
+    next.specs.put(
+        "eth0",
+        LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1026, ..LinkSpec::default() },
+    );
     NOW.set(200_000);
     cycles(&mut controller, &next, 2).await;
     assert!(next.addresses().is_empty());
@@ -171,7 +177,10 @@ async fn a_link_without_a_socket_holds_no_other_up_and_says_why() {
     let world = World::new(folder.path());
     BROKEN.set(1);
     world.link("broken", 1, true);
-    world.specs.put("broken", LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1025, ..LinkSpec::default() });
+    world.specs.put(
+        "broken",
+        LinkSpec { up: true, mtu: None, dhcp4: true, accept_ra: true, metric: 1025, ..LinkSpec::default() },
+    );
     let mut controller = world.controller(folder.path());
     cycles(&mut controller, &world, 3).await;
     assert_eq!(world.addresses(), ["10.0.2.15/24"], "the other has its lease");
@@ -198,7 +207,10 @@ async fn a_link_that_shall_not_ask_has_no_client() {
     let world = World::new(folder.path());
     let mut controller = world.controller(folder.path());
     cycles(&mut controller, &world, 3).await;
-    world.specs.put("eth0", LinkSpec { up: true, mtu: None, dhcp4: false, accept_ra: true, metric: 1026, ..LinkSpec::default() });
+    world.specs.put(
+        "eth0",
+        LinkSpec { up: true, mtu: None, dhcp4: false, accept_ra: true, metric: 1026, ..LinkSpec::default() },
+    );
     cycles(&mut controller, &world, 1).await;
     assert!(world.addresses().is_empty());
 }

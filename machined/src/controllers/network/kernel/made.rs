@@ -1,8 +1,7 @@
 //! Bonds and VLANs in the kernel's words: from netlink's attributes and back. Pure.
 
 use rtnetlink::packet_route::link::{
-    BondLacpRate, BondMode as Mode, BondXmitHashPolicy as Hash, InfoBond, InfoData, InfoKind, InfoVlan,
-    LinkMessage,
+    BondLacpRate, BondMode as Mode, BondXmitHashPolicy as Hash, InfoBond, InfoData, InfoKind, InfoVlan, LinkMessage,
 };
 use rtnetlink::{LinkBond, LinkMessageBuilder, LinkVlan};
 
@@ -26,7 +25,7 @@ const POLICIES: [(HashPolicy, Hash); 6] = [
     (HashPolicy::Layer23, Hash::Layer23),
     (HashPolicy::Encap23, Hash::Encap23),
     (HashPolicy::Encap34, Hash::Encap34),
-    (HashPolicy::VlanSrcMac, Hash::VlanSrcMac),
+    (HashPolicy::VlanSrcmac, Hash::VlanSrcMac),
 ];
 
 /// What a bond is like; none when it is in a mode or has a policy that is not known here.
@@ -59,9 +58,7 @@ pub(super) fn vlan_id(infos: &[InfoVlan]) -> Option<u16> {
 /// The message that makes a link. A bond's primary port is told later: nothing is a port of it yet.
 pub(super) fn create(name: &str, make: &Virtual, parent: Option<u32>) -> LinkMessage {
     match make {
-        Virtual::Vlan(vlan) => {
-            LinkVlan::new(name, parent.unwrap_or_default(), vlan.id).link_group(OUR_GROUP).build()
-        }
+        Virtual::Vlan(vlan) => LinkVlan::new(name, parent.unwrap_or_default(), vlan.id).link_group(OUR_GROUP).build(),
         Virtual::Bond(bond) => {
             let mut infos = settings(bond);
             infos.extend(MODES.iter().find(|(ours, _)| *ours == bond.mode).map(|(_, mode)| InfoBond::Mode(*mode)));
@@ -73,7 +70,7 @@ pub(super) fn create(name: &str, make: &Virtual, parent: Option<u32>) -> LinkMes
 /// The message that changes a bond; `primary` is 0 for none.
 pub(super) fn change(index: u32, bond: &Bond, primary: u32) -> LinkMessage {
     let mut infos = settings(bond);
-    if bond.mode.has_primary() {
+    if bond.has_primary() {
         infos.push(InfoBond::Primary(primary));
     }
     let message = LinkMessageBuilder::<LinkBond>::new_with_info_kind(InfoKind::Bond);

@@ -38,7 +38,8 @@ async fn veth() {
 }
 
 fn desired(address: &str, gateway: &str) -> Desired {
-    let spec = LinkSpec { up: true, mtu: Some(1400), dhcp4: false, accept_ra: true, metric: 1026, ..LinkSpec::default() };
+    let spec =
+        LinkSpec { up: true, mtu: Some(1400), dhcp4: false, accept_ra: true, metric: 1026, ..LinkSpec::default() };
     let route = |destination: &str, gateway: Option<&str>| RouteSpec {
         link: "eth0".into(),
         destination: destination.parse().unwrap(),
@@ -51,7 +52,12 @@ fn desired(address: &str, gateway: &str) -> Desired {
     Desired {
         own_mtus: std::collections::BTreeMap::new(),
         links: [("eth0".to_owned(), spec)].into(),
-        addresses: vec![AddressSpec { link: "eth0".into(), address: address.parse().unwrap(), source: "test".into(), origin: None }],
+        addresses: vec![AddressSpec {
+            link: "eth0".into(),
+            address: address.parse().unwrap(),
+            source: "test".into(),
+            origin: None,
+        }],
         routes: vec![route("0.0.0.0/0", Some(gateway)), route("172.16.0.0/24", None)],
     }
 }

@@ -127,7 +127,7 @@ fn set_bond(name: &str, wanted: &Bond, world: &mut World) {
     let Some(Virtual::Bond(have)) = &link.made else { return };
     // What a mode does not have the kernel refuses, or keeps without telling.
     let is_port = |port: &String| world.link(port).is_some_and(|port| port.controller == Some(link.index));
-    let primary = wanted.primary.clone().filter(|port| wanted.mode.has_primary() && is_port(port));
+    let primary = wanted.primary.clone().filter(|port| wanted.has_primary() && is_port(port));
     let lacp = wanted.mode == BondMode::Lacp;
     let lacp_rate = if lacp { wanted.lacp_rate } else { have.lacp_rate };
     let bond = Bond { primary, lacp_rate, ..wanted.clone() };

@@ -103,7 +103,9 @@ impl World {
         let ipv6 = self.observed.links.iter().any(|link| link.accept_ra.is_some());
         let made = match make {
             // It is told once there are ports.
-            Virtual::Bond(bond) => Virtual::Bond(crate::resources::virtual_link::Bond { primary: None, ..bond.clone() }),
+            Virtual::Bond(bond) => {
+                Virtual::Bond(crate::resources::virtual_link::Bond { primary: None, ..bond.clone() })
+            }
             Virtual::Vlan(_) => make.clone(),
         };
         self.observed.links.push(LinkState {
@@ -156,7 +158,9 @@ impl World {
         self.edit(name, |link| link.up = up);
         if !up {
             self.observed.routes.retain(|route| route.link != name);
-            self.observed.addresses.retain(|address| address.link != name || matches!(address.address.addr(), IpAddr::V4(_)));
+            self.observed
+                .addresses
+                .retain(|address| address.link != name || matches!(address.address.addr(), IpAddr::V4(_)));
         }
         // They go with their link, in both directions.
         for vlan in self.vlans_of(name) {
