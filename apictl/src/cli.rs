@@ -56,13 +56,12 @@ pub(crate) struct Global {
         short,
         long,
         global = true,
-        value_enum,
+        value_parser = output,
         value_name = "FORMAT",
-        hide_possible_values = true,
         help = "How to print: table, wide, yaml, json; logs and dmesg: table, json, raw; inspect: also dot; \
-                nothing to choose for reboot, shutdown and completion"
+                gen: the file or folder to write; nothing to choose for reboot, shutdown and completion"
     )]
-    pub(crate) output: Option<Format>,
+    pub(crate) output: Option<Output>,
     /// How long to wait, as 30s or 5m
     #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
@@ -79,9 +78,24 @@ pub(crate) enum Format {
     Dot,
 }
 
+/// What `-o` says: a format; for the commands that make files, where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Format(Format),
+    Place(PathBuf),
+}
+
+fn output(text: &str) -> Result<Output, String> {
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    Ok(Format::from_str(text, false).map_or_else(|_| Output::Place(text.into()), Output::Format))
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Version(commands::version::Args),
+    Gen(commands::generate::Args),
     Get(commands::get::Args),
     Logs(commands::logs::Args),
     Dmesg(commands::dmesg::Args),
@@ -96,7 +110,7 @@ pub(crate) enum Command {
 }
 
 /// "30s", "5m", "1h 30m".
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().map_err(|_| "write it as 30s, 5m or 1h30m".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())
 }

@@ -2,9 +2,11 @@
 //!
 //! Here: parse, run the command until it ends or Ctrl-C does, say what failed, choose the exit code.
 
+mod bundle;
 mod cell;
 mod cli;
 mod commands;
+mod enlist;
 mod exit;
 mod identity;
 mod node;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
 async fn run(app: &App, command: Command) -> Result {
     match command {
         Command::Version(args) => commands::version::run(app, args).await,
+        Command::Gen(args) => commands::generate::run(app, args),
         Command::Get(args) => commands::get::run(app, args).await,
         Command::Logs(args) => commands::logs::run(app, args).await,
         Command::Dmesg(args) => commands::dmesg::run(app, args).await,

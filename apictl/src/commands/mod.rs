@@ -4,6 +4,7 @@ pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod dmesg;
 pub(crate) mod events;
+pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod inspect;
@@ -14,7 +15,7 @@ pub(crate) mod shutdown;
 pub(crate) mod version;
 
 use crate::{
-    cli::Format,
+    cli::{Format, Output},
     exit::{Failure, Result},
     node::App,
 };
@@ -22,11 +23,24 @@ use crate::{
 /// The output format, which must be one the command knows; the first one is the default.
 fn format(app: &App, known: &[Format]) -> Result<Format> {
     let default = known.first().copied().unwrap_or(Format::Table);
-    let wanted = app.global.output.unwrap_or(default);
-    if known.contains(&wanted) {
-        return Ok(wanted);
-    }
-    let names = known.iter().map(|format| format!("{format:?}").to_lowercase()).collect::<Vec<_>>().join(", ");
-    let wanted = format!("{wanted:?}").to_lowercase();
-    Err(Failure::usage(format!("this command has no output format {wanted}"), format!("it has: {names}")))
+    let wanted = match &app.global.output {
+        None => default,
+        Some(Output::Format(wanted)) if known.contains(wanted) => *wanted,
+        Some(other) => {
+            let wanted = match other {
+                Output::Format(format) => name(*format),
+                Output::Place(path) => path.display().to_string(),
+            };
+            let names = known.iter().map(|format| name(*format)).collect::<Vec<_>>().join(", ");
+            return Err(Failure::usage(
+                format!("this command has no output format {wanted}"),
+                format!("it has: {names}"),
+            ));
+        }
+    };
+    Ok(wanted)
+}
+
+fn name(format: Format) -> String {
+    format!("{format:?}").to_lowercase()
 }
