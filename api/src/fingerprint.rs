@@ -27,6 +27,11 @@ impl Fingerprint {
     pub fn of_der(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
+
+    /// The digest itself.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
 }
 
 impl FromStr for Fingerprint {

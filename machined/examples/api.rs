@@ -9,11 +9,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use machined::{
-    identity, link,
+    configuration, identity, link,
     logs::Logs,
     maintenance::Maintenance,
-    meta,
-    pki::{file::File, keep},
+    meta, offer,
+    pki::{file::File, keep, own::Own},
     poll,
     resources::{Condition, Machine, machine::Phase},
     server::{self, About, Parts, Sockets, ready, sockets},
@@ -56,6 +56,19 @@ async fn main() -> anyhow::Result<()> {
     let names = watch::Sender::new(names);
     let (pretended, client) = sys::link::pair()?;
     let (init, link) = link::build(client, stop.clone());
+    let door = watch::Sender::new(Maintenance::Open);
+    let own = Own::default();
+    let sources = offer::Sources {
+        door: door.subscribe(),
+        identity,
+        node: watch::Sender::new(None).subscribe(),
+        active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
+        meta: meta.clone(),
+        own: own.clone(),
+        rescue: None,
+        clock_sure: watch::Sender::new(false).subscribe(),
+    };
+    let (offering, offer) = watch::channel(sources.now());
     let parts = Parts {
         about,
         names: names.subscribe(),
@@ -65,15 +78,17 @@ async fn main() -> anyhow::Result<()> {
         logs,
         graph: runtime.graph(),
         controllers: runtime.status(),
-        identity: identity.clone(),
-        maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
+        engine: configuration::Handle::nobody(),
+        offer: offer.clone(),
+        maintenance: door.subscribe(),
     };
     let server = server::build(parts, sockets)?;
     let port = std::env::var("PORT").unwrap_or_else(|_| api::PORT.to_string());
     let endpoint = format!("127.0.0.1:{port}").parse()?;
-    let probe = ready::Probe::new(&store, endpoint, identity, server.delivered())?;
+    let probe = ready::Probe::new(&store, endpoint, offer, own, server.delivered())?;
     tokio::select! {
         () = server.run() => {}
+        () = sources.follow(offering) => {}
         ended = link.run() => ended?,
         ended = pretend_init(pretended) => ended?,
         () = probe.run(|stamp| println!("ready {stamp:?}"), async || println!("the gateway hangs")) => {}

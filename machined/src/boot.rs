@@ -10,22 +10,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::fingerprint::Fingerprint;
 use reconcile::{Runtime, Store};
 use tokio::sync::{oneshot, watch};
 
+use crate::configuration::{self, Reach};
 use crate::controllers;
 use crate::events::Events;
 use crate::identity::{self, Machine};
 use crate::image::{self, Image};
 use crate::link::{self, Link};
 use crate::logs::Logs;
-use crate::maintenance::Door;
-use crate::pki::{self, keep};
+use crate::maintenance::{Door, Signs};
+use crate::pki::own::Own;
+use crate::pki::{self, keep, node};
+use crate::server::keys::Offer;
 use crate::server::{self, Parts, ready, sockets};
 use crate::services::{self, Paths};
 use crate::shutdown::{self, Shutdown};
 use crate::tasks::Tasks;
-use crate::{cgroup, clock, entropy, etc, limits, meta, mounts, stop, trace};
+use crate::{cgroup, clock, entropy, etc, limits, meta, mounts, offer, platform, state, stop, trace};
 
 /// What survives a restart of machined, and the sockets.
 const RUN: &str = "/run/stele";
@@ -121,6 +125,37 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
+    // The configuration: it decides by itself as soon as META and STATE are there.
+    let (state, node, own) = (state::Handle::new(), node::Handle::new(), Own::default());
+    let (offering, offer) = watch::channel(Offer::Nothing("machined starts".into()));
+    let reach: Reach = {
+        let (store, offer, own) = (store.clone(), offer.clone(), own.clone());
+        Arc::new(move || {
+            let (store, offer, own) = (store.clone(), offer.clone(), own.clone());
+            Box::pin(async move { ready::reach(&store, &offer, &own).await })
+        })
+    };
+    let parts = configuration::Parts {
+        store: store.clone(),
+        events: events.clone(),
+        meta: meta.clone(),
+        state: state.clone(),
+        stop: stop.clone(),
+        node: node.clone(),
+        reach,
+    };
+    let (engine, configured) = configuration::build(parts)?;
+    tasks.start("configuration", configured.run());
+    let (verdict, found) = watch::channel(platform::Verdict::Looking);
+    let world = platform::World {
+        store: store.clone(),
+        events: events.clone(),
+        run: run.to_owned(),
+        wanted: engine.wanted(),
+        verdict,
+    };
+    tasks.start("sources", look_for_configuration(world, engine.clone()));
+
     // The controllers.
     let mut runtime = Runtime::new(store.clone());
     runtime.grace(shutdown::GRACE);
@@ -161,8 +196,21 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     // The API.
     let file = pki::file::File::new(run.join("identity"));
     let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta, &store).await?));
-    tasks.start("fingerprint", follow_identity(showing.clone(), fingerprint));
-    let door = Door::new(meta.clone(), run.join("configured"), events.clone());
+    let signs = Signs { meta: meta.clone(), active: engine.active(), sources: found };
+    let door = Door::new(signs, run.join("configured"), events.clone());
+    let sources = offer::Sources {
+        door: door.watch(),
+        identity: showing,
+        node: node.watch(),
+        active: engine.active(),
+        meta: meta.clone(),
+        own: own.clone(),
+        rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
+        clock_sure: watch::Sender::new(false).subscribe(),
+    };
+    offering.send_replace(sources.now());
+    tasks.start("offer", sources.follow(offering));
+    tasks.start("fingerprint", follow_offer(offer.clone(), fingerprint));
     let about = about(&image);
     let parts = Parts {
         about,
@@ -173,11 +221,12 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         logs,
         graph,
         controllers: status,
-        identity: showing.clone(),
+        engine,
+        offer: offer.clone(),
         maintenance: door.watch(),
     };
     let server = server::build(parts, server::Sockets { api, keys, gateway: GATEWAY })?;
-    let probe = ready::Probe::new(&store, API.parse()?, showing, server.delivered())?;
+    let probe = ready::Probe::new(&store, API.parse()?, offer, own, server.delivered())?;
     tasks.start("server", server.run());
     let mark = run.join("api-ready");
     let told = move |stamp| complain("console", ready::announce(stamp, &mark));
@@ -237,12 +286,27 @@ async fn follow_meta(keeper: identity::Keeper, meta: meta::Handle) {
 }
 
 /// What people compare, for the machine's status and the console.
-async fn follow_identity(mut showing: watch::Receiver<Arc<pki::Identity>>, fingerprint: watch::Sender<String>) {
+async fn follow_offer(mut offer: watch::Receiver<Offer>, fingerprint: watch::Sender<String>) {
     loop {
-        fingerprint.send_replace(showing.borrow_and_update().fingerprint_hex());
-        if showing.changed().await.is_err() {
+        let shown = match &*offer.borrow_and_update() {
+            Offer::Keys(keys) => keys.chain.first().map(|der| Fingerprint::of_der(der).to_string()),
+            Offer::Nothing(_) => None,
+        };
+        fingerprint.send_replace(shown.unwrap_or_default());
+        if offer.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// A first configuration that somebody left for this machine.
+async fn look_for_configuration(world: platform::World, engine: configuration::Handle) {
+    let take = move |input| {
+        let engine = engine.clone();
+        async move { engine.take_first(input).await }
+    };
+    if let Err(error) = platform::run(world, take).await {
+        tracing::error!("no source of a configuration can be looked at: {}", trace::chain(&error));
     }
 }
 

@@ -27,6 +27,7 @@ pub mod maintenance;
 pub mod meta;
 pub mod meter;
 pub mod mounts;
+pub mod offer;
 pub mod pki;
 pub mod platform;
 pub mod poll;

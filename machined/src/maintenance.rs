@@ -1,53 +1,72 @@
 //! Whether this machine may open maintenance mode, in which strangers are served.
 //!
-//! Invariant: it is open only when META was read and does not say that the machine is configured (one that was never written
-//! says so too), or when there is no META to be read. A META that is there and cannot be read (damaged, of another release, on a
-//! disk that hangs) keeps it closed: it may have said `configured`, and a stranger who can damage a disk must not be let in by
-//! that. So does one that is still looked for. Of two disks that fit neither is read, and the machine is as one without.
+//! Invariant: it is open only when nothing says that the machine is, or is meant to be, configured: META was read and does not
+//! say so (one that was never written says no), or there is no META to be read; STATE holds no revision; and every source of a
+//! first configuration holds nothing. What is still looked for, cannot be read (a META that is damaged, of another release, on
+//! a disk that hangs) or is wrong keeps it closed: it may have said `configured`, and a stranger who can damage a disk must not
+//! be let in by that. Of two disks that fit neither is read, and the machine is as one without.
 //!
-//! Once META has said `configured` it stays closed until the next boot, also when META goes away and machined is restarted: a
-//! mark in /run remembers. This version reads no configuration, so a configured machine opens no API at all. Built and run by
-//! `boot`; `server` obeys it.
+//! Once the machine was configured it stays closed until the next boot, also when its disk goes away and machined is restarted:
+//! a mark in /run remembers. Built and run by `boot`; `offer` and `server` obey it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::configuration::Active;
+use crate::platform::Verdict;
+use crate::resources::config_status::State;
 use crate::{events::Events, file, meta};
-
-/// Why it is closed, and what to do.
-const CONFIGURED: &str = "META says that this machine is configured, so strangers are not let in; this version of Stele \
-                          cannot read the configuration: boot the version that was configured";
 
 /// As long as it is not known whether there is a META.
 const LOOKING: &str = "the system disk is still looked for, and it may say that this machine is configured";
+/// As long as it is not known whether somebody has said what the machine should be.
+const SOURCES: &str = "the sources of a first configuration are still looked at";
 /// The condition has the reason and the remedy.
 const UNREADABLE: &str = "META of the system disk cannot be read, so nobody knows whether this machine is configured, and \
                           strangers are not let in; the condition `system-disk` says why and what to do";
+/// META and STATE went away since.
+const GONE: &str = "this machine was configured in this boot, and what says so is gone; strangers are not let in";
 
-/// Whether strangers are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Maintenance {
-    /// They are: nobody has configured this machine.
+    /// Strangers: nobody has configured this machine.
     Open,
-    /// They are not, for this reason.
-    Closed(&'static str),
+    /// Those whom the configuration in effect lets in.
+    Configured,
+    /// The rescue at most, for this reason.
+    Closed(Arc<str>),
 }
 
 impl Maintenance {
     /// What a new machined begins with: it has not looked yet.
-    pub const LOOKING: Self = Self::Closed(LOOKING);
+    pub fn looking() -> Self {
+        Self::Closed(LOOKING.into())
+    }
 
     /// Whether this is an answer.
     pub fn is_decided(&self) -> bool {
-        *self != Self::LOOKING
+        !matches!(self, Self::Closed(why) if [LOOKING, SOURCES].contains(&&**why))
     }
 }
 
-/// Decides, once now and again whenever the state of META changes.
+/// What the answer depends on.
+#[derive(Debug)]
+pub struct Signs {
+    /// Whether it says `configured`.
+    pub meta: meta::Handle,
+    /// What the engine of the configuration has found.
+    pub active: watch::Receiver<Arc<Active>>,
+    /// What the sources of a first configuration say.
+    pub sources: watch::Receiver<Verdict>,
+}
+
+/// Decides, once now and again whenever one of the signs changes.
 #[derive(Debug)]
 pub struct Door {
-    meta: meta::Handle,
+    signs: Signs,
     /// A file in /run.
     mark: PathBuf,
     events: Events,
@@ -55,10 +74,9 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door as META and the mark have it already.
-    pub fn new(meta: meta::Handle, mark: PathBuf, events: Events) -> Self {
-        let first = Maintenance::Closed(if mark.exists() { CONFIGURED } else { LOOKING });
-        let door = Self { meta, mark, events, shown: watch::Sender::new(first) };
+    /// A door as the signs and the mark have it already.
+    pub fn new(signs: Signs, mark: PathBuf, events: Events) -> Self {
+        let mut door = Self { signs, mark, events, shown: watch::Sender::new(Maintenance::looking()) };
         door.look();
         door
     }
@@ -68,139 +86,157 @@ impl Door {
         self.shown.subscribe()
     }
 
-    /// Follows META for ever.
-    pub async fn run(self) {
-        let mut state = self.meta.watch();
+    /// Follows the signs for ever.
+    pub async fn run(mut self) {
+        let mut state = self.signs.meta.watch();
         loop {
             self.look();
-            if state.changed().await.is_err() {
-                // Cannot be: `meta` holds the sender.
-                return std::future::pending().await;
+            let Signs { active, sources, .. } = &mut self.signs;
+            // A sender that is gone changes nothing any more.
+            tokio::select! {
+                Ok(()) = state.changed() => {}
+                Ok(()) = active.changed() => {}
+                Ok(()) = sources.changed() => {}
+                else => return std::future::pending().await,
             }
         }
     }
 
-    fn look(&self) {
-        let before = *self.shown.borrow();
-        let now = decide(&self.meta.state(), self.meta.record().configured, before);
+    fn look(&mut self) {
+        let Signs { meta, active, sources } = &mut self.signs;
+        let (active, sources) = (active.borrow_and_update().clone(), sources.borrow_and_update().clone());
+        let before = self.shown.borrow().clone();
+        let facts = Facts {
+            meta: meta.state(),
+            configured: meta.record().configured,
+            state: active.state,
+            why: &active.why,
+            sources: &sources,
+            marked: self.mark.exists(),
+        };
+        let now = decide(&facts, &before);
+        if (facts.configured || active.revision.is_some()) && !facts.marked {
+            // Without it: closed all the same; the next machined asks META again.
+            if let Err(error) = file::replace(&self.mark, b"", 0o644) {
+                tracing::warn!("cannot remember that this machine is configured: {error}");
+            }
+        }
         if now == before {
             return;
         }
-        self.shown.send_replace(now);
-        match now {
-            Maintenance::Closed(UNREADABLE) => self.events.error("api", UNREADABLE),
-            Maintenance::Closed(CONFIGURED) => {
-                self.events.error("api", CONFIGURED);
-                if let Err(error) = file::replace(&self.mark, b"", 0o644) {
-                    // Closed all the same; the next machined asks META again.
-                    tracing::warn!("cannot remember that this machine is configured: {error}");
-                }
-            }
-            _ => {}
+        if let Maintenance::Closed(why) = &now
+            && now.is_decided()
+        {
+            self.events.error("api", why.to_string());
         }
+        self.shown.send_replace(now);
     }
 }
 
-fn decide(state: &meta::State, configured: bool, before: Maintenance) -> Maintenance {
-    match (before, state) {
-        (Maintenance::Closed(CONFIGURED), _) => before,
-        _ if configured => Maintenance::Closed(CONFIGURED),
-        (_, meta::State::Waiting) => Maintenance::Closed(LOOKING),
-        (_, meta::State::Unusable(_)) => Maintenance::Closed(UNREADABLE),
+struct Facts<'a> {
+    meta: meta::State,
+    configured: bool,
+    state: State,
+    why: &'a str,
+    sources: &'a Verdict,
+    marked: bool,
+}
+
+fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
+    let closed = |why: &str| Maintenance::Closed(why.into());
+    match (facts.state, &facts.meta) {
+        (State::Proving | State::Reached | State::Blessed, _) => Maintenance::Configured,
+        (State::Unreadable, _) => {
+            closed(&format!("this machine is configured, and its configuration cannot be read: {}", facts.why))
+        }
+        (_, meta::State::Unusable(_)) => closed(UNREADABLE),
         // Unplugging the disk whose META cannot be read opens nothing.
-        (Maintenance::Closed(UNREADABLE), meta::State::Absent(_)) => before,
-        (_, meta::State::Absent(_) | meta::State::Read { .. } | meta::State::Attached { .. }) => Maintenance::Open,
+        (_, meta::State::Absent(_)) if *before == closed(UNREADABLE) => before.clone(),
+        (State::Looking, _) | (_, meta::State::Waiting) => Maintenance::looking(),
+        (State::Unconfigured, _) if facts.configured || facts.marked => closed(GONE),
+        (State::Unconfigured, _) => match facts.sources {
+            // An open door is not closed by another look; a wrong answer closes it.
+            Verdict::Looking if *before == Maintenance::Open => Maintenance::Open,
+            Verdict::Looking | Verdict::Taken(_) => closed(SOURCES),
+            Verdict::Nothing => Maintenance::Open,
+            Verdict::Wrong(why) => closed(why),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
-
-    use reconcile::Store;
-
     use super::*;
-    use crate::resources::Event;
 
-    fn door(folder: &Path, meta: &meta::Handle, store: &Store) -> Door {
-        let events = Events::open(store, folder.join("events")).unwrap();
-        Door::new(meta.clone(), folder.join("configured"), events)
+    fn facts<'a>(meta: meta::State, state: State, sources: &'a Verdict) -> Facts<'a> {
+        Facts { meta, configured: false, state, why: "torn", sources, marked: false }
     }
 
-    #[tokio::test]
-    async fn it_closes_for_good_when_meta_comes_and_says_configured() {
-        let folder = tempfile::tempdir().unwrap();
-        let (meta, store) = (meta::Handle::new("boot"), Store::new());
-        meta.detach("no disk has META");
-        let opened = door(folder.path(), &meta, &store);
-        let mut shown = opened.watch();
-        assert_eq!(*shown.borrow(), Maintenance::Open);
-        let come = async {
-            meta.detach("another disk came, and it has no META");
-            assert!(!shown.has_changed().unwrap(), "not configured: that is no reason");
-            meta.update(|record| record.configured = true).await.unwrap();
-            meta.detach("as if the disk had come");
-            let within = Duration::from_secs(10);
-            tokio::time::timeout(within, shown.changed()).await.unwrap().unwrap();
-            assert_eq!(*shown.borrow(), Maintenance::Closed(CONFIGURED));
-        };
-        tokio::select! {
-            () = opened.run() => unreachable!(),
-            () = come => {}
-        }
-        let told: Vec<_> = store.list::<Event>();
-        assert!(told.iter().any(|event| event.value.message == CONFIGURED), "{told:?}");
-
-        // The next machined, whose disk is slow.
-        let again = door(folder.path(), &meta::Handle::new("boot"), &Store::new());
-        assert_eq!(*again.watch().borrow(), Maintenance::Closed(CONFIGURED));
-    }
-
-    #[tokio::test]
-    async fn it_is_closed_from_the_start_when_meta_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let meta = meta::Handle::new("boot");
-        meta.update(|record| record.configured = true).await.unwrap();
-        assert_ne!(*door(folder.path(), &meta, &Store::new()).watch().borrow(), Maintenance::Open);
+    fn closed(why: &str) -> Maintenance {
+        Maintenance::Closed(why.into())
     }
 
     #[test]
-    fn only_a_meta_that_was_read_or_none_at_all_opens_it() {
-        let device = std::path::PathBuf::from("/dev/vda2");
-        let (looking, unreadable) = (Maintenance::Closed(LOOKING), Maintenance::Closed(UNREADABLE));
-        let read = meta::State::Read { device: device.clone() };
-        let attached = meta::State::Attached { device, unsaved: None };
-        let absent = meta::State::Absent("no disk".into());
-        let unusable = meta::State::Unusable("damaged".into());
-        for (state, before, wanted) in [
-            (&meta::State::Waiting, looking, looking),
-            (&absent, looking, Maintenance::Open),
-            (&read, looking, Maintenance::Open),
-            (&attached, unreadable, Maintenance::Open),
-            (&unusable, looking, unreadable),
-            (&unusable, Maintenance::Open, unreadable),
-            (&absent, unreadable, unreadable),
+    fn it_opens_only_when_nothing_says_otherwise() {
+        let device = PathBuf::from("/dev/vda2");
+        let read = || meta::State::Read { device: device.clone() };
+        let absent = || meta::State::Absent("no disk".into());
+        let unusable = || meta::State::Unusable("damaged".into());
+        let (nothing, looking, wrong) = (Verdict::Nothing, Verdict::Looking, Verdict::Wrong("a cloud-config".into()));
+        let (start, unreadable) = (Maintenance::looking(), closed(UNREADABLE));
+        for (meta, state, sources, before, wanted) in [
+            (read(), State::Unconfigured, &nothing, &start, Maintenance::Open),
+            (absent(), State::Unconfigured, &nothing, &start, Maintenance::Open),
+            (read(), State::Unconfigured, &nothing, &unreadable, Maintenance::Open),
+            (read(), State::Unconfigured, &looking, &start, closed(SOURCES)),
+            (read(), State::Unconfigured, &looking, &Maintenance::Open, Maintenance::Open),
+            (read(), State::Unconfigured, &wrong, &Maintenance::Open, closed("a cloud-config")),
+            (read(), State::Looking, &nothing, &start, Maintenance::looking()),
+            (meta::State::Waiting, State::Unconfigured, &nothing, &start, Maintenance::looking()),
+            (unusable(), State::Unconfigured, &nothing, &start, unreadable.clone()),
+            (unusable(), State::Unconfigured, &nothing, &Maintenance::Open, unreadable.clone()),
+            (absent(), State::Unconfigured, &nothing, &unreadable, unreadable.clone()),
+            (unusable(), State::Blessed, &nothing, &start, Maintenance::Configured),
+            (read(), State::Proving, &looking, &start, Maintenance::Configured),
         ] {
-            assert_eq!(decide(state, false, before), wanted, "{state:?} {before:?}");
-            assert_eq!(decide(state, true, before), Maintenance::Closed(CONFIGURED));
+            let these = facts(meta.clone(), state, sources);
+            assert_eq!(decide(&these, before), wanted, "{meta:?} {state:?} {sources:?} {before:?}");
+            if state == State::Unconfigured {
+                for facts in [
+                    Facts { configured: true, ..facts(meta.clone(), state, sources) },
+                    Facts { marked: true, ..facts(meta, state, sources) },
+                ] {
+                    assert_ne!(decide(&facts, before), Maintenance::Open);
+                }
+            }
         }
+        let lost = decide(&facts(read(), State::Unreadable, &nothing), &Maintenance::Configured);
+        assert!(matches!(lost, Maintenance::Closed(why) if why.contains("torn")));
     }
 
     #[tokio::test]
-    async fn a_blank_meta_opens_it_and_a_damaged_one_does_not() {
+    async fn it_closes_for_good_when_the_machine_is_configured() {
         let folder = tempfile::tempdir().unwrap();
-        let device = meta::tests::fresh(folder.path());
-        let (blank, store) = (meta::Handle::new("boot"), Store::new());
-        let opened = door(folder.path(), &blank, &store);
-        assert_eq!(*opened.watch().borrow(), Maintenance::Closed(LOOKING));
-        blank.read(&device).await.unwrap();
-        opened.look();
-        assert_eq!(*opened.watch().borrow(), Maintenance::Open);
-
-        let (damaged, store) = (meta::Handle::new("boot"), Store::new());
-        std::fs::write(&device, vec![0; 1 << 20]).unwrap();
-        damaged.read(&device).await.unwrap_err();
-        assert_eq!(*door(folder.path(), &damaged, &store).watch().borrow(), Maintenance::Closed(UNREADABLE));
-        assert!(store.list::<Event>().iter().any(|event| event.value.message == UNREADABLE));
+        let mark = folder.path().join("configured");
+        let (meta, store) = (meta::Handle::new("boot"), reconcile::Store::new());
+        let events = Events::open(&store, folder.path().join("events")).unwrap();
+        meta.detach("no disk has META");
+        let active = watch::Sender::new(Arc::new(Active::nothing(State::Unconfigured)));
+        let sources = watch::Sender::new(Verdict::Nothing);
+        let signs = || Signs { meta: meta.clone(), active: active.subscribe(), sources: sources.subscribe() };
+        let door = Door::new(signs(), mark.clone(), events.clone());
+        let mut shown = door.watch();
+        assert_eq!(*shown.borrow_and_update(), Maintenance::Open);
+        let come = async {
+            active.send_replace(Arc::new(Active { revision: Some(1), ..Active::nothing(State::Proving) }));
+            shown.wait_for(|now| *now == Maintenance::Configured).await.unwrap();
+        };
+        tokio::select! {
+            () = door.run() => unreachable!(),
+            () = come => {}
+        }
+        // The next machined, whose disk is gone.
+        active.send_replace(Arc::new(Active::nothing(State::Unconfigured)));
+        assert_eq!(*Door::new(signs(), mark, events).watch().borrow(), closed(GONE));
     }
 }

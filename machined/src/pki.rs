@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 pub mod file;
 pub mod keep;
 pub mod node;
+pub mod own;
+pub mod rescue;
 
 /// The subject's common name.
 pub const COMMON_NAME: &str = "stele-maintenance";

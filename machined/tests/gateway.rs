@@ -18,11 +18,13 @@ use api::{
     v1::{VersionRequest, machine_client::MachineClient},
 };
 use machined::{
+    configuration,
+    gateway::keys::Keys,
     identity, link,
     logs::Logs,
     maintenance::Maintenance,
     pki::Identity,
-    server::{self, About, Parts, Server, Sockets, sockets},
+    server::{self, About, Parts, Server, Sockets, keys::Offer, sockets},
     stop,
 };
 use reconcile::{Runtime, Store};
@@ -56,13 +58,22 @@ fn start(dir: &Path, listener: TcpListener) -> Gateway {
     Gateway(child.unwrap())
 }
 
-fn machined(dir: &Path, identity: watch::Receiver<Arc<Identity>>) -> Server {
+fn machined(dir: &Path, identity: &Identity) -> Server {
     let uid = rustix::process::getuid().as_raw();
     let (store, runtime) = (Store::new(), Runtime::new(Store::new()));
     let names = identity::Machine { machine_id: "0".into(), boot_id: "b".into(), hostname: "h".into() };
     let stop = stop::Handle::new();
     // Nobody asks for a stop here, so init need not answer.
     let (init, _) = link::build(sys::link::pair().unwrap().1, stop.clone());
+    let keys = Keys {
+        chain: vec![identity.certificate.clone()],
+        key: identity.key.clone(),
+        accepted: Vec::new(),
+        allow: Vec::new(),
+        revoked: Vec::new(),
+        clock_sure: false,
+    };
+    let offer = Offer::Keys(Arc::new(keys));
     let parts = Parts {
         about: About { version: "1.2.3".into(), ..About::default() },
         names: watch::Sender::new(names).subscribe(),
@@ -72,7 +83,8 @@ fn machined(dir: &Path, identity: watch::Receiver<Arc<Identity>>) -> Server {
         logs: Logs::new(dir.join("logs"), "b"),
         graph: runtime.graph(),
         controllers: runtime.status(),
-        identity,
+        engine: configuration::Handle::nobody(),
+        offer: watch::Sender::new(offer).subscribe(),
         maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
     };
     let open = |name| sockets::open(&dir.join(name), uid, None).unwrap();
@@ -84,10 +96,10 @@ async fn the_hardened_program_serves() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
-    let shown = watch::Sender::new(Arc::new(Identity::make().unwrap()));
+    let shown = Identity::make().unwrap();
     let mut gateway = start(dir.path(), listener);
     let mut tasks = JoinSet::new();
-    tasks.spawn(machined(dir.path(), shown.subscribe()).run());
+    tasks.spawn(machined(dir.path(), &shown).run());
 
     let mut ready = gateway.0.stdout.take().unwrap();
     let said = machined::blocking::run(move || {
@@ -101,7 +113,7 @@ async fn the_hardened_program_serves() {
         assert!(status.contains(line), "{line} in\n{status}");
     }
     for _ in 0..20 {
-        let pin = Pin::Exact(vec![Fingerprint::of_der(&shown.borrow().certificate)]);
+        let pin = Pin::Exact(vec![Fingerprint::of_der(&shown.certificate)]);
         let channel = Connector::new(endpoint.parse().unwrap(), pin).connect().await.unwrap();
         let answer = timeout(SOON, MachineClient::new(channel).version(VersionRequest {})).await.unwrap().unwrap();
         assert_eq!(answer.into_inner().version, "1.2.3");

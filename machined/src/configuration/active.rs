@@ -16,6 +16,8 @@ pub struct Active {
     pub revision: Option<Id>,
     /// Its documents.
     pub documents: Arc<Documents>,
+    /// Why nothing can be read; empty in other states.
+    pub why: String,
     /// Its secrets: only those that the documents name.
     pub secrets: Arc<Secrets>,
 }
@@ -23,7 +25,13 @@ pub struct Active {
 impl Active {
     /// Before anything is known.
     pub fn looking() -> Self {
-        Self { state: State::Looking, revision: None, documents: Arc::default(), secrets: Arc::default() }
+        Self {
+            state: State::Looking,
+            revision: None,
+            documents: Arc::default(),
+            why: String::new(),
+            secrets: Arc::default(),
+        }
     }
 
     /// Nothing is in effect, for this state's reason.

@@ -196,8 +196,8 @@ impl Engine {
         if self.reason != why || self.active().state != State::Unreadable {
             self.parts.events.error("config", format!("the configuration cannot be read: {why}"));
         }
-        self.reason = why;
-        self.active.send_replace(Arc::new(Active::nothing(State::Unreadable)));
+        self.reason.clone_from(&why);
+        self.active.send_replace(Arc::new(Active { why, ..Active::nothing(State::Unreadable) }));
         self.wanted.send_replace(Wanted::No("this machine is configured".into()));
         self.tell();
     }
@@ -277,6 +277,7 @@ impl Engine {
             state: State::Proving,
             revision: Some(meta.id),
             documents,
+            why: String::new(),
             secrets,
         }));
         self.prove = Some(Prove::new(self.parts.reach.clone()));

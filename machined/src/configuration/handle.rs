@@ -99,6 +99,13 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// A handle that nobody listens to, for a server without an engine: what is asked of it is refused.
+    #[must_use]
+    pub fn nobody() -> Self {
+        let (commands, active) = (mpsc::channel(1).0, watch::Sender::new(Arc::new(Active::looking())).subscribe());
+        Self { commands, active, wanted: watch::Sender::default().subscribe() }
+    }
+
     /// What is in effect, now and later.
     pub fn active(&self) -> watch::Receiver<Arc<Active>> {
         self.active.clone()

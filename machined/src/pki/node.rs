@@ -52,6 +52,11 @@ struct Shared {
 }
 
 impl Handle {
+    /// One that nobody has signed anything for yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Shared { held: watch::Sender::default(), pending: std::sync::Mutex::default() }))
+    }
+
     /// The identity now and every later one; none while nobody has signed one.
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Held>>> {
         self.0.held.subscribe()

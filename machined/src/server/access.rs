@@ -29,13 +29,33 @@ const READ: &[Who] = &[Stranger, Reader, Operator, Admin];
 /// Stops the machine: in maintenance it runs nothing yet that a stranger could harm.
 const STOP: &[Who] = &[Stranger, Operator, Admin];
 
+/// Changes the configuration. A stranger may give a machine its first: the engine sees to that.
+const FIRST: &[Who] = &[Stranger, Admin];
+
+/// Changes it later.
+const CHANGE: &[Who] = &[Admin];
+
+/// Reads it.
+const KNOWN: &[Who] = &[Reader, Operator, Admin];
+
 /// Every method there is, in the order of its service.
 pub const TABLE: &[(&str, &[Who])] = &[
     ("/grpc.health.v1.Health/Check", READ),
     ("/grpc.health.v1.Health/Watch", READ),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", READ),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", READ),
+    ("/stele.v1.Audit/Entries", CHANGE),
+    ("/stele.v1.Audit/Head", CHANGE),
+    ("/stele.v1.Config/Apply", FIRST),
+    ("/stele.v1.Config/Confirm", CHANGE),
+    ("/stele.v1.Config/History", KNOWN),
+    ("/stele.v1.Config/Read", KNOWN),
+    ("/stele.v1.Config/Revert", CHANGE),
     ("/stele.v1.Diagnostics/Controllers", READ),
+    ("/stele.v1.Enrolment/Install", CHANGE),
+    ("/stele.v1.Enrolment/Renew", KNOWN),
+    ("/stele.v1.Enrolment/RenewNode", CHANGE),
+    ("/stele.v1.Enrolment/Request", FIRST),
     ("/stele.v1.Log/Kernel", READ),
     ("/stele.v1.Log/Service", READ),
     ("/stele.v1.Machine/Reboot", STOP),
@@ -53,12 +73,18 @@ const STREAMS: &[&str] = &[
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "/stele.v1.Audit/Entries",
     "/stele.v1.Log/Kernel",
     "/stele.v1.Log/Service",
     "/stele.v1.Machine/WatchPhase",
     "/stele.v1.Resource/List",
     "/stele.v1.Resource/Watch",
 ];
+
+/// Whether the method at `path` may take minutes to answer.
+pub fn takes_long(path: &str) -> bool {
+    path == "/stele.v1.Config/Apply"
+}
 
 /// Whether the method at `path` answers with a stream.
 pub fn streams(path: &str) -> bool {
@@ -76,9 +102,9 @@ pub enum Refusal {
 
 /// Whether `peer` may call the method at `path`. The gateway lets strangers in only in maintenance; that alone would be one
 /// wall, and of a program that everybody talks to.
-pub fn check(path: &str, peer: &Peer, maintenance: Maintenance) -> Result<(), Refusal> {
+pub fn check(path: &str, peer: &Peer, maintenance: &Maintenance) -> Result<(), Refusal> {
     let (_, allowed) = TABLE.iter().find(|(method, _)| *method == path).ok_or(Refusal::Unknown)?;
-    let open = maintenance == Maintenance::Open;
+    let open = *maintenance == Maintenance::Open;
     if allowed.iter().any(|who| (open || *who != Stranger) && who.is(peer)) {
         Ok(())
     } else {
@@ -193,11 +219,11 @@ mod tests {
             (Some(&["stele:admin"]), "/stele.v1.Machine/version", Err(Refusal::Unknown)),
         ];
         for (organisations, path, expected) in cases {
-            assert_eq!(check(path, &peer(organisations), Maintenance::Open), expected, "{organisations:?} {path}");
+            assert_eq!(check(path, &peer(organisations), &Maintenance::Open), expected, "{organisations:?} {path}");
             // Closed, strangers may nothing; others what they may anyway.
             let expected =
-                if organisations.is_none() { check(path, &peer(Some(&[])), Maintenance::Open) } else { expected };
-            let closed = check(path, &peer(organisations), Maintenance::Closed("configured"));
+                if organisations.is_none() { check(path, &peer(Some(&[])), &Maintenance::Open) } else { expected };
+            let closed = check(path, &peer(organisations), &Maintenance::Configured);
             assert_eq!(closed, expected, "closed: {organisations:?} {path}");
         }
     }

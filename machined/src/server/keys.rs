@@ -38,12 +38,12 @@ enum Error {
 }
 
 /// What the gateway is to have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
     /// These keys.
     Keys(Arc<Keys>),
     /// None, for this reason.
-    Nothing(&'static str),
+    Nothing(Arc<str>),
 }
 
 /// What the gateway has.
@@ -57,7 +57,7 @@ pub enum Delivered {
     /// It cannot use the keys it was given, as it says.
     Refused(String),
     /// It was given none, for this reason.
-    Withheld(&'static str),
+    Withheld(Arc<str>),
     /// It uses keys of ours.
     Used,
 }
@@ -69,7 +69,7 @@ impl Delivered {
             Self::NotAsked => Some("the gateway has not asked for its keys yet".into()),
             Self::Gone => Some("the gateway is gone".into()),
             Self::Refused(why) => Some(format!("the gateway cannot use its keys: {why}")),
-            Self::Withheld(why) => Some((*why).into()),
+            Self::Withheld(why) => Some(why.to_string()),
             Self::Used => None,
         }
     }

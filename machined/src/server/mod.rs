@@ -4,8 +4,8 @@
 //! store and the handles they were given, and never wait for a controller. Built and run by `boot`.
 //!
 //! ```text
-//! gateway --api.sock--> accept -> serve -> access -> Machine, Resource, Log, Diagnostics, health, reflection
-//! gateway <-gateway.sock-- keys <- identity
+//! gateway --api.sock--> accept -> serve -> access -> Machine, Resource, Config, Log, Diagnostics, health, reflection
+//! gateway <-gateway.sock-- keys <- offer
 //! ```
 
 use std::{os::unix::net::UnixListener as StdListener, sync::Arc};
@@ -37,10 +37,10 @@ pub mod sockets;
 
 pub use about::About;
 
-use crate::{gateway::keys::Keys, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, pki::Identity, stop};
+use crate::{configuration, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
 use api::v1::{
-    diagnostics_server::DiagnosticsServer, log_server::LogServer, machine_server::MachineServer,
-    resource_server::ResourceServer,
+    config_server::ConfigServer, diagnostics_server::DiagnosticsServer, log_server::LogServer,
+    machine_server::MachineServer, resource_server::ResourceServer,
 };
 
 /// Largest request. All of ours are a few names; what takes documents will have a limit of its own.
@@ -68,9 +68,11 @@ pub struct Parts {
     pub graph: Graph,
     /// How the controllers are doing.
     pub controllers: runtime::Status,
-    /// What the API shows itself as.
-    pub identity: watch::Receiver<Arc<Identity>>,
-    /// Whether there is an API at all.
+    /// What Config serves.
+    pub engine: configuration::Handle,
+    /// What the gateway is to have.
+    pub offer: watch::Receiver<keys::Offer>,
+    /// Who is served.
     pub maintenance: watch::Receiver<Maintenance>,
 }
 
@@ -104,7 +106,7 @@ pub struct Server {
     stop: stop::Handle,
     wished: mpsc::Receiver<machine::Wish>,
     init: Link,
-    identity: watch::Receiver<Arc<Identity>>,
+    offer: watch::Receiver<keys::Offer>,
     maintenance: watch::Receiver<Maintenance>,
     api: UnixListener,
     keys: UnixListener,
@@ -114,7 +116,7 @@ pub struct Server {
 
 /// Puts the parts together.
 pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
-    let Parts { about, names, store, stop, init, logs, graph, controllers, identity, maintenance } = parts;
+    let Parts { about, names, store, stop, init, logs, graph, controllers, engine, offer, maintenance } = parts;
     let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
@@ -127,6 +129,7 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
             DiagnosticsServer::new(diagnostics::Controllers::new(graph, controllers))
                 .max_decoding_message_size(REQUEST),
         )
+        .add_service(ConfigServer::new(config::Configs::new(engine)).max_decoding_message_size(config::REQUEST))
         .add_service(health_service.max_decoding_message_size(REQUEST))
         .add_service(v1.max_decoding_message_size(REFLECTION))
         .add_service(v1alpha.max_decoding_message_size(REFLECTION));
@@ -136,7 +139,7 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         stop,
         wished,
         init,
-        identity,
+        offer,
         maintenance,
         api: UnixListener::from_std(sockets.api)?,
         keys: UnixListener::from_std(sockets.keys)?,
@@ -153,24 +156,21 @@ impl Server {
 
     /// Serves for ever; the caller ends it by dropping the future.
     pub async fn run(self) {
-        let Self { routes, health, stop, wished, init, identity, mut maintenance, api, keys, gateway, delivered } =
-            self;
+        let Self { routes, health, stop, wished, init, offer, mut maintenance, api, keys, gateway, delivered } = self;
         // Until it is known who is let in nobody is told anything: after a restart clients wait at the sockets, and the gateway
         // keeps those it has.
-        if let Maintenance::Closed(why) = *maintenance.borrow() {
-            delivered.send_replace(keys::Delivered::Withheld(why));
+        if let Maintenance::Closed(why) = &*maintenance.borrow() {
+            delivered.send_replace(keys::Delivered::Withheld(why.clone()));
         }
         if maintenance.wait_for(Maintenance::is_decided).await.is_err() {
             // The machine is ending.
             return std::future::pending().await;
         }
         let (to, connections) = mpsc::channel(16);
-        let (offering, offered) = watch::channel(offer(&identity.borrow(), *maintenance.borrow()));
         tokio::join!(
             accept::accept(api, gateway, to),
             serve_all(connections, routes, maintenance.clone()),
-            keys::serve(keys, gateway, offered, delivered),
-            follow_offer(identity, maintenance, offering),
+            keys::serve(keys, gateway, offer, delivered),
             machine::stopper(wished, stop.clone(), init),
             health::follow(health, stop),
         );
@@ -191,42 +191,6 @@ async fn serve_all(
             }
             Some(_) = clients.join_next() => {}
             else => return,
-        }
-    }
-}
-
-/// Gives the gateway every identity there will be, and takes it back.
-async fn follow_offer(
-    mut identity: watch::Receiver<Arc<Identity>>,
-    mut maintenance: watch::Receiver<Maintenance>,
-    offering: watch::Sender<keys::Offer>,
-) {
-    loop {
-        // A sender that is gone changes nothing any more; the gateway may still come for its keys again.
-        tokio::select! {
-            Ok(()) = identity.changed() => {}
-            Ok(()) = maintenance.changed() => {}
-            else => return offering.closed().await,
-        }
-        let now = offer(&identity.borrow_and_update(), *maintenance.borrow_and_update());
-        offering.send_replace(now);
-    }
-}
-
-/// In maintenance no client is asked for a certificate.
-fn offer(identity: &Identity, maintenance: Maintenance) -> keys::Offer {
-    match maintenance {
-        Maintenance::Closed(why) => keys::Offer::Nothing(why),
-        Maintenance::Open => {
-            let (chain, key) = (vec![identity.certificate.clone()], identity.key.clone());
-            keys::Offer::Keys(Arc::new(Keys {
-                chain,
-                key,
-                accepted: Vec::new(),
-                allow: Vec::new(),
-                revoked: Vec::new(),
-                clock_sure: false,
-            }))
         }
     }
 }

@@ -9,7 +9,6 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Arc,
     time::Duration,
 };
 
@@ -18,15 +17,17 @@ use api::{
     endpoint::Endpoint,
     fingerprint::Fingerprint,
 };
-use reconcile::{ClaimError, SharedWriter, Store};
+use reconcile::{ClaimError, Object, SharedWriter, Store};
 use tokio::{sync::watch, time::timeout};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::keys::Delivered;
+use super::keys::{Delivered, Offer};
 use crate::{
-    pki::Identity,
+    pki::own::Own,
     resources::{
         Condition,
+        address::{Address, AddressScope},
+        link::{Link, LinkKind},
         wait::{For, Wait},
     },
 };
@@ -64,7 +65,8 @@ pub struct Stamp {
 #[derive(Debug)]
 pub struct Probe {
     address: Endpoint,
-    identity: watch::Receiver<Arc<Identity>>,
+    offer: watch::Receiver<Offer>,
+    own: Own,
     delivered: watch::Receiver<Delivered>,
     conditions: SharedWriter<Condition>,
     waits: SharedWriter<Wait>,
@@ -84,6 +86,8 @@ enum Error {
     Slow(Duration),
     #[error("the API says that it does not serve")]
     NotServing,
+    #[error("the API is closed")]
+    Closed,
 }
 
 impl Error {
@@ -98,11 +102,12 @@ impl Probe {
     pub fn new(
         store: &Store,
         address: Endpoint,
-        identity: watch::Receiver<Arc<Identity>>,
+        offer: watch::Receiver<Offer>,
+        own: Own,
         delivered: watch::Receiver<Delivered>,
     ) -> Result<Self, ClaimError> {
         let (conditions, waits) = (store.shared_writer(OWNER)?, store.shared_writer(OWNER)?);
-        let probe = Self { address, identity, delivered, conditions, waits, attempt: ATTEMPT, again: AGAIN };
+        let probe = Self { address, offer, own, delivered, conditions, waits, attempt: ATTEMPT, again: AGAIN };
         probe.unmet(&probe.delivered.borrow().trouble().unwrap_or_default(), sys::tsc::uptime_ns());
         Ok(probe)
     }
@@ -178,14 +183,7 @@ impl Probe {
     }
 
     async fn ask(&self) -> Result<(), Error> {
-        let pin = Pin::Exact(vec![Fingerprint::of_der(&self.identity.borrow().certificate)]);
-        let connector = Connector::new(self.address.clone(), pin);
-        let ask = async {
-            let mut health = HealthClient::new(connector.connect().await?);
-            let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
-            if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(Error::NotServing) }
-        };
-        timeout(self.attempt, ask).await.map_err(|_| Error::Slow(self.attempt))?
+        ask(self.address.clone(), &self.offer, &self.own, self.attempt).await
     }
 
     fn unmet(&self, reason: &str, since_ns: u64) {
@@ -198,6 +196,37 @@ impl Probe {
         claim(self.conditions.put(ID, Condition::met("the API answers")));
         claim(self.waits.remove(For::Api.id()));
     }
+}
+
+/// Asks the API for its health at this address, as a client that has what the API wants of its clients.
+async fn ask(address: Endpoint, offer: &watch::Receiver<Offer>, own: &Own, within: Duration) -> Result<(), Error> {
+    let Offer::Keys(keys) = offer.borrow().clone() else { return Err(Error::Closed) };
+    let pins = keys.chain.first().map(|der| Fingerprint::of_der(der)).into_iter().collect();
+    // In maintenance nobody is asked for a certificate.
+    let client = if keys.accepted.is_empty() { None } else { own.client() };
+    let connector = Connector::new(address, Pin::Exact(pins)).client(client);
+    let ask = async {
+        let mut health = HealthClient::new(connector.connect().await?);
+        let answer = health.check(HealthCheckRequest::default()).await?.into_inner();
+        if answer.status() == ServingStatus::Serving { Ok(()) } else { Err(Error::NotServing) }
+    };
+    timeout(within, ask).await.map_err(|_| Error::Slow(within))?
+}
+
+/// Asks the API at the address by which others reach this machine; why it does not answer there.
+pub async fn reach(store: &Store, offer: &watch::Receiver<Offer>, own: &Own) -> Result<(), String> {
+    let addresses: Vec<Address> =
+        store.list().into_iter().map(|found: Object<Address>| (*found.value).clone()).collect();
+    let links: Vec<Link> = store.list().into_iter().map(|found: Object<Link>| (*found.value).clone()).collect();
+    let global = |address: &&Address| address.usable() && address.scope == AddressScope::Global;
+    let host = match addresses.iter().find(global) {
+        Some(address) => address.address.addr().to_string(),
+        // A machine without a card is reached by nobody: what can be proven is that it would answer.
+        None if links.iter().all(|link| link.kind != LinkKind::Physical) => "127.0.0.1".to_owned(),
+        None => return Err("it has no address but link-local ones".into()),
+    };
+    let endpoint: Endpoint = host.parse().map_err(|error| format!("{host}: {error}"))?;
+    ask(endpoint, offer, own, ATTEMPT).await.map_err(|error| format!("at {host}: {}", crate::trace::chain(&error)))
 }
 
 /// Another writer with our id is a bug; it must not end the API.

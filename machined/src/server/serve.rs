@@ -51,6 +51,9 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// For an answer, or for the start of a stream of answers.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// For a change that makes partitions and file systems before it is answered. It goes on when nobody waits any more.
+const CHANGE: Duration = Duration::from_secs(300);
+
 /// Serves one connection to its end.
 pub(super) async fn serve(
     connection: Connection,
@@ -61,7 +64,7 @@ pub(super) async fn serve(
     let peer = connection.peer().clone();
     let who = peer.clone();
     let service = service_fn(move |request| {
-        let now = *maintenance.borrow();
+        let now = maintenance.borrow().clone();
         answer(request, routes.clone(), peer.clone(), flights.clone(), now)
     });
     let served = http2::Builder::new(TokioExecutor::new())
@@ -99,7 +102,7 @@ async fn admit(
     maintenance: Maintenance,
 ) -> Result<Response<Body>, Error> {
     let method = || request.uri().path().chars().take(200).collect();
-    access::check(request.uri().path(), &peer, maintenance).map_err(|refusal| match refusal {
+    access::check(request.uri().path(), &peer, &maintenance).map_err(|refusal| match refusal {
         Refusal::Unknown => Error::UnknownMethod { method: method() },
         Refusal::Needs(needs) => {
             super::complain(format_args!("call denied: {} to {peer}", request.uri().path()));
@@ -108,7 +111,8 @@ async fn admit(
     })?;
     let flight = flights.take(peer.address.ip(), access::streams(request.uri().path()))?;
     request.extensions_mut().insert(peer);
-    let Ok(response) = timeout(ANSWER, routes.call(request.map(Body::new))).await.map_err(|_| Error::Slow(ANSWER))?;
+    let within = if access::takes_long(request.uri().path()) { CHANGE } else { ANSWER };
+    let Ok(response) = timeout(within, routes.call(request.map(Body::new))).await.map_err(|_| Error::Slow(within))?;
     Ok(response.map(|body| Body::new(Held { body, _flight: flight })))
 }
 

@@ -20,6 +20,7 @@ use super::{keys::Delivered, *};
 use crate::{
     gateway,
     link::tests::{Init, connect},
+    pki::{Identity, own::Own},
     resources::{Condition, Machine, Wait, machine::Phase},
 };
 
@@ -110,6 +111,10 @@ impl Node {
         let runtime = reconcile::Runtime::new(self.store.clone());
         let (init, tasks) = connect(&self.init, &self.stop);
         self.link = tasks;
+        let (offering, offer) = watch::channel(keys::Offer::Nothing("the test starts".into()));
+        let sources = self.sources();
+        offering.send_replace(sources.now());
+        self.link.spawn(sources.follow(offering));
         let parts = Parts {
             about: About { version: "1.2.3".into(), ..About::default() },
             names: self.names.subscribe(),
@@ -119,13 +124,32 @@ impl Node {
             logs,
             graph: runtime.graph(),
             controllers: runtime.status(),
-            identity: self.shown.subscribe(),
+            engine: configuration::Handle::nobody(),
+            offer,
             maintenance: self.maintenance.subscribe(),
         };
         let server = build(parts, sockets).unwrap();
         let delivered = server.delivered();
         self.running = Some(self.tasks.spawn(server.run()));
         self.delivered = Some(delivered);
+    }
+
+    /// As it is now.
+    fn offer(&self) -> watch::Receiver<keys::Offer> {
+        watch::Sender::new(self.sources().now()).subscribe()
+    }
+
+    fn sources(&self) -> crate::offer::Sources {
+        crate::offer::Sources {
+            door: self.maintenance.subscribe(),
+            identity: self.shown.subscribe(),
+            node: watch::Sender::new(None).subscribe(),
+            active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
+            meta: crate::meta::Handle::new("boot"),
+            own: crate::pki::own::Own::default(),
+            rescue: None,
+            clock_sure: watch::Sender::new(false).subscribe(),
+        }
     }
 
     async fn kill(&mut self) {
@@ -264,7 +288,7 @@ async fn clients_wait_for_the_next_machined() {
 async fn clients_wait_until_it_is_known_who_is_let_in() {
     let mut node = node().await;
     node.kill().await;
-    node.maintenance.send_replace(Maintenance::LOOKING);
+    node.maintenance.send_replace(Maintenance::looking());
     node.begin();
     let late = node.connect().await;
     let ask = async {
@@ -278,7 +302,7 @@ async fn clients_wait_until_it_is_known_who_is_let_in() {
         shown
     });
     assert_eq!(answer.unwrap().into_inner().version, "1.2.3");
-    assert!(matches!(shown, Delivered::Withheld(why) if why.contains("looked for")), "{shown:?}");
+    assert!(matches!(&shown, Delivered::Withheld(why) if why.contains("looked for")), "{shown:?}");
 }
 
 #[tokio::test]
@@ -306,7 +330,7 @@ async fn readiness_follows_the_gateway() {
     let (stamps, mut stamped) = mpsc::unbounded_channel();
     let (told, delivered) = watch::channel(Delivered::Used);
     let endpoint = node.address.to_string().parse().unwrap();
-    let probe = ready::Probe::new(&node.store, endpoint, node.shown.subscribe(), delivered).unwrap();
+    let probe = ready::Probe::new(&node.store, endpoint, node.offer(), Own::default(), delivered).unwrap();
     let met = || node.store.get::<Condition>("api").is_some_and(|object| object.value.met);
     assert!(!met());
     assert_eq!(node.store.list::<Wait>().len(), 1);
@@ -323,7 +347,7 @@ async fn readiness_follows_the_gateway() {
     for (trouble, says) in [
         (Delivered::Gone, "the gateway is gone"),
         (Delivered::Refused("no such curve".into()), "cannot use its keys: no such curve"),
-        (Delivered::Withheld("configured"), "the API does not answer: configured"),
+        (Delivered::Withheld("configured".into()), "the API does not answer: configured"),
     ] {
         told.send_replace(trouble);
         let said = async {
@@ -367,7 +391,7 @@ async fn a_gateway_that_hangs_is_shown_and_started_again() {
     let (address, _proxy) = hangs_at_will(node.address, hangs.subscribe()).await;
     let (_told, delivered) = watch::channel(Delivered::Used);
     let endpoint = address.to_string().parse().unwrap();
-    let mut probe = ready::Probe::new(&node.store, endpoint, node.shown.subscribe(), delivered).unwrap();
+    let mut probe = ready::Probe::new(&node.store, endpoint, node.offer(), Own::default(), delivered).unwrap();
     (probe.attempt, probe.again) = (Duration::from_millis(500), Duration::from_millis(10));
     let met = || node.store.get::<Condition>("api").is_some_and(|object| object.value.met);
     let (restarts, mut restarted) = mpsc::unbounded_channel();
@@ -403,11 +427,11 @@ async fn a_machine_that_turns_out_to_be_configured_lets_everybody_go() {
     let until = v1::Phase::Stopping.into();
     let mut phases = client.watch_phase(v1::WatchPhaseRequest { until }).await.unwrap().into_inner();
     phases.next().await.unwrap().unwrap();
-    node.maintenance.send_replace(Maintenance::Closed("configured"));
+    node.maintenance.send_replace(Maintenance::Closed("configured".into()));
     let ended = timeout(SOON, phases.next()).await.unwrap();
     assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
     let mut delivered = node.delivered.take().unwrap();
-    timeout(SOON, delivered.wait_for(|now| *now == Delivered::Withheld("configured"))).await.unwrap().unwrap();
+    timeout(SOON, delivered.wait_for(|now| *now == Delivered::Withheld("configured".into()))).await.unwrap().unwrap();
     // Another identity opens nothing.
     node.shown.send_replace(Arc::new(Identity::make().unwrap()));
     let connecting = timeout(Duration::from_millis(500), async {

@@ -5,9 +5,10 @@ use tokio::sync::watch;
 
 use crate::identity;
 use crate::resources::address::{Address, AddressScope};
+use crate::resources::config_status::{ConfigStatus, State};
 use crate::resources::machine::{Machine, Phase};
 use crate::resources::{Condition, Wait};
-use crate::stop::State;
+use crate::stop;
 
 /// What is known outside of the store.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Outside {
     /// SHA-256 of the certificate the API shows; empty until there is one.
     pub fingerprint: watch::Receiver<String>,
     /// Whether the machine is on its way down.
-    pub stop: watch::Receiver<State>,
+    pub stop: watch::Receiver<stop::State>,
 }
 
 /// `process/machine`.
@@ -41,13 +42,14 @@ struct Stop {
     step: String,
 }
 
-/// The phase: a stop is never taken back; without every condition the machine still boots. There is no configuration yet,
-/// so a machine that has booted is in maintenance.
-fn phase(stop: Option<&Stop>, unmet: &[String]) -> Phase {
-    match stop {
-        Some(_) => Phase::Stopping,
-        None if unmet.is_empty() => Phase::Maintenance,
-        None => Phase::Booting,
+/// The phase: a stop is never taken back; without every condition the machine still boots.
+fn phase(stop: Option<&Stop>, unmet: &[String], config: State) -> Phase {
+    match (stop, config) {
+        (Some(_), _) => Phase::Stopping,
+        (None, State::Looking | State::Unreadable) => Phase::Booting,
+        _ if !unmet.is_empty() => Phase::Booting,
+        (None, State::Unconfigured) => Phase::Maintenance,
+        (None, State::Proving | State::Reached | State::Blessed) => Phase::Running,
     }
 }
 
@@ -90,21 +92,27 @@ impl Controller for Status {
         ports.watch::<Condition>();
         ports.watch::<Wait>();
         ports.watch::<Address>();
+        ports.watch::<ConfigStatus>();
         ports.own::<Machine>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
         let stop = match &*self.outside.stop.borrow_and_update() {
-            State::Running => None,
-            State::Stopping { request, step } => Some(Stop { cause: request.cause.clone(), step: step.clone() }),
+            stop::State::Running => None,
+            stop::State::Stopping { request, step } => Some(Stop { cause: request.cause.clone(), step: step.clone() }),
         };
         let identity = self.outside.identity.borrow_and_update().clone();
         let fingerprint = self.outside.fingerprint.borrow_and_update().clone();
         let conditions: Vec<_> =
             cx.list::<Condition>()?.into_iter().map(|found| (found.id, (*found.value).clone())).collect();
         let waits = cx.list::<Wait>()?;
-        let unmet = unmet(&conditions);
-        let phase = phase(stop.as_ref(), &unmet);
+        let config = cx.get::<ConfigStatus>(ConfigStatus::ID)?;
+        let state = config.as_ref().map_or(State::Looking, |config| config.value.state);
+        let mut unmet = unmet(&conditions);
+        if let (State::Looking | State::Unreadable, Some(config)) = (state, &config) {
+            unmet.push(format!("the configuration: {}", config.value.reason));
+        }
+        let phase = phase(stop.as_ref(), &unmet, state);
         let Stop { cause, step } = stop.unwrap_or_default();
         let machine = Machine {
             phase,
