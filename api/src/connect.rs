@@ -32,6 +32,7 @@ use crate::{
     error::{Refusal, Untrusted},
     fingerprint::Fingerprint,
     pin::{Seen, Verifier},
+    preface::{self, Spoken},
 };
 
 /// How long TCP and TLS may take together: a busy emulated node answers a handshake within a few seconds.
@@ -116,7 +117,7 @@ impl Connector {
     }
 
     /// One verified connection.
-    async fn dial(&self) -> Result<TlsStream<TcpStream>, Error> {
+    async fn dial(&self) -> Result<Spoken<TlsStream<TcpStream>>, Error> {
         let deadline = Instant::now() + self.timeout;
         let tcp = self.dial_tcp(deadline).await?;
         // Without Nagle's delay; the calls are small.
@@ -145,8 +146,13 @@ impl Connector {
             Ok(Err(source)) => return Err(self.refused_by_tls(source, pin, verifier.seen())),
             Ok(Ok(stream)) => stream,
         };
-        // The node's verdict on the client's certificate; the first bytes of HTTP/2 are as good.
-        match timeout_at(deadline.min(Instant::now() + VERDICT), stream.fill_buf()).await {
+        // The node's verdict on the client's certificate; the first bytes of HTTP/2 are as good, and it is asked for them.
+        let verdict = async {
+            // One that has refused may not listen any more: what it said is still to be read.
+            let _ = preface::say(&mut stream).await;
+            stream.fill_buf().await
+        };
+        match timeout_at(deadline.min(Instant::now() + VERDICT), verdict).await {
             Ok(Ok([])) => return Err(Error::Closed { endpoint: self.endpoint.clone() }),
             Ok(Err(source)) => return Err(self.refused_by_tls(source, pin, verifier.seen())),
             Ok(Ok(_)) | Err(_) => {}
@@ -158,7 +164,7 @@ impl Connector {
                 return Err(Error::Fingerprint { endpoint: self.endpoint.clone(), pinned: vec![first], seen });
             }
         }
-        Ok(stream)
+        Ok(Spoken::new(stream))
     }
 
     /// Tries every address of the host; each gets an equal share of the time that is left.

@@ -21,6 +21,7 @@ pub mod follow;
 pub mod log;
 mod pin;
 pub mod pki;
+mod preface;
 pub mod roles;
 pub mod watch;
 

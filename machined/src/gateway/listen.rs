@@ -3,7 +3,14 @@
 //! Invariant: no more than the limits' connections and handshakes at any time; a handshake too many takes the place of the
 //! oldest one of the client that has the most, so whoever says nothing keeps nobody out. Run by `gateway::run`.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -32,7 +39,8 @@ pub async fn listen(listener: &TcpListener, limits: Limits, terms: watch::Receiv
                 Err(error) => failed(&error).await,
                 Ok((tcp, address)) => {
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                    if terms.borrow().config(address.ip()).is_none() {
+                    let from = origin(&tcp, address.ip());
+                    if terms.borrow().config(from).is_none() {
                         report::stranger(format_args!("{address}: refused: it is in none of the allowed networks"));
                         continue;
                     }
@@ -40,7 +48,7 @@ pub async fn listen(listener: &TcpListener, limits: Limits, terms: watch::Receiv
                         Err(full) => report::stranger(format_args!("{address}: refused: {full}")),
                         Ok(seat) => {
                             let (terms, api, within) = (terms.clone(), api.clone(), limits.handshake);
-                            let session = Session { address, seat, terms, api, within };
+                            let session = Session { address, from, seat, terms, api, within };
                             sessions.spawn_local(serve(session, tcp));
                         }
                     }
@@ -49,6 +57,14 @@ pub async fn listen(listener: &TcpListener, limits: Limits, terms: watch::Receiv
             // Ended sessions are collected here; a panic of one of them ends the whole process in the image's profile.
             Some(_) = sessions.join_next() => {}
         }
+    }
+}
+
+/// Where a client comes from, for what is allowed: the machine that asks itself by an address of its own is at home.
+fn origin(tcp: &TcpStream, address: IpAddr) -> IpAddr {
+    match tcp.local_addr() {
+        Ok(own) if own.ip().to_canonical() == address => Ipv4Addr::LOCALHOST.into(),
+        _ => address,
     }
 }
 

@@ -3,7 +3,14 @@
 //! Invariant: machined hears of a client only after its handshake is done and it has sent something; every wait before
 //! that has one deadline. Run by `listen`, one task for each connection.
 
-use std::{io, net::SocketAddr, path::Path, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::net::sockopt;
 use rustls::ServerConfig;
@@ -75,6 +82,8 @@ pub(super) enum Error {
 pub(super) struct Session {
     /// Where it comes from.
     pub(super) address: SocketAddr,
+    /// The same for what is allowed.
+    pub(super) from: IpAddr,
     /// Its place among all connections.
     pub(super) seat: Seat,
     /// The terms, now and later.
@@ -88,17 +97,17 @@ pub(super) struct Session {
 impl Session {
     /// Serves the client to its end.
     pub(super) async fn run(self, tcp: TcpStream) -> Result<(), Error> {
-        let Self { address, mut seat, mut terms, api, within } = self;
+        let Self { address, from, mut seat, mut terms, api, within } = self;
         let ours = terms.borrow_and_update().clone();
         watch_over(&tcp).map_err(Error::Broken)?;
-        let config = ours.config(address.ip()).ok_or(Error::Unwelcome)?;
+        let config = ours.config(from).ok_or(Error::Unwelcome)?;
         let shake = Box::pin(timeout(within, shake(tcp, config)));
         let (mut client, first) = tokio::select! {
             shaken = shake => shaken.map_err(|_| Error::Slow(within))??,
             () = seat.evicted() => return Err(Error::Evicted),
         };
         seat.settle();
-        let guest = ours.guest(address.ip(), client.get_ref().1.peer_certificates())?;
+        let guest = ours.guest(from, client.get_ref().1.peer_certificates())?;
         drop(ours);
         let opened = open(&api, address, guest.certificate.clone(), &first).await;
         drop(first);

@@ -1,20 +1,18 @@
-//! machined as a client of its own API: an authority and a certificate that exist in its memory alone, so that it can ask
-//! itself the way others do. Made when they are first needed: a machine in maintenance never does.
+//! machined as a client of its own API: a certificate that exists in its memory alone, so that it can ask itself the way others
+//! do. Made when it is first needed: a machine in maintenance never does.
 //!
-//! Invariant: the certificate has the role [`Role::Probe`], which may ask for the API's health and nothing else.
+//! Invariant: it is its own authority, and may sign nothing else. It is valid whatever the clock says, and however the clock is
+//! set while machined runs. It has the role [`Role::Probe`], which may ask for the API's health and nothing else.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use api::connect;
-use api::pki::{Ca, Client, Error, Key};
+use api::pki::Error;
 use api::roles::Role;
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::trace::chain;
-
-/// As long as any machined lives.
-const LIFETIME: Duration = Duration::from_secs(9 * 365 * 24 * 3600);
 
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -44,12 +42,20 @@ impl Own {
 }
 
 fn make() -> Result<Made, Error> {
-    let (ca, key) = (Ca::make("machined")?, Key::make()?);
-    let client = Client { common_name: "machined".into(), role: Role::Probe, ttl: LIFETIME };
-    let certificate = ca.sign_client(&key.request("machined", &[])?, &client)?;
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.der().to_vec()));
-    let failed = |error: api::client::Error| Error::Make { what: "an identity", why: error.to_string() };
-    let client = connect::Identity::from_der(chain, private).map_err(failed)?;
-    Ok(Made { authority: ca.certificate().der().to_vec(), client })
+    let failed = |error: rcgen::Error| Error::Make { what: "a certificate", why: error.to_string() };
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "machined");
+    params.distinguished_name.push(DnType::OrganizationName, Role::Probe.organisation());
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(1970, 1, 1), rcgen::date_time_ymd(9999, 12, 31));
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.self_signed(&key).map_err(failed)?.der().to_vec();
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let apart = |error: api::client::Error| Error::Make { what: "an identity", why: error.to_string() };
+    let client =
+        connect::Identity::from_der(vec![CertificateDer::from(certificate.clone())], private).map_err(apart)?;
+    Ok(Made { authority: certificate, client })
 }

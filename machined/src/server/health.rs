@@ -5,7 +5,16 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::stop;
 
 /// The whole, and each service of ours.
-pub const SERVICES: [&str; 5] = ["", "stele.v1.Diagnostics", "stele.v1.Log", "stele.v1.Machine", "stele.v1.Resource"];
+pub const SERVICES: [&str; 8] = [
+    "",
+    "stele.v1.Audit",
+    "stele.v1.Config",
+    "stele.v1.Diagnostics",
+    "stele.v1.Enrolment",
+    "stele.v1.Log",
+    "stele.v1.Machine",
+    "stele.v1.Resource",
+];
 
 /// Says that everything serves, then, when a stop is asked for, that nothing does.
 pub async fn follow(health: HealthReporter, stop: stop::Handle) {
