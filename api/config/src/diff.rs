@@ -1,6 +1,6 @@
 //! What changes from one set of documents to another, and what that takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,8 +48,11 @@ pub fn changes(before: &Documents, after: &Documents) -> Vec<Change> {
         let effect = Body::effect(old.map(|d| &d.body), new.map(|d| &d.body));
         Some(Change { id: old.or(new)?.id(), action, effect, fields: fields.into_iter().collect() })
     };
-    let old = before.iter().filter_map(|old| change(Some(old), after.get(&old.id())));
-    let new = after.iter().filter(|new| before.get(&new.id()).is_none()).filter_map(|new| change(None, Some(new)));
+    let index = |documents: &'_ Documents| documents.iter().map(Document::id).collect::<HashSet<_>>();
+    let were = index(before);
+    let are: HashMap<_, _> = after.iter().map(|new| (new.id(), new)).collect();
+    let old = before.iter().filter_map(|old| change(Some(old), are.get(&old.id()).copied()));
+    let new = after.iter().filter(|new| !were.contains(&new.id())).filter_map(|new| change(None, Some(new)));
     old.chain(new).collect()
 }
 

@@ -112,7 +112,8 @@ impl Documents {
 
     /// By id: `Hostname`, `Link/eth0`.
     pub fn get(&self, id: &str) -> Option<&Document> {
-        self.list.iter().find(|document| document.id() == id)
+        let (kind, name) = id.split_once('/').map_or((id, None), |(kind, name)| (kind, Some(name)));
+        self.list.iter().find(|document| document.kind() == kind && document.name.as_deref() == name)
     }
 
     /// Names of all secrets that are referred to.

@@ -26,6 +26,8 @@ pub trait Kind:
     const DOC: &'static str;
     /// What `name` is; empty without one.
     const NAME: &'static str = "";
+    /// Lists that a patch merges item by item, each with the field that tells its items apart.
+    const KEYED: &'static [(&'static str, &'static str)] = &[];
     /// Whole documents that show it.
     const EXAMPLES: &'static [&'static str];
 
@@ -101,15 +103,19 @@ impl<'a> Check<'a> {
     }
 }
 
+type Decode = fn(&Tree, Value) -> (Option<Body>, Vec<Problem>);
+
 /// One kind, for those who have its name only.
 pub(crate) struct Entry {
     pub(crate) kind: &'static str,
     pub(crate) named: bool,
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
+    #[cfg_attr(not(feature = "edit"), expect(dead_code, reason = "only patches merge lists"))]
+    pub(crate) keyed: &'static [(&'static str, &'static str)],
     pub(crate) examples: &'static [&'static str],
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
-    pub(crate) decode: fn(&Tree, Value) -> (Option<Body>, Vec<Problem>),
+    pub(crate) decode: Decode,
 }
 
 macro_rules! kinds {
@@ -133,6 +139,7 @@ macro_rules! kinds {
             named: <$kind as Kind>::NAMED,
             name: <$kind as Kind>::NAME,
             doc: <$kind as Kind>::DOC,
+            keyed: <$kind as Kind>::KEYED,
             examples: <$kind as Kind>::EXAMPLES,
             schema: <$kind as JsonSchema>::json_schema,
             decode: |tree, json| {

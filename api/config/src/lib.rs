@@ -5,6 +5,8 @@ mod diff;
 mod document;
 mod kind;
 pub mod kinds;
+#[cfg(feature = "edit")]
+pub mod patch;
 mod schema;
 mod secrets;
 pub mod service;

@@ -83,6 +83,7 @@ impl Kind for Api {
     const NAMED: bool = false;
     const DOC: &'static str = "Who may use the API, and as whom the machine answers. `apictl gen config` writes it; a machine \
                                needs one with an accepted authority before it leaves maintenance.";
+    const KEYED: &'static [(&'static str, &'static str)] = &[("accept", "name")];
     const EXAMPLES: &'static [&'static str] = &[concat!(
         "apiVersion: stele/v1\nkind: Api\naccept:\n- name: example\n  certificate: |\n",
         include_str!("example-ca-deep.txt"),

@@ -96,6 +96,7 @@ impl Kind for Bond {
     const NAMED: bool = true;
     const NAME: &'static str = "The link that is made, such as `bond0`.";
     const DOC: &'static str = "A link made of several links: it goes on when one of them fails.";
+    const KEYED: &'static [(&'static str, &'static str)] = &[("routes", "to")];
     const EXAMPLES: &'static [&'static str] = &[
         "apiVersion: stele/v1
 kind: Bond

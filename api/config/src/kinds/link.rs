@@ -40,6 +40,7 @@ impl Kind for Link {
     const NAME: &'static str = "The link's name, such as `eth0`; with `match`, any name of yours.";
     const DOC: &'static str = "A network link and how it gets its addresses. Once there is a `Link`, `Bond` or `Vlan`, only \
                                what documents name is configured; with none, every Ethernet link asks for addresses.";
+    const KEYED: &'static [(&'static str, &'static str)] = &[("routes", "to")];
     const EXAMPLES: &'static [&'static str] = &[
         "apiVersion: stele/v1
 kind: Link

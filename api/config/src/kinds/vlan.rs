@@ -20,6 +20,7 @@ impl Kind for Vlan {
     const NAMED: bool = true;
     const NAME: &'static str = "The link that is made, such as `vlan10`.";
     const DOC: &'static str = "A tagged network (802.1Q) over another link.";
+    const KEYED: &'static [(&'static str, &'static str)] = &[("routes", "to")];
     const EXAMPLES: &'static [&'static str] = &["apiVersion: stele/v1
 kind: Vlan
 name: vlan10

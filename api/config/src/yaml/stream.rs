@@ -84,24 +84,36 @@ fn one_by_one(pieces: &[(usize, &str)]) -> (Vec<Tree>, Vec<Problem>) {
     (trees, problems)
 }
 
-/// The documents of a stream with the number of lines before each. A line that begins with `---` ends a document even inside
-/// of quotes (YAML 1.2, 9.1.2).
+/// The documents of a stream with the number of lines before each.
 fn pieces(text: &str) -> Vec<(usize, &str)> {
+    let mut line = 0;
+    let pieces = split(text).into_iter().map(|piece| {
+        let first = line;
+        line += piece.matches('\n').count();
+        (first, piece)
+    });
+    // Comments before the first separator are no document.
+    pieces.filter(|(_, piece)| piece.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#'))).collect()
+}
+
+/// A stream cut before each separator; together the pieces are the text. A line that begins with `---` ends a document even
+/// inside of quotes (YAML 1.2, 9.1.2).
+pub(crate) fn split(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
-    let (mut start, mut at, mut first) = (0, 0, 0);
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let marker =
-            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        if marker && at > start {
-            pieces.push((first, &text[start..at]));
-            (start, first) = (at, number);
+    let (mut start, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        if is_separator(line) && at > start {
+            pieces.push(&text[start..at]);
+            start = at;
         }
         at += line.len();
     }
-    pieces.push((first, &text[start..]));
-    // Comments before the first separator are no document.
-    pieces.retain(|(_, piece)| piece.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
+    pieces.push(&text[start..]);
     pieces
+}
+
+pub(crate) fn is_separator(line: &str) -> bool {
+    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
 fn saphyr(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Tree>, Error> {

@@ -1,0 +1,71 @@
+//! The strategic merge, on values.
+
+use serde_json::{Map, Value};
+
+/// What tells the items of a list apart, by the list's field.
+type Keyed = [(&'static str, &'static str)];
+
+const PATCH: &str = "$patch";
+
+/// Puts a patch over a value.
+pub(super) fn merge(target: &mut Value, patch: &Value, keyed: &Keyed) {
+    match (&mut *target, patch) {
+        (Value::Object(old), Value::Object(new)) if new.get(PATCH).and_then(Value::as_str) != Some("replace") => {
+            for (key, value) in new.iter().filter(|(key, _)| *key != PATCH) {
+                let by = keyed.iter().find(|(field, _)| field == key).map(|(_, by)| *by);
+                match (value, by, old.get_mut(key)) {
+                    (Value::Null, ..) => drop(old.remove(key)),
+                    (Value::Object(map), ..) if is_delete(map) => drop(old.remove(key)),
+                    (Value::Array(new), Some(by), Some(Value::Array(items))) => list(items, new, by, keyed),
+                    (_, _, Some(old)) => merge(old, value, keyed),
+                    (_, _, None) => drop(old.insert(key.clone(), clean(value))),
+                }
+            }
+        }
+        _ => *target = clean(patch),
+    }
+}
+
+/// Merges items that are told apart by a field.
+fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) {
+    if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace") && item.get(by).is_none()) {
+        let marker = |item: &&Value| item.get(PATCH).is_none() || item.get(by).is_some();
+        *items = patch.iter().filter(marker).map(clean).collect();
+        return;
+    }
+    for new in patch {
+        let same = |old: &Value| new.get(by).is_some() && old.get(by) == new.get(by);
+        let delete = new.as_object().is_some_and(is_delete);
+        match items.iter().position(same) {
+            Some(at) if delete => drop(items.remove(at)),
+            Some(at) => merge(&mut items[at], new, keyed),
+            None if delete => {}
+            None => {
+                let new = clean(new);
+                if !items.contains(&new) {
+                    items.push(new);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn is_delete(patch: &Map<String, Value>) -> bool {
+    patch.get(PATCH).and_then(Value::as_str) == Some("delete")
+}
+
+/// A patch of what is not there: without directives, and without what it removes.
+pub(super) fn clean(patch: &Value) -> Value {
+    match patch {
+        Value::Object(map) => {
+            let kept = |(key, value): &(&String, &Value)| {
+                *key != PATCH && !value.is_null() && !value.as_object().is_some_and(is_delete)
+            };
+            Value::Object(map.iter().filter(kept).map(|(key, value)| (key.clone(), clean(value))).collect())
+        }
+        Value::Array(items) => {
+            items.iter().filter(|item| !item.as_object().is_some_and(is_delete)).map(clean).collect()
+        }
+        value => value.clone(),
+    }
+}
