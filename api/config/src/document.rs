@@ -1,8 +1,8 @@
 //! One document and a set of them: parsed, checked, in the order in which they were written.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::API_VERSION;
@@ -55,6 +55,13 @@ impl Document {
     /// The fields, without `apiVersion`, `kind` and `name`.
     pub fn json(&self) -> Value {
         self.body.json()
+    }
+
+    /// As text that parses to the same document.
+    pub fn format(&self) -> String {
+        let name =
+            self.name.as_ref().map(|name| yaml(&Map::from_iter([("name".to_owned(), Value::from(name.as_str()))])));
+        format!("apiVersion: {API_VERSION}\nkind: {}\n{}{}", self.kind(), name.unwrap_or_default(), self.body.yaml())
     }
 
     /// The whole document.
@@ -132,15 +139,26 @@ impl<'a> IntoIterator for &'a Documents {
 
 /// The documents as text that parses to the same ones.
 pub fn format(documents: &Documents) -> String {
+    let texts: Vec<_> = documents.iter().map(Document::format).collect();
+    texts.join("---\n")
+}
+
+/// A document that may be any value, as text: its head first.
+#[cfg(feature = "edit")]
+pub(crate) fn write(document: &Value) -> String {
+    let mut rest = document.as_object().cloned().unwrap_or_default();
     let mut text = String::new();
-    for document in documents {
-        let body = serde_saphyr::to_string(&document.whole()).unwrap_or_default();
-        let separator = if text.is_empty() { "" } else { "---\n" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{body}");
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
+    for key in ["apiVersion", "kind", "name"] {
+        text.extend(rest.remove(key).map(|value| yaml(&Map::from_iter([(key.to_owned(), value)]))));
     }
-    text
+    text + &yaml(&rest)
+}
+
+/// Fields as lines, none for none.
+pub(crate) fn yaml(fields: &impl Serialize) -> String {
+    let text = serde_saphyr::to_string(fields).unwrap_or_default();
+    match text.trim_end() {
+        "{}" => String::new(),
+        text => format!("{text}\n"),
+    }
 }

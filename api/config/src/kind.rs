@@ -157,6 +157,10 @@ macro_rules! kinds {
             pub fn json(&self) -> Value {
                 match self { $(Self::$kind(body) => serde_json::to_value(body)),+ }.unwrap_or_default()
             }
+            /// The fields as lines of YAML, in the order in which they are declared.
+            pub(crate) fn yaml(&self) -> String {
+                match self { $(Self::$kind(body) => crate::document::yaml(body)),+ }
+            }
             pub(crate) fn any(&self) -> &dyn Any {
                 match self { $(Self::$kind(body) => body),+ }
             }

@@ -30,4 +30,6 @@ pub use trusted_roots::TrustedRoots;
 pub use vlan::Vlan;
 
 #[cfg(test)]
+mod arbitrary;
+#[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod kind;
 pub mod kinds;
 #[cfg(feature = "edit")]
 pub mod patch;
+mod reference;
 mod schema;
 mod secrets;
 pub mod service;
@@ -18,6 +19,7 @@ pub mod yaml;
 pub use diff::{Action, Change, changes};
 pub use document::{At, Document, Documents, format};
 pub use kind::{Body, Check, Effect, Kind};
+pub use reference::reference;
 pub use schema::schema;
 pub use secrets::{Private, Secret, Secrets};
 pub use set::{Stream, complete, parse, parse_bytes, parse_files};

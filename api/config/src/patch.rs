@@ -122,7 +122,7 @@ impl File {
     }
 
     fn add(&mut self, json: Value) {
-        let text = format!("---\n{}", edit::write(&json));
+        let text = format!("---\n{}", document::write(&json));
         self.pieces.push(Piece { text, json });
     }
 
@@ -163,7 +163,7 @@ impl Piece {
         // What stands behind `---` on its line belongs to the document.
         let edited = if head.trim() == "---" || head.is_empty() { edit::edit(body, &self.json, &new) } else { None };
         let right = |text: &String| parsed(text).is_some_and(|json| json == new);
-        let body = edited.filter(right).unwrap_or_else(|| edit::write(&new));
+        let body = edited.filter(right).unwrap_or_else(|| document::write(&new));
         self.text = format!("{}{body}", if head.is_empty() { "" } else { "---\n" });
         self.json = new;
     }

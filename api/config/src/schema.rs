@@ -98,3 +98,70 @@ pub(crate) fn resolve<'a>(schema: &'a Value, definitions: &'a Map<String, Value>
     let name = reference.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
     name.and_then(|name| definitions.get(name)).unwrap_or(schema)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::schema;
+    use crate::kind::KINDS;
+    use crate::parse;
+
+    #[test]
+    fn a_stock_validator_takes_what_the_parser_takes() {
+        let schema = schema();
+        jsonschema::meta::validate(&schema).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        for entry in KINDS {
+            for example in entry.examples {
+                let whole = parse(example).unwrap().documents.iter().next().unwrap().whole();
+                let written: Value = serde_saphyr::from_str(example).unwrap();
+                for document in [whole, written] {
+                    let errors: Vec<_> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+                    assert!(errors.is_empty(), "{}: {errors:?}\n{document:#}", entry.kind);
+                    let wrong = [
+                        ("nothing", json!(1)),
+                        ("apiVersion", json!("v2")),
+                        ("kind", json!("Nothing")),
+                        ("name", if entry.named { json!("") } else { json!("a") }),
+                    ];
+                    for (field, value) in wrong {
+                        let mut changed = document.clone();
+                        changed[field] = value;
+                        assert!(!validator.is_valid(&changed), "{} takes {field}\n{changed:#}", entry.kind);
+                    }
+                    let mut named = document.clone();
+                    if named.as_object_mut().unwrap().remove("name").is_some() {
+                        assert!(!validator.is_valid(&named));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_inside_is_strict_too() {
+        let validator = jsonschema::draft202012::new(&schema()).unwrap();
+        let link = |more: Value| {
+            let mut link = json!({ "apiVersion": "stele/v1", "kind": "Link", "name": "eth0" });
+            link.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            validator.is_valid(&link)
+        };
+        assert!(link(json!({ "mtu": 1500, "match": { "mac": "52:54:00:12:34:56" }, "routes": [{ "to": "default" }] })));
+        for wrong in [
+            json!({ "mtu": "1500" }),
+            json!({ "mtu": 1 }),
+            json!({ "match": { "mack": "x" } }),
+            json!({ "match": { "mac": "52:54" } }),
+            json!({ "routes": [{ "to": "default", "gw": 1 }] }),
+            json!({ "addresses": ["192.0.2.5"] }),
+            json!({ "dhcp4": "yes" }),
+        ] {
+            assert!(!link(wrong.clone()), "{wrong}");
+        }
+        let secrets = json!({ "apiVersion": "stele/v1", "kind": "Secrets", "secrets": { "a": { "key": "x" } } });
+        assert!(validator.is_valid(&secrets));
+        let wrong = json!({ "apiVersion": "stele/v1", "kind": "Secrets", "secrets": { "a": { "kex": "x" } } });
+        assert!(!validator.is_valid(&wrong));
+    }
+}

@@ -1,5 +1,7 @@
 //! From streams to documents: the head of each, its fields, and what holds between them. Everything wrong at once.
 
+mod cycle;
+
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -62,6 +64,7 @@ pub fn parse_files(files: &[(String, String)]) -> Result<Stream, Problems> {
             }
         }
     }
+    set.problems.extend(cycle::cycles(&set.documents));
     if set.problems.is_empty() {
         Ok(Stream { documents: Documents::new(set.documents), secrets: set.secrets.map(|(secrets, _)| secrets) })
     } else {
@@ -251,5 +254,7 @@ fn line(tree: &Tree) -> u64 {
     }
 }
 
+#[cfg(test)]
+mod frozen;
 #[cfg(test)]
 mod tests;

@@ -38,8 +38,8 @@ impl Kind for Link {
     const KIND: &'static str = "Link";
     const NAMED: bool = true;
     const NAME: &'static str = "The link's name, such as `eth0`; with `match`, any name of yours.";
-    const DOC: &'static str = "A network link and how it gets its addresses. Once there is a `Link`, `Bond` or `Vlan`, only \
-                               what documents name is configured; with none, every Ethernet link asks for addresses.";
+    const DOC: &'static str = "A network link and how it gets its addresses. It may come and go; what the document says is \
+                               done whenever it is there.";
     const KEYED: &'static [(&'static str, &'static str)] = &[("routes", "to")];
     const EXAMPLES: &'static [&'static str] = &[
         "apiVersion: stele/v1

@@ -17,3 +17,76 @@ fn every_example_parses_and_round_trips() {
         }
     }
 }
+
+#[test]
+fn what_a_field_cannot_be_is_refused_at_its_place() {
+    let head = |kind: &str, fields: &str| format!("apiVersion: stele/v1\nkind: {kind}\n{fields}\n");
+    for (kind, fields, path, message) in [
+        ("Hostname", "hostname: a_b", "hostname", "expected a host name"),
+        ("Hostname", "hostname: localhost", "hostname", "other than localhost"),
+        ("Link", "name: eth0/1", "name", "expected the name of a link"),
+        ("Link", "name: a234567890123456", "name", "1 to 15"),
+        ("Link", "name: a\nmatch: {}", "match", "at least one of mac"),
+        ("Link", "name: a\nmatch: { mac: 52:54 }", "match.mac", "52:54:00:12:34:56"),
+        ("Link", "name: a\naddresses: [192.0.2.5]", "addresses[0]", "192.0.2.5/24"),
+        ("Link", "name: a\naddresses: [192.0.2.0/24]", "addresses[0]", "address of the network"),
+        ("Link", "name: a\naddresses: [0.0.0.0/0]", "addresses[0]", "address of a host"),
+        ("Link", "name: a\nroutes: [{ to: default }]", "routes[0]", "needs via"),
+        ("Link", "name: a\nroutes: [{ to: 192.0.2.1/24, via: 192.0.2.2 }]", "routes[0].to", "192.0.2.0/24"),
+        ("Link", "name: a\nroutes: [{ to: 192.0.2.0/24, via: '::1' }]", "routes[0].via", "same family"),
+        ("Link", "name: a\nroutes: [{ to: default, via: x }]", "routes[0].via", "such as 192.0.2.5"),
+        ("Link", "name: a\nmtu: 60", "mtu", "68 to 65536"),
+        ("Link", "name: a\nmtu: 1000\ndhcp6: true", "mtu", "1280"),
+        ("Bond", "name: b\nlinks: []", "links", "at least one"),
+        ("Bond", "name: b\nlinks: [b]", "links[0]", "of itself"),
+        ("Bond", "name: b\nlinks: [a, a]", "links[1]", "keep one"),
+        ("Bond", "name: b\nlinks: [a]\nmode: fast", "mode", "not one of those known"),
+        ("Bond", "name: b\nlinks: [a]\nlacpRate: fast", "lacpRate", "802.3ad"),
+        ("Bond", "name: b\nlinks: [a]\nhashPolicy: layer2", "hashPolicy", "goes only with"),
+        ("Bond", "name: b\nlinks: [a]\nprimary: c", "primary", "one of links"),
+        ("Vlan", "name: v\nlink: a\nid: 0", "id", "1 to 4094"),
+        ("Vlan", "name: v\nlink: v\nid: 1", "link", "over itself"),
+        ("Resolver", "servers: [a]", "servers[0]", "such as 192.0.2.5"),
+        ("Resolver", "search: ['a b']", "search[0]", "a domain"),
+        ("StaticHost", "name: a\naddresses: []", "addresses", "at least one"),
+        ("StaticHost", "name: a\naddresses: [192.0.2.1]\naliases: [a]", "aliases[0]", "keep one"),
+        ("StaticHost", "name: localhost\naddresses: [192.0.2.1]", "name", "always there"),
+        ("Time", "servers: ['a:123']", "servers[0]", "without a port"),
+        ("Sysctl", "name: a\nsettings: {}", "settings", "at least one"),
+        ("Sysctl", "name: a\nsettings: { ../x: 1 }", "settings.../x", "net.ipv4.ip_forward"),
+        ("Sysctl", "name: a\nsettings: { vm.x: 1, vm/x: 1 }", "settings.vm/x", "same setting as vm.x"),
+        ("Sysctl", "name: a\nsettings: { vm.x: 1.5 }", "settings.vm.x", "quotes"),
+        ("KernelModule", "name: a/b", "name", "name of a module"),
+        ("KernelModule", "name: a\nparameters: { b: 'a\"b' }", "parameters.b", "without quotes"),
+        ("TrustedRoots", "name: a\ncertificates: x", "certificates", "BEGIN CERTIFICATE"),
+        ("Api", "accept: [{ certificate: x }]", "accept[0].certificate", "BEGIN CERTIFICATE"),
+        ("Api", "allow: [192.0.2.1/24]", "allow[0]", "192.0.2.0/24"),
+        ("Api", "revoked: [abc]", "revoked[0]", "64 hexadecimal"),
+        ("Api", "certificates: { server: 1m }", "certificates.server", "1h to 8760h"),
+        ("Api", "renewFrom: [a]", "renewFrom[0]", "host:port"),
+        ("Authority", "certificate: x\nsecret: a b", "secret", "name of a secret"),
+    ] {
+        let problems = parse(&head(kind, fields)).expect_err(fields).0;
+        let found = problems.iter().find(|p| p.path == path).unwrap_or_else(|| panic!("{fields}: {problems:?}"));
+        assert!(found.message.contains(message) && found.line > 0, "{found:?}");
+    }
+    let key = "-----BEGIN PRIVATE KEY-----\n  AAAA\n  -----END PRIVATE KEY-----";
+    let found = parse(&head("TrustedRoots", &format!("name: a\ncertificates: |\n  {key}"))).unwrap_err().to_string();
+    assert!(found.contains("belongs into the secrets"), "{found}");
+}
+
+#[test]
+fn names_of_settings_are_paths() {
+    for (key, path) in [
+        ("net.ipv4.ip_forward", Some("net/ipv4/ip_forward")),
+        ("net/ipv4/conf/eth0.10/forwarding", Some("net/ipv4/conf/eth0.10/forwarding")),
+        ("net.ipv4.conf.eth0/10.forwarding", Some("net/ipv4/conf/eth0.10/forwarding")),
+        ("kernel", None),
+        ("net..x", None),
+        ("net.ipv4.*", None),
+        ("/vm/x", None),
+        ("vm/../x", None),
+    ] {
+        assert_eq!(super::sysctl_path(key).as_deref(), path, "{key}");
+    }
+}

@@ -16,15 +16,6 @@ pub(super) fn edit(text: &str, old: &Value, new: &Value) -> Option<String> {
     Some(text)
 }
 
-/// A value as a document of its own.
-pub(super) fn write(value: &Value) -> String {
-    let mut text = serde_saphyr::to_string(value).unwrap_or_default();
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
-}
-
 fn map(mapping: &Mapping, old: &Map<String, Value>, new: &Map<String, Value>) -> Option<()> {
     for key in old.keys().filter(|key| !new.contains_key(*key)) {
         mapping.remove(key.as_str())?;
@@ -69,6 +60,6 @@ fn list(sequence: &Sequence, old: &[Value], new: &[Value]) -> Option<()> {
 
 /// A value as a node of a tree.
 fn node(value: &Value) -> Option<YamlNode> {
-    let text = write(&serde_json::json!({ "value": value }));
+    let text = serde_saphyr::to_string(&serde_json::json!({ "value": value })).ok()?;
     Document::from_str(&text).ok()?.get("value")
 }

@@ -134,7 +134,7 @@ fn document() -> impl proptest::strategy::Strategy<Value = Value> {
 proptest::proptest! {
     #[test]
     fn laws_of_merging(old in document(), new in document()) {
-        let (old, patch) = (super::edit::write(&old), super::edit::write(&new));
+        let (old, patch) = (crate::document::write(&old), crate::document::write(&new));
         let once = strategic(&old, &patch).unwrap();
         // What a patch says holds after it, and a second time it changes nothing.
         let merged = parsed(&once).unwrap();

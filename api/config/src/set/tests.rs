@@ -122,6 +122,17 @@ fn two_documents_for_one_thing_are_both_named() {
 }
 
 #[test]
+fn links_are_not_made_of_themselves() {
+    let vlan =
+        |name: &str, link: &str| format!("apiVersion: stele/v1\nkind: Vlan\nname: {name}\nlink: {link}\nid: 5\n---\n");
+    let bond = "apiVersion: stele/v1\nkind: Bond\nname: b\nlinks: [eth0, v1]\n---\n";
+    parse(&format!("{}{}{}", vlan("v1", "eth1"), bond, vlan("v2", "b"))).unwrap();
+    let problems = wrong(&format!("{}{}{}", vlan("v1", "b"), bond, vlan("v2", "b")));
+    let found: Vec<_> = problems.0.iter().map(|p| (p.document, p.path.as_str())).collect();
+    assert_eq!(found, [(1, "link"), (2, "links")], "{problems}");
+}
+
+#[test]
 fn files_from_every_editor_are_read() {
     let one = parse(HOST).unwrap();
     for text in [
@@ -216,4 +227,19 @@ fn a_thousand_documents_are_soon_parsed() {
     assert_eq!(changed.len(), 1000);
     eprintln!("parsed in {parsed:?}, all in {:?}", began.elapsed());
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+fuzz::targets! {
+    documents: |bytes| match parse_bytes(bytes) {
+        Ok(stream) => {
+            let text = format(&stream.documents);
+            assert_eq!(parse(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}")).documents, stream.documents);
+            drop(complete(&stream.documents));
+        }
+        Err(problems) => {
+            assert!(!problems.0.is_empty());
+            let lines = bytes.split(|b| matches!(b, b'\n' | b'\r')).count() as u64;
+            assert!(problems.0.iter().all(|problem| problem.line <= lines), "{problems}");
+        }
+    },
 }
