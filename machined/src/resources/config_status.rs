@@ -65,6 +65,21 @@ pub struct ConfigStatus {
 impl ConfigStatus {
     /// The one id of this type.
     pub const ID: &'static str = "config";
+
+    /// Before anything is known.
+    pub fn looking() -> Self {
+        Self {
+            state: State::Looking,
+            reason: String::new(),
+            decided: false,
+            revision: 0,
+            blessed: 0,
+            staged: 0,
+            trial: None,
+            pending_reboot: Vec::new(),
+            given_up: String::new(),
+        }
+    }
 }
 
 impl Resource for ConfigStatus {

@@ -161,6 +161,8 @@ mod tests {
     async fn phases_follow_the_conditions_and_the_stop() {
         let store = Store::new();
         let conditions = store.shared_writer::<Condition>("test").unwrap();
+        let unconfigured = ConfigStatus { state: State::Unconfigured, ..ConfigStatus::looking() };
+        store.writer("test").unwrap().put(ConfigStatus::ID, unconfigured);
         let stopping = stop::Handle::new();
         let (_identity, identity) = watch::channel(identity::Machine::default());
         let (fingerprint, seen) = watch::channel(String::new());
