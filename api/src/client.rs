@@ -60,6 +60,11 @@ impl Identity {
         &self.0.facts
     }
 
+    /// The own certificate, DER.
+    pub fn der(&self) -> &[u8] {
+        self.0.chain.first().map_or(&[], |certificate| certificate)
+    }
+
     pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.0.chain.clone()
     }

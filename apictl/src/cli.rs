@@ -96,6 +96,7 @@ fn output(text: &str) -> Result<Output, String> {
 pub(crate) enum Command {
     Version(commands::version::Args),
     Gen(commands::generate::Args),
+    ApplyConfig(commands::apply_config::Args),
     Get(commands::get::Args),
     Logs(commands::logs::Args),
     Dmesg(commands::dmesg::Args),

@@ -2,6 +2,7 @@
 //!
 //! Here: parse, run the command until it ends or Ctrl-C does, say what failed, choose the exit code.
 
+mod apply;
 mod bundle;
 mod cell;
 mod cli;
@@ -13,6 +14,7 @@ mod node;
 mod objects;
 mod secret;
 mod settings;
+mod source;
 mod stop;
 mod table;
 mod target;
@@ -74,6 +76,7 @@ async fn run(app: &App, command: Command) -> Result {
     match command {
         Command::Version(args) => commands::version::run(app, args).await,
         Command::Gen(args) => commands::generate::run(app, args),
+        Command::ApplyConfig(args) => commands::apply_config::run(app, args).await,
         Command::Get(args) => commands::get::run(app, args).await,
         Command::Logs(args) => commands::logs::run(app, args).await,
         Command::Dmesg(args) => commands::dmesg::run(app, args).await,

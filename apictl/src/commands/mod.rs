@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments and `run`.
 
+pub(crate) mod apply_config;
 pub(crate) mod completion;
 pub(crate) mod context;
 pub(crate) mod dmesg;
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The output format, which must be one the command knows; the first one is the default.
-fn format(app: &App, known: &[Format]) -> Result<Format> {
+pub(crate) fn format(app: &App, known: &[Format]) -> Result<Format> {
     let default = known.first().copied().unwrap_or(Format::Table);
     let wanted = match &app.global.output {
         None => default,

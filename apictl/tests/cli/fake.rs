@@ -12,16 +12,14 @@ use std::{
 use api::{
     fingerprint::Fingerprint,
     v1::{
-        Column, Object, Phase, PhaseStatus, Type, WatchEvent, diagnostics_server::DiagnosticsServer,
-        log_server::LogServer, machine_server::MachineServer, resource_server::ResourceServer, watch_event::Kind,
+        Column, Object, Phase, PhaseStatus, Type, WatchEvent, config_server::ConfigServer,
+        diagnostics_server::DiagnosticsServer, enrolment_server::EnrolmentServer, log_server::LogServer,
+        machine_server::MachineServer, resource_server::ResourceServer, watch_event::Kind,
     },
 };
 use futures_util::{Stream, StreamExt, stream};
 use rcgen::{CertificateParams, KeyPair};
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use rustls::ServerConfig;
 use tokio::{
     io::{DuplexStream, copy_bidirectional, duplex},
     net::{TcpListener, TcpStream},
@@ -33,7 +31,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Server};
 use tonic_health::ServingStatus;
 
-use crate::service::Service;
+use crate::{
+    configured::{Configured, tls},
+    service::Service,
+};
 
 /// What the node is right now.
 pub(crate) struct State {
@@ -55,12 +56,15 @@ pub(crate) struct State {
     pub(crate) busy: bool,
     /// Reboot and Shutdown that were asked for, with their reasons.
     pub(crate) asked: Vec<String>,
+    pub(crate) configured: Configured,
 }
 
 /// The state, and who waits for it to change.
 pub(crate) struct Node {
     pub(crate) state: Mutex<State>,
     pub(crate) changed: watch::Sender<()>,
+    /// How the next connection is served.
+    pub(crate) tls: Mutex<Arc<ServerConfig>>,
 }
 
 /// A running node.
@@ -170,15 +174,7 @@ impl Fake {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["stele".into()]).unwrap().self_signed(&key).unwrap();
         let fingerprint = Fingerprint::of_der(certificate.der()).to_string();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], private)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let config = tls(vec![certificate.der().clone()], &key.serialize_der(), &[]);
 
         let boot = "boot-1".to_owned();
         let state = State {
@@ -194,14 +190,15 @@ impl Fake {
             slow: Duration::ZERO,
             busy: false,
             asked: Vec::new(),
+            configured: Configured::new(),
         };
-        let node = Arc::new(Node { state: Mutex::new(state), changed: watch::channel(()).0 });
+        let node = Arc::new(Node { state: Mutex::new(state), changed: watch::channel(()).0, tls: Mutex::new(config) });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cut = watch::channel(()).0;
         let (accepted, incoming) = mpsc::channel(16);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), node.clone(), cut.clone(), accepted));
+        tasks.spawn(accept(listener, node.clone(), cut.clone(), accepted));
         tasks.spawn(serve(node.clone(), incoming));
         Self { address, fingerprint, node, cut, _tasks: tasks }
     }
@@ -230,7 +227,9 @@ async fn serve(node: Arc<Node>, incoming: mpsc::Receiver<std::io::Result<DuplexS
         .add_service(MachineServer::new(service.clone()))
         .add_service(ResourceServer::new(service.clone()))
         .add_service(LogServer::new(service.clone()))
-        .add_service(DiagnosticsServer::new(service))
+        .add_service(DiagnosticsServer::new(service.clone()))
+        .add_service(ConfigServer::new(service.clone()))
+        .add_service(EnrolmentServer::new(service))
         .serve_with_incoming(ReceiverStream::new(incoming))
         .await
         .unwrap();
@@ -239,7 +238,6 @@ async fn serve(node: Arc<Node>, incoming: mpsc::Receiver<std::io::Result<DuplexS
 /// The gateway's part: TLS outside, bytes inside.
 async fn accept(
     listener: TcpListener,
-    tls: TlsAcceptor,
     node: Arc<Node>,
     cut: watch::Sender<()>,
     accepted: mpsc::Sender<std::io::Result<DuplexStream>>,
@@ -250,7 +248,9 @@ async fn accept(
         if node.state.lock().unwrap().off {
             continue;
         }
-        let (tls, mut cut, accepted) = (tls.clone(), cut.subscribe(), accepted.clone());
+        let tls = TlsAcceptor::from(node.tls.lock().unwrap().clone());
+        node.state.lock().unwrap().configured.connections += 1;
+        let (mut cut, accepted) = (cut.subscribe(), accepted.clone());
         connections.spawn(async move {
             tokio::select! {
                 () = pump(tcp, tls, accepted) => {}

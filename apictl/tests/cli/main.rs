@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod configured;
+mod configuring;
 mod connecting;
 mod fake;
 mod following;

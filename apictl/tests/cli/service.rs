@@ -7,6 +7,7 @@ use api::v1::{
     Object, Phase, PhaseStatus, RebootRequest, ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest,
     TypesResponse, VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest,
     diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine, resource_server::Resource,
+    watch_event::Kind,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Code, Request, Response, Result, Status};
@@ -20,7 +21,7 @@ pub(crate) struct Service(pub(crate) Arc<Node>);
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
 
 /// A refusal as nodes write it.
-fn refusal(code: Code, message: &str, remedy: &str) -> Status {
+pub(crate) fn refusal(code: Code, message: &str, remedy: &str) -> Status {
     let details = ErrorDetails::with_error_info("TEST", "stele", [("remedy".to_owned(), remedy.to_owned())]);
     Status::with_error_details(code, message, details)
 }
@@ -108,6 +109,9 @@ impl Resource for Service {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Object>> {
         let GetRequest { r#type, id } = request.into_inner();
+        if r#type == "config-status" {
+            return Ok(Response::new(self.0.state.lock().unwrap().configured.object()));
+        }
         self.known(&r#type)?;
         let found = self.0.state.lock().unwrap().objects.get(&id).cloned();
         found.map(Response::new).ok_or_else(|| refusal(Code::NotFound, &format!("no thing {id:?}"), "there are: a, b"))
@@ -125,6 +129,17 @@ impl Resource for Service {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>> {
         let WatchRequest { r#type, bookmark, .. } = request.into_inner();
+        if r#type == "config-status" {
+            let mut last = None;
+            return Ok(Response::new(Box::pin(self.0.stream(move |state| {
+                let object = Some(state.configured.object());
+                if last == object {
+                    return Some(vec![]);
+                }
+                last = object.clone();
+                Some(vec![WatchEvent { kind: Kind::Put.into(), object, bookmark: String::new() }])
+            }))));
+        }
         self.known(&r#type)?;
         let mut at = None;
         Ok(Response::new(Box::pin(self.0.stream(move |state| {

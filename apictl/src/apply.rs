@@ -1,0 +1,248 @@
+//! Changing what a node should be: what `apply-config`, `patch`, `edit` and `config revert` share.
+//!
+//! ```text
+//! documents, checked here ──▶ first time? ask for the node's request, sign it ──▶ Apply ──▶ durable: the answer
+//!                                                          on trial: Confirm ◀── in effect ◀── follow on the new path
+//! ```
+//! Invariant: a node gets only the secrets that its documents name, and only when it is sure which node it is; what was
+//! answered is durable, so leaving early changes nothing.
+
+mod first;
+mod follow;
+mod print;
+mod status;
+mod way_in;
+
+use std::time::Duration;
+
+use api::v1::{
+    ApplyMode, ApplyRequest, ApplyResponse, GetRequest, RevertRequest, config_client::ConfigClient,
+    resource_client::ResourceClient,
+};
+use clap::ValueEnum;
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+pub(crate) use self::print::{change, revision};
+use self::{follow::Goal, status::Status};
+use crate::{
+    bundle::Bundle,
+    exit::{Code, Failure, Result},
+    node::{App, CALL_TIMEOUT, Node},
+    source::Source,
+    target::Target,
+};
+
+/// Long enough for a disk to be made.
+const ACCEPT_WITHIN: Duration = Duration::from_secs(120);
+
+/// A configuration is in effect within seconds; disks and slow links take longer.
+const EFFECT_WITHIN: Duration = Duration::from_secs(300);
+
+/// With a restart through firmware.
+const REBOOT_WITHIN: Duration = Duration::from_secs(600);
+
+/// When `--mode trial` says no time of its own.
+const TRIAL: Duration = Duration::from_secs(120);
+
+/// A node that has just started does not know for a while whether it is configured.
+const LOOKING: Duration = Duration::from_secs(45);
+
+/// How a change comes into effect.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Options {
+    /// When it comes into effect: auto (now), staged (with the next boot), reboot (now, by one), trial (now, and back by
+    /// itself unless it is confirmed)
+    #[arg(long, value_enum, value_name = "MODE", hide_possible_values = true)]
+    pub(crate) mode: Option<Mode>,
+    /// How long a trial waits for its confirmation [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
+    pub(crate) confirm_within: Option<Duration>,
+    /// Leave a trial unconfirmed; without this it is confirmed once the node is reached anew
+    #[arg(long)]
+    pub(crate) no_confirm: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why; kept with the revision
+    #[arg(long, short, default_value = "", hide_default_value = true)]
+    pub(crate) message: String,
+    /// Return once the change is durable, before it is in effect
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// As `--mode` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Auto,
+    Staged,
+    Reboot,
+    Trial,
+}
+
+impl Options {
+    /// The mode, with the seconds of a trial.
+    fn mode(&self) -> Result<(ApplyMode, u32)> {
+        let within = self.confirm_within;
+        let mode = self.mode.unwrap_or(if within.is_some() { Mode::Trial } else { Mode::Auto });
+        if mode != Mode::Trial && (within.is_some() || self.no_confirm) {
+            return Err(Failure::usage("only a trial is confirmed", "leave out --confirm-within and --no-confirm"));
+        }
+        let seconds = u32::try_from(within.unwrap_or(TRIAL).as_secs()).unwrap_or(u32::MAX);
+        Ok(match mode {
+            Mode::Auto => (ApplyMode::Auto, 0),
+            Mode::Staged => (ApplyMode::Staged, 0),
+            Mode::Reboot => (ApplyMode::Reboot, 0),
+            Mode::Trial => (ApplyMode::Trial, seconds),
+        })
+    }
+
+    fn goal(&self, mode: ApplyMode) -> Goal {
+        match mode {
+            ApplyMode::Trial if self.no_confirm => Goal::Trial,
+            ApplyMode::Trial => Goal::Confirmed,
+            _ => Goal::Proven,
+        }
+    }
+}
+
+/// What is changed.
+pub(crate) enum Change<'a> {
+    /// These documents become the next revision, made from this one (0: whichever).
+    Documents { source: &'a Source, secrets: Option<&'a Bundle>, expected: u64 },
+    /// An older revision becomes the current one (0: the one that was proven before).
+    Revert(u64),
+}
+
+/// Changes every node, all at the same time, and prints what came of it.
+pub(crate) async fn run(app: &App, targets: &[Target], change: &Change<'_>, options: &Options) -> Result {
+    let format = print::format(app)?;
+    options.mode()?;
+    if let Change::Documents { source, .. } = change {
+        source.check_complete()?;
+    }
+    let all = join_all(targets.iter().map(|target| one(app, target, change, options))).await;
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for (target, result) in targets.iter().zip(all) {
+        match result {
+            Ok(outcome) => done.push((target.name.as_str(), outcome)),
+            Err(failure) => failed.push(failure.at(&target.name)),
+        }
+    }
+    print::outcomes(&done, targets.len() > 1, format)?;
+    Failure::all(failed)
+}
+
+/// What came of it on one node.
+pub(crate) struct Outcome {
+    answer: ApplyResponse,
+    dry_run: bool,
+    /// Where it ended: "in effect and proven".
+    state: String,
+}
+
+async fn one(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
+    let (mode, confirm_within_s) = options.mode()?;
+    let started = Instant::now();
+    let asked = ask(app, target, change, options, (mode, confirm_within_s));
+    let limit = app.global.timeout.map_or(ACCEPT_WITHIN, |limit| limit.min(ACCEPT_WITHIN));
+    let late =
+        || Failure::new(Code::Deadline, format!("no answer within {limit:?}"), "ask again: apictl config history");
+    let asked = app.ui.slow(&format!("asking {}", target.name), timeout(limit, asked)).await;
+    let (answer, target) = asked.unwrap_or_else(|_| Err(late()))?;
+    let dry_run = options.dry_run;
+    if dry_run {
+        return Ok(Outcome { answer, dry_run, state: "nothing was changed".into() });
+    }
+    let revision = answer.revision;
+    app.ui.note(&format!("{}: revision {revision} is kept", target.name));
+    if mode == ApplyMode::Staged {
+        return Ok(Outcome { answer, dry_run, state: "comes into effect with the next boot".into() });
+    }
+    if options.no_wait {
+        return Ok(Outcome { answer, dry_run, state: "kept; not waited for".into() });
+    }
+    let usual = match mode {
+        ApplyMode::Reboot => REBOOT_WITHIN,
+        ApplyMode::Trial => Duration::from_secs(confirm_within_s.into()),
+        _ => EFFECT_WITHIN,
+    };
+    let deadline = started + app.global.timeout.unwrap_or(usual);
+    let state = follow::until_in_effect(app, &target, revision, options.goal(mode), deadline).await?;
+    if let Change::Documents { .. } = change
+        && crate::enlist::signed(&app.global, &target.endpoint)?
+    {
+        app.ui.note(&format!("{}: from now on recognised by its authority, no more by its fingerprint", target.name));
+    }
+    Ok(Outcome { answer, dry_run, state })
+}
+
+/// Asks for the change. Where it was the first one, the target that is returned is how the node is reached afterwards.
+async fn ask(
+    app: &App,
+    target: &Target,
+    change: &Change<'_>,
+    options: &Options,
+    (mode, confirm_within_s): (ApplyMode, u32),
+) -> Result<(ApplyResponse, Target)> {
+    let node = app.connect(target).await?;
+    let mut client = ConfigClient::new(node.channel.clone());
+    let (source, bundle, expected) = match change {
+        Change::Revert(revision) => {
+            let dry_run = options.dry_run;
+            let request = RevertRequest { revision: *revision, mode: mode.into(), dry_run, confirm_within_s };
+            return Ok((client.revert(request).await?.into_inner(), target.clone()));
+        }
+        Change::Documents { source, secrets, expected } => (source, secrets, *expected),
+    };
+    let first = status(app, &node).await?.is_none_or(|status| status.is_unconfigured());
+    let mut after = target.clone();
+    let mut request = ApplyRequest {
+        documents: source.text.clone(),
+        secrets: first::secrets(source, *bundle, target, first)?,
+        dry_run: options.dry_run,
+        confirm_within_s,
+        expected_revision: expected,
+        message: options.message.clone(),
+        ..ApplyRequest::default()
+    };
+    request.set_mode(mode);
+    if first {
+        after = first::reached_by(source, *bundle, target)?;
+    }
+    way_in::check(source, &after, mode)?;
+    if first && !options.dry_run {
+        request.node_certificate = first::certificate(&node, source, *bundle, target).await?;
+        first::enlist(app, *bundle, target)?;
+    }
+    let answer = client.apply(request).await?.into_inner();
+    if !answer.problems.is_empty() {
+        return Err(source.failures(answer.problems));
+    }
+    Ok((answer, after))
+}
+
+/// How its configuration is doing; none of a node whose version does not say. Waits while the node does not know.
+async fn status(app: &App, node: &Node) -> Result<Option<Status>> {
+    let deadline = Instant::now() + LOOKING;
+    loop {
+        let request = GetRequest { r#type: status::TYPE.into(), id: status::ID.into() };
+        let object = match ResourceClient::new(node.channel.clone()).get(request).await {
+            Ok(object) => object.into_inner(),
+            Err(refused) if refused.code() == tonic::Code::NotFound => return Ok(None),
+            Err(refused) => return Err(refused.into()),
+        };
+        let status = status::parse(&object)?;
+        if !status.is_looking() || Instant::now() >= deadline {
+            return Ok(Some(status));
+        }
+        app.ui.note(&format!("{}: {}", node.name, status.reason));
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// A limit for questions around a change.
+pub(crate) fn call_limit(app: &App) -> Duration {
+    app.global.timeout.unwrap_or(CALL_TIMEOUT)
+}

@@ -1,0 +1,216 @@
+//! From a node in maintenance to one that is configured, and on from there.
+
+use std::{path::PathBuf, time::Duration};
+
+use api::{
+    pki::{Ca, Certificate, Client, Key},
+    roles::Role,
+    v1::{ApplyMode, Problem},
+};
+
+use crate::{Ended, Fake, Operator};
+
+/// An operator with a bundle, documents and a context, and a node.
+struct Scene {
+    operator: Operator,
+    node: Fake,
+    secrets: String,
+    folder: PathBuf,
+}
+
+impl Scene {
+    /// As the manual says it.
+    async fn prepared() -> Self {
+        let (operator, node) = (Operator::new(), Fake::start().await);
+        let secrets = operator.config().join("secrets.yaml").display().to_string();
+        let folder = operator.config().join("web-1");
+        let ended = operator.run(&["gen", "secrets", "-o", &secrets]).await;
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let scene = Self { operator, node, secrets, folder };
+        let (endpoint, place) = (scene.node.address.to_string(), scene.folder.display().to_string());
+        let pin = scene.node.fingerprint.clone();
+        let made = ["gen", "config", "--secrets", &scene.secrets, "-e", &endpoint, "--fingerprint", &pin];
+        let ended = scene.operator.run(&[&made[..], &["--hostname", "web-1", "-o", &place]].concat()).await;
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        scene
+    }
+
+    async fn configured() -> Self {
+        let scene = Self::prepared().await;
+        let ended = scene.apply(&["--secrets", &scene.secrets]).await;
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        scene
+    }
+
+    async fn apply(&self, more: &[&str]) -> Ended {
+        let folder = self.folder.display().to_string();
+        self.operator.run(&[&["apply-config", "-f", &folder], more].concat()).await
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        self.operator.run(arguments).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_switches_to_mutual_tls() {
+    let scene = Scene::configured().await;
+    {
+        let state = scene.node.node.state.lock().unwrap();
+        let apply = &state.configured.revisions[0];
+        assert!(apply.secrets.contains("api-ca:") && !apply.secrets.contains("rescue-ca"), "just the named ones");
+        assert!(apply.documents.contains("# ") && !apply.documents.contains("PRIVATE"));
+        let certificate = Certificate::parse(&apply.node_certificate).unwrap();
+        assert!(certificate.server && certificate.is_of(&state.configured.key));
+        assert_eq!(certificate.names, ["stele-1", "127.0.0.1"]);
+        assert_eq!(certificate.lifetime(), Duration::from_secs(25 * 3600), "with an Authority it is a day");
+    }
+    let ended = scene.run(&["version", "-o", "json"]).await;
+    assert_eq!(ended.code, 0, "by authority and with a certificate: {}", ended.err);
+    let shown = scene.run(&["context", "show"]).await.out;
+    assert!(!shown.contains("PRIVATE") && shown.contains("stele:admin"), "{shown}");
+    let stranger = Operator::new();
+    let ended = stranger.run(&["version", "-e", &scene.node.address.to_string(), "--insecure"]).await;
+    assert!(ended.code == 4 && ended.err.contains("without a client certificate"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_of_fingerprints_learns_the_authority() {
+    let scene = Scene::prepared().await;
+    let (operator, endpoint) = (Operator::new(), scene.node.address.to_string());
+    let add = ["context", "add", "lab", "-e", &endpoint, "--fingerprint", &scene.node.fingerprint];
+    assert_eq!(operator.run(&add).await.code, 0);
+    let folder = scene.folder.display().to_string();
+    let ended = operator.run(&["apply-config", "-f", &folder, "--secrets", &scene.secrets, "-o", "json"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let told: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&told["revision"], &told["effect"]), (&1.into(), &"live".into()));
+    assert_eq!(operator.run(&["version"]).await.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_documents_are_shown_with_their_lines_and_not_sent() {
+    let scene = Scene::prepared().await;
+    let path = scene.folder.join("hostname.yaml");
+    std::fs::write(&path, "apiVersion: stele/v1\nkind: Hostname\nhostnam: web-1\n").unwrap();
+    let ended = scene.apply(&["--secrets", &scene.secrets]).await;
+    assert_eq!(ended.code, 2, "{}", ended.err);
+    assert!(ended.err.contains("hostname.yaml:3:1") && ended.err.contains("3 | hostnam: web-1"), "{}", ended.err);
+    assert!(scene.node.node.state.lock().unwrap().configured.revisions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn problems_that_the_node_finds_are_shown_here() {
+    let scene = Scene::prepared().await;
+    let problem = Problem { document: 3, line: 46, column: 1, path: "hostname".into(), message: "taken".into() };
+    scene.node.node.change(|state| state.configured.problems = vec![problem]);
+    let ended = scene.apply(&["--secrets", &scene.secrets]).await;
+    assert!(ended.code == 2 && ended.err.contains("hostname: taken"), "{}: {}", ended.code, ended.err);
+    assert!(ended.err.contains(".yaml:"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_go_to_no_node_that_was_not_verified() {
+    let scene = Scene::prepared().await;
+    let ended = scene.apply(&["--secrets", &scene.secrets, "--insecure"]).await;
+    assert!(ended.code == 2 && ended.err.contains("not verified"), "{}: {}", ended.code, ended.err);
+    let ended = scene.apply(&[]).await;
+    assert!(ended.code == 2 && ended.err.contains("--secrets FILE"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_changes_nothing() {
+    let scene = Scene::prepared().await;
+    let ended = scene.apply(&["--secrets", &scene.secrets, "--dry-run"]).await;
+    assert!(ended.code == 0 && ended.out.contains("Hostname"), "{}: {}", ended.out, ended.err);
+    assert!(scene.node.node.state.lock().unwrap().configured.revisions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_is_confirmed_on_a_new_connection() {
+    let scene = Scene::configured().await;
+    let ended = scene.apply(&["--mode", "trial"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let state = scene.node.node.state.lock().unwrap();
+    let now = &state.configured;
+    assert_eq!((now.revisions[1].mode(), now.revisions[1].confirm_within_s), (ApplyMode::Trial, 120));
+    assert!(now.revisions[1].secrets.is_empty(), "the node keeps those it has");
+    // one to ask, one to watch, one to confirm
+    assert_eq!(now.confirmed_at, Some(now.connections));
+    assert!(ended.err.contains("reached anew: confirmed"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_that_is_left_alone_says_how_to_confirm_it() {
+    let scene = Scene::configured().await;
+    let ended = scene.apply(&["--confirm-within", "5m", "--no-confirm"]).await;
+    assert!(ended.code == 0 && ended.err.contains("apictl config confirm"), "{}: {}", ended.code, ended.err);
+    assert_eq!(scene.node.node.state.lock().unwrap().configured.confirmed_at, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_is_given_up_is_a_failure() {
+    let scene = Scene::configured().await;
+    scene.node.node.change(|state| state.configured.gives_up = true);
+    let ended = scene.apply(&["--mode", "trial"]).await;
+    assert!(ended.code == 1 && ended.err.contains("was given up"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_lock_the_operator_out_are_refused() {
+    let scene = Scene::configured().await;
+    let other = Ca::make("other").unwrap().certificate().pem().replace('\n', "\n    ");
+    let text = format!("apiVersion: stele/v1\nkind: Api\naccept:\n- certificate: |\n    {other}\n");
+    std::fs::write(scene.folder.join("api.yaml"), text).unwrap();
+    let ended = scene.apply(&[]).await;
+    assert!(ended.code == 2 && ended.err.contains("lock you out"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_client_is_told_how_to_get_in() {
+    let scene = Scene::configured().await;
+    let stream = config::parse(&std::fs::read_to_string(&scene.secrets).unwrap()).unwrap();
+    let secret = stream.secrets.as_ref().unwrap().get("api-ca").unwrap();
+    let ca = Ca::load(secret.certificate.as_ref().unwrap(), secret.key.as_ref().unwrap().as_str()).unwrap();
+    let key = Key::make().unwrap();
+    let client = Client { common_name: "old".into(), role: Role::Admin, ttl: Duration::from_secs(3600) };
+    let past = std::time::SystemTime::now() - Duration::from_secs(7200);
+    let old = ca.sign_client_at(&key.request("old", &[]).unwrap(), &client, past).unwrap();
+    let path = scene.operator.config().join("old.pem");
+    std::fs::write(&path, format!("{}{}", old.pem(), &*key.pem())).unwrap();
+    let path = path.display().to_string();
+    let ended = scene.run(&["version", "--client-cert", &path]).await;
+    assert!(ended.code == 2 && ended.err.contains("chmod 600"), "others can read it: {}", ended.err);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ended = scene.run(&["version", "--client-cert", &path]).await;
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    for expected in ["is over since", "apictl cert new --secrets", "--rescue"] {
+        assert!(ended.err.contains(expected), "{expected}: {}", ended.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_name_or_authority_is_refused() {
+    let scene = Scene::configured().await;
+    let ended = scene.run(&["version", "--server-name", "web-9"]).await;
+    assert!(ended.code == 8 && ended.err.contains("is not for web-9; it is for stele-1"), "{}", ended.err);
+    assert_eq!(scene.run(&["version", "--server-name", "stele-1"]).await.code, 0);
+    let other = scene.operator.config().join("other.pem");
+    std::fs::write(&other, Ca::make("Stele API").unwrap().certificate().pem()).unwrap();
+    let ended = scene.run(&["version", "--ca", &other.display().to_string()]).await;
+    assert!(ended.code == 8 && ended.err.contains("not signed by an authority"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_in_maintenance_is_not_taken_for_a_configured_one() {
+    let scene = Scene::prepared().await;
+    let show = scene.run(&["context", "show", "-o", "json"]).await.out;
+    let name = serde_json::from_str::<serde_json::Value>(&show).unwrap()["name"].as_str().unwrap().to_owned();
+    let file = scene.operator.config().join("apictl/config.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let unpinned: String =
+        text.lines().filter(|line| !line.contains("fingerprint:")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, unpinned).unwrap();
+    let ended = scene.run(&["version", "--context", &name]).await;
+    assert!(ended.code == 8 && ended.err.contains("by --fingerprint"), "{}: {}", ended.code, ended.err);
+}
