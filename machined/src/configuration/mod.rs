@@ -18,6 +18,7 @@ mod error;
 mod handle;
 mod prove;
 pub mod revisions;
+
 mod show;
 mod trial;
 
@@ -26,3 +27,6 @@ pub use engine::{Engine, Parts, build};
 pub use error::Error;
 pub use handle::{Apply, Handle, Mode, Outcome, Revert};
 pub use prove::Reach;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! The engine with a META in a file and a STATE in a folder: what an operator asks for, and what is left when machined dies.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use reconcile::Store;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::*;
+use crate::events::Events;
+use crate::pki::node;
+use crate::resources::config_status::{ConfigStatus, State};
+use crate::resources::document::Document;
+use crate::{meta, state, stop};
+
+const SOON: Duration = Duration::from_secs(20);
+/// By a clock that is paused.
+const LATE: Duration = Duration::from_secs(3600);
+
+struct Machine {
+    folder: tempfile::TempDir,
+    /// Whether the API can be reached.
+    reachable: Arc<AtomicBool>,
+}
+
+/// One life of machined.
+struct Life {
+    engine: Handle,
+    store: Store,
+    meta: meta::Handle,
+    stop: stop::Handle,
+    tasks: JoinSet<()>,
+}
+
+fn authority() -> String {
+    api::pki::Ca::make("test").unwrap().certificate().pem()
+}
+
+/// Documents with this host name; always of the same authority.
+fn documents(pem: &str, hostname: &str) -> String {
+    let pem: String = pem.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: stele/v1\nkind: Api\naccept:\n- certificate: |\n{pem}---\napiVersion: stele/v1\nkind: Hostname\nhostname: {hostname}\n"
+    )
+}
+
+fn apply(documents: String, mode: Mode) -> Apply {
+    Apply {
+        documents,
+        secrets: None,
+        mode,
+        dry_run: false,
+        expected: None,
+        first_only: false,
+        certificate: None,
+        author: "tester".into(),
+        message: String::new(),
+    }
+}
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        meta::tests::fresh(folder.path());
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        Self { folder, reachable: Arc::new(AtomicBool::new(true)) }
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn start(&self, boot: &str) -> Life {
+        let (store, stop) = (Store::new(), stop::Handle::new());
+        let meta = meta::Handle::new(boot);
+        meta.attach(&self.root().join("meta")).await.unwrap();
+        let state = state::Handle::new();
+        state.put(state::State::Mounted { root: self.root().join("state") });
+        let reachable = self.reachable.clone();
+        let reach: Reach = Arc::new(move || {
+            let answer = if reachable.load(Ordering::Relaxed) { Ok(()) } else { Err("no address".into()) };
+            Box::pin(std::future::ready(answer))
+        });
+        let events = Events::open(&store, self.root().join("events")).unwrap();
+        let parts = Parts {
+            store: store.clone(),
+            events,
+            meta: meta.clone(),
+            state,
+            stop: stop.clone(),
+            node: node::Handle::new(),
+            reach,
+        };
+        let (engine, task) = build(parts).unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run());
+        Life { engine, store, meta, stop, tasks }
+    }
+}
+
+impl Life {
+    async fn until(&self, what: &str, holds: impl Fn(&ConfigStatus) -> bool) -> ConfigStatus {
+        self.within(SOON, what, holds).await
+    }
+
+    async fn within(&self, limit: Duration, what: &str, holds: impl Fn(&ConfigStatus) -> bool) -> ConfigStatus {
+        let mut changes = self.store.watch::<ConfigStatus>();
+        let wait = async {
+            loop {
+                changes.mark_seen();
+                if let Some(status) = self.store.get::<ConfigStatus>(ConfigStatus::ID)
+                    && holds(&status.value)
+                {
+                    return (*status.value).clone();
+                }
+                changes.changed().await;
+            }
+        };
+        timeout(limit, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {:?}", self.store.get::<ConfigStatus>(ConfigStatus::ID)))
+    }
+
+    fn hostname(&self) -> String {
+        let document = self.store.get::<Document>("Hostname").unwrap();
+        document.value.body["hostname"].as_str().unwrap().to_owned()
+    }
+
+    async fn blessed(&self, revision: u64) {
+        self.until("blessed", |now| now.state == State::Blessed && now.revision == revision).await;
+    }
+
+    /// As SIGKILL does.
+    async fn die(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_configuration_is_kept_and_proven_and_comes_back() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = machine.start("a").await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    assert!(matches!(life.engine.history().await, Err(Error::Unconfigured)));
+    let trial = life.engine.apply(apply(documents(&pem, "one"), Mode::Trial(60))).await;
+    assert!(matches!(trial, Err(Error::NothingToGoBackTo)), "{trial:?}");
+    let outcome = life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    assert_eq!(outcome.revision, Some(1));
+    assert!(life.meta.record().configured, "before the answer");
+    life.blessed(1).await;
+    // A stranger, or a source, that was late.
+    let late = Apply { first_only: true, ..apply(documents(&pem, "evil"), Mode::Auto) };
+    assert!(matches!(life.engine.apply(late).await, Err(Error::Configured)));
+    life.die().await;
+
+    let again = machine.start("b").await;
+    again.blessed(1).await;
+    assert_eq!(again.hostname(), "one");
+    let (meta, text) = again.engine.read(None).await.unwrap();
+    assert_eq!((meta.id, text), (1, documents(&pem, "one")));
+}
+
+#[tokio::test]
+async fn wrong_documents_change_nothing_and_a_dry_run_neither() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = machine.start("a").await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    for (text, says) in [
+        ("kind: Hostname\n".to_owned(), "apiVersion"),
+        ("apiVersion: stele/v1\nkind: Hostname\nhostname: a\n".to_owned(), "Api is missing"),
+        (
+            documents(&pem, "a")
+                + "---\napiVersion: stele/v1\nkind: Authority\nsecret: api-ca\ncertificate: |\n"
+                + &pem.lines().map(|l| format!("  {l}\n")).collect::<String>(),
+            "--secrets",
+        ),
+    ] {
+        let outcome = life.engine.apply(apply(text, Mode::Auto)).await.unwrap();
+        assert_eq!(outcome.revision, None);
+        assert!(outcome.problems.unwrap().to_string().contains(says), "{says}");
+    }
+    let dry = Apply { dry_run: true, ..apply(documents(&pem, "one"), Mode::Auto) };
+    let outcome = life.engine.apply(dry).await.unwrap();
+    assert_eq!((outcome.revision, outcome.changes.len()), (None, 2));
+    assert!(!life.meta.record().configured);
+    assert_eq!(life.store.get::<ConfigStatus>(ConfigStatus::ID).unwrap().value.state, State::Unconfigured);
+}
+
+async fn configured(machine: &Machine, pem: &str) -> Life {
+    let life = machine.start("a").await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    life.engine.apply(apply(documents(pem, "one"), Mode::Auto)).await.unwrap();
+    life.blessed(1).await;
+    life
+}
+
+#[tokio::test]
+async fn a_trial_is_confirmed_or_goes_by_itself_also_across_boots() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Trial(3600))).await.unwrap();
+    let status = life.until("on trial", |now| now.state == State::Reached).await;
+    assert_eq!(status.trial.map(|trial| (trial.revision, trial.back)), Some((2, 1)));
+    assert!(matches!(life.engine.apply(apply(documents(&pem, "x"), Mode::Auto)).await, Err(Error::Trial(2))));
+    assert!(matches!(life.engine.confirm(Some(7)).await, Err(Error::OtherTrial { asked: 7, running: 2 })));
+    life.die().await;
+
+    // machined starts again in the same boot, then the machine boots: it is still on trial.
+    for boot in ["a", "b"] {
+        let life = machine.start(boot).await;
+        let status = life.until("on trial", |now| now.state == State::Reached).await;
+        assert_eq!(status.trial.map(|trial| trial.boots), Some(if boot == "a" { 3 } else { 2 }));
+        assert_eq!(life.hostname(), "two");
+        life.die().await;
+    }
+    let life = machine.start("c").await;
+    life.until("on trial", |now| now.state == State::Reached).await;
+    assert_eq!(life.engine.confirm(None).await.unwrap(), 2);
+    assert_eq!(life.engine.confirm(Some(2)).await.unwrap(), 2, "asked twice");
+    life.blessed(2).await;
+
+    // The next one is not confirmed, and the machine boots too often.
+    life.engine.apply(apply(documents(&pem, "three"), Mode::Trial(3600))).await.unwrap();
+    life.until("on trial", |now| now.trial.is_some()).await;
+    life.die().await;
+    for boot in ["d", "e", "f"] {
+        machine.start(boot).await.until("started", |now| now.decided).await;
+    }
+    let back = machine.start("g").await;
+    back.blessed(2).await;
+    assert_eq!(back.hostname(), "two");
+    let (pointers, trial, listed) = back.engine.history().await.unwrap();
+    assert!(pointers.given_up.contains("revision 3") && pointers.given_up.contains("trial"), "{pointers:?}");
+    assert_eq!((trial, listed.len()), (None, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_ends_when_its_time_is_over() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Trial(30))).await.unwrap();
+    let status = life.within(LATE, "given up", |now| !now.given_up.is_empty()).await;
+    assert!(status.given_up.contains("nobody confirmed it in time"), "{status:?}");
+    life.blessed(1).await;
+    assert_eq!(life.hostname(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_with_which_nobody_reaches_the_machine_is_given_up() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    machine.reachable.store(false, Ordering::Relaxed);
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Auto)).await.unwrap();
+    let status = life.within(LATE, "given up", |now| !now.given_up.is_empty()).await;
+    assert!(status.given_up.contains("no address"), "{status:?}");
+    assert_eq!(life.hostname(), "one");
+}
+
+#[tokio::test]
+async fn the_newest_that_is_damaged_falls_back_to_the_proven_one() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Auto)).await.unwrap();
+    life.blessed(2).await;
+    life.die().await;
+    let file = |n: u64| machine.root().join(format!("state/revisions/{n:08}/documents.yaml"));
+    std::fs::write(file(2), "torn").unwrap();
+    let life = machine.start("b").await;
+    life.blessed(1).await;
+    assert_eq!(life.hostname(), "one");
+    life.die().await;
+    // And when nothing is left nobody is told that there is no configuration.
+    std::fs::remove_file(file(1)).unwrap();
+    let status = machine.start("c").await.until("unreadable", |now| now.decided).await;
+    assert_eq!(status.state, State::Unreadable);
+}
+
+#[tokio::test]
+async fn staged_and_reboot_come_with_the_next_boot_and_revert_goes_back() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Staged)).await.unwrap();
+    assert_eq!(life.hostname(), "one");
+    life.die().await;
+    let life = machine.start("b").await;
+    life.blessed(2).await;
+    assert_eq!(life.hostname(), "two");
+    let conflict = Apply { expected: Some(1), ..apply(documents(&pem, "x"), Mode::Auto) };
+    assert!(matches!(life.engine.apply(conflict).await, Err(Error::Conflict { current: 2, expected: 1 })));
+
+    let revert = Revert { to: None, mode: Mode::Auto, dry_run: false, author: "tester".into() };
+    assert_eq!(life.engine.revert(revert).await.unwrap().revision, Some(1));
+    life.blessed(1).await;
+    assert_eq!(life.hostname(), "one");
+    life.engine.apply(apply(documents(&pem, "three"), Mode::Reboot)).await.unwrap();
+    timeout(SOON, life.stop.requested()).await.unwrap();
+    assert_eq!(life.hostname(), "one");
+    life.die().await;
+    let life = machine.start("c").await;
+    life.blessed(3).await;
+}
+
+#[tokio::test]
+async fn a_revision_makes_the_machine_configured_whatever_meta_says() {
+    let (machine, pem) = (Machine::new(), authority());
+    configured(&machine, &pem).await.die().await;
+    // The power went before META was written.
+    meta::tests::fresh(machine.root());
+    let life = machine.start("b").await;
+    life.blessed(1).await;
+    assert!(life.meta.record().configured);
+}
+
+#[tokio::test]
+async fn meta_says_configured_and_state_is_empty() {
+    let (machine, pem) = (Machine::new(), authority());
+    configured(&machine, &pem).await.die().await;
+    std::fs::remove_dir_all(machine.root().join("state")).unwrap();
+    std::fs::create_dir(machine.root().join("state")).unwrap();
+    let status = machine.start("b").await.until("unreadable", |now| now.decided).await;
+    assert_eq!(status.state, State::Unreadable);
+}
