@@ -1,8 +1,42 @@
-//! A kernel module that is loaded. Written by `controllers::device`.
+//! Kernel modules: those that controllers want beside the drivers of devices (`kernel-module-spec`, shared by who needs one),
+//! and those that are loaded (`kernel-module`). `controllers::device` reads the first and writes the second.
+
+use std::collections::BTreeMap;
 
 use reconcile::{Column, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::origin::Origin;
+
+/// A kernel module that shall be loaded; the id begins with who wants it: `network/bonding`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KernelModuleSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is given when it is loaded; one that is loaded already keeps what it has.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether the network needs it; others are loaded after the API's first answer.
+    pub early: bool,
+    /// What for.
+    pub reason: String,
+    /// The document that wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+impl Resource for KernelModuleSpec {
+    const TYPE: &'static str = "kernel-module-spec";
+    const PLURAL: &'static str = "kernel-module-specs";
+    const DOC: &'static str = "A kernel module that shall be loaded, beside the drivers of devices.";
+    const COLUMNS: &'static [Column] = &[
+        Column::new("NAME", "/name"),
+        Column::new("PARAMETERS", "/parameters"),
+        Column::new("REASON", "/reason"),
+        Column::wide("DOCUMENT", "/origin/document"),
+    ];
+}
 
 /// One loaded module; its id is its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -197,10 +197,14 @@ impl Resource for LinkSpec {
 
 /// A source that has said what it has to say at least once (`network-source`, the id is the source's name). Until all are
 /// here, a new machined must not conclude from silence that an address is no longer wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NetworkSource {
     /// About how many links it says something now.
     pub links: usize,
+    /// For the configuration: the links it has looked at. What other sources say about one that it has not seen yet waits,
+    /// because a selector may fit it.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeSet::is_empty")]
+    pub seen: std::collections::BTreeSet<String>,
 }
 
 impl Resource for NetworkSource {

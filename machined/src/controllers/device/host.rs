@@ -25,8 +25,8 @@ pub(super) struct Host {
     pub(super) sys: PathBuf,
     /// /proc.
     pub(super) proc: PathBuf,
-    /// Loads a module's file.
-    pub(super) load: fn(&Path) -> Result<Loaded, Error>,
+    /// Loads a module's file, with parameters.
+    pub(super) load: fn(&Path, &str) -> Result<Loaded, Error>,
     /// Milliseconds since the kernel started.
     pub(super) uptime_ms: fn() -> u64,
     /// For one load.
@@ -39,7 +39,7 @@ impl Host {
         Self {
             sys: "/sys".into(),
             proc: "/proc".into(),
-            load: |path| sys::module::load(path, ""),
+            load: sys::module::load,
             uptime_ms: uptime::now_ms,
             limit: super::loader::LIMIT,
         }
@@ -146,7 +146,7 @@ mod tests {
         at("class/input/input0/modalias", "input:b1");
         at("devices/system/cpu/modalias", "cpu:x");
         let (sys, proc) = (dir.path().into(), dir.path().into());
-        let host = Host { sys, proc, load: |_| Ok(Loaded::Now), uptime_ms: || 0, limit: Duration::MAX };
+        let host = Host { sys, proc, load: |_, _| Ok(Loaded::Now), uptime_ms: || 0, limit: Duration::MAX };
         assert_eq!(host.modaliases().into_iter().collect::<Vec<_>>(), ["cpu:x", "input:b1", "pci:v1"]);
         assert!(host.loaded().unwrap().is_empty());
     }

@@ -63,20 +63,20 @@ pub(super) struct Returned {
 /// The loader.
 #[derive(Debug)]
 pub(super) struct Loader {
-    load: fn(&Path) -> Result<Loaded, sys::module::Error>,
+    load: fn(&Path, &str) -> Result<Loaded, sys::module::Error>,
     /// By name: the uptime at which its load began.
     hanging: BTreeMap<String, u64>,
     left: JoinSet<Returned>,
 }
 
 impl Loader {
-    pub(super) fn new(load: fn(&Path) -> Result<Loaded, sys::module::Error>) -> Self {
+    pub(super) fn new(load: fn(&Path, &str) -> Result<Loaded, sys::module::Error>) -> Self {
         Self { load, hanging: BTreeMap::new(), left: JoinSet::new() }
     }
 
-    /// Begins to load.
+    /// Begins to load, with these parameters.
     #[expect(clippy::disallowed_methods, reason = "the handle is kept: a load that hangs is left and joined later")]
-    pub(super) fn begin(&self, name: &str, path: PathBuf) -> Result<Load, Error> {
+    pub(super) fn begin(&self, name: &str, path: PathBuf, parameters: String) -> Result<Load, Error> {
         if self.hanging.contains_key(name) {
             return Err(Error::Hangs);
         }
@@ -84,7 +84,7 @@ impl Loader {
             return Err(Error::Full);
         }
         let load = self.load;
-        let job = tokio::task::spawn_blocking(move || load(&path));
+        let job = tokio::task::spawn_blocking(move || load(&path, &parameters));
         Ok(Load { name: name.into(), start: Instant::now(), since_ms: uptime::now_ms(), job })
     }
 
@@ -151,7 +151,7 @@ mod tests {
     static RETURN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
     #[expect(clippy::unnecessary_wraps, reason = "the kernel may refuse")]
-    fn hang(_: &Path) -> Result<Loaded, sys::module::Error> {
+    fn hang(_: &Path, _: &str) -> Result<Loaded, sys::module::Error> {
         let within = Duration::from_secs(60);
         drop(RETURN.1.wait_timeout_while(RETURN.0.lock().unwrap(), within, |back| !*back).unwrap());
         Ok(Loaded::Now)
@@ -161,16 +161,16 @@ mod tests {
     async fn only_so_many_threads_are_lost_and_one_that_returns_makes_room() {
         let mut loader = Loader::new(hang);
         for number in 0..HANGING_MAX {
-            let mut load = loader.begin(&number.to_string(), PathBuf::new()).unwrap();
+            let mut load = loader.begin(&number.to_string(), PathBuf::new(), String::new()).unwrap();
             assert!(load.within(Duration::from_millis(1)).await.is_none());
             loader.leave(load);
         }
-        assert!(matches!(loader.begin("0", PathBuf::new()), Err(Error::Hangs)));
-        assert!(matches!(loader.begin("new", PathBuf::new()), Err(Error::Full)));
+        assert!(matches!(loader.begin("0", PathBuf::new(), String::new()), Err(Error::Hangs)));
+        assert!(matches!(loader.begin("new", PathBuf::new(), String::new()), Err(Error::Full)));
         *RETURN.0.lock().unwrap() = true;
         RETURN.1.notify_all();
         let back = tokio::time::timeout(Duration::from_secs(30), loader.returned()).await.unwrap();
         assert!(back.result.is_ok() && !loader.hanging().contains_key(&back.name));
-        assert!(loader.begin("new", PathBuf::new()).is_ok());
+        assert!(loader.begin("new", PathBuf::new(), String::new()).is_ok());
     }
 }

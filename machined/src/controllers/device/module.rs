@@ -21,7 +21,7 @@ use crate::blocking;
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
-use crate::resources::kernel_module::KernelModule;
+use crate::resources::kernel_module::{KernelModule, KernelModuleSpec};
 use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
 use crate::trace::chain;
@@ -49,6 +49,8 @@ pub(super) struct Module {
     held: Vec<(Option<String>, Wanted)>,
     /// A wait for a load that is over may still be shown.
     shown: bool,
+    /// What other controllers want, by its id, as it was at the last look.
+    specs: BTreeMap<String, KernelModuleSpec>,
 }
 
 /// Why a cycle failed.
@@ -68,8 +70,8 @@ impl Module {
             Catalog::default()
         });
         let (queue, ours, loader) = (Queue::default(), BTreeMap::new(), Loader::new(host.load));
-        let (walked, answered, held, shown) = (false, false, Vec::new(), false);
-        Self { host, events, listener, catalog, queue, walked, answered, ours, loader, held, shown }
+        let (walked, answered, held, shown, specs) = (false, false, Vec::new(), false, BTreeMap::new());
+        Self { host, events, listener, catalog, queue, walked, answered, ours, loader, held, shown, specs }
     }
 
     /// Devices that carry a modalias.
@@ -94,6 +96,27 @@ impl Module {
         for modalias in events.iter().filter_map(|event| event.modalias.as_deref()) {
             self.queue.device(modalias, true, &self.catalog);
         }
+    }
+
+    /// Modules that other controllers want. One that failed is tried again when its wish is changed.
+    fn ask(&mut self, cx: &mut Cycle<'_>) -> Result<(), CycleError> {
+        let specs = cx.list::<KernelModuleSpec>()?.into_iter().map(|spec| (spec.id, (*spec.value).clone()));
+        let specs: BTreeMap<_, _> = specs.collect();
+        for (_, spec) in specs.iter().filter(|(id, spec)| self.specs.get(*id) != Some(*spec)) {
+            if self.catalog.has(&spec.name) {
+                let class = if spec.early { Class::Network } else { Class::Rest };
+                self.queue.want_as(class, &spec.name, &spec.reason, &self.catalog);
+            }
+        }
+        self.specs = specs;
+        Ok(())
+    }
+
+    /// The parameters others want for it.
+    fn parameters(&self, name: &str) -> String {
+        let of = self.specs.values().filter(|spec| spec.name == name).flat_map(|spec| &spec.parameters);
+        let all: BTreeMap<_, _> = of.collect();
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     }
 
     /// Loads what may be loaded, and what appears meanwhile. Asked before each module: what is loaded changes the answer.
@@ -143,7 +166,7 @@ impl Module {
         reason: String,
     ) -> Result<Result<(), loader::Error>, CycleError> {
         let Some(path) = self.catalog.file(name) else { return Ok(Ok(())) };
-        let mut load = match self.loader.begin(name, path) {
+        let mut load = match self.loader.begin(name, path, self.parameters(name)) {
             Ok(load) => load,
             Err(error) => return Ok(Err(error)),
         };
@@ -244,13 +267,19 @@ impl Controller for Module {
     type Error = Error;
 
     fn declare(ports: &mut Ports) {
-        ports.watch::<Condition>().watch::<SystemDisk>().own::<KernelModule>().own::<Coldplug>();
+        ports
+            .watch::<Condition>()
+            .watch::<SystemDisk>()
+            .watch::<KernelModuleSpec>()
+            .own::<KernelModule>()
+            .own::<Coldplug>();
         ports.share::<Wait>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
         self.shown = false;
         self.look().await;
+        self.ask(cx)?;
         self.load_open(cx).await?;
         for (name, since) in self.loader.hanging() {
             let wait = For::Driver(name).wait("its driver hangs; the others are loaded without it", *since);

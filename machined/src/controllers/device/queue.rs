@@ -49,8 +49,13 @@ impl Queue {
 
     /// A module that no device asks for.
     pub(super) fn want(&mut self, name: &str, reason: &str, catalog: &Catalog) {
+        self.want_as(catalog.class(name), name, reason, catalog);
+    }
+
+    /// A module that no device asks for, with the others of this class.
+    pub(super) fn want_as(&mut self, class: Class, name: &str, reason: &str, catalog: &Catalog) {
         let steps = catalog.order(name, &BTreeSet::new()).len();
-        self.wanted.entry((catalog.class(name), steps, name.into())).or_insert_with(|| reason.into());
+        self.wanted.entry((class, steps, name.into())).or_insert_with(|| reason.into());
     }
 
     /// The next module to load, of a class up to `open`.

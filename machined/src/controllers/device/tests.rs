@@ -21,7 +21,7 @@ use crate::uevent::Listener;
 /// What the imitated kernel was asked to load; one test uses it.
 static ASKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn load(path: &Path) -> Result<Loaded, Error> {
+fn load(path: &Path, _: &str) -> Result<Loaded, Error> {
     ASKED.lock().unwrap().push(path.file_name().unwrap().to_str().unwrap().into());
     match path.file_name().and_then(|name| name.to_str()) {
         Some("broken.ko") => Err(Error::Refused(path.into(), std::io::Error::from_raw_os_error(8))),
@@ -94,7 +94,7 @@ async fn loads_what_the_api_needs_then_waits_for_it_then_the_rest() {
 static TRIED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static RETURN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
-fn load_stuck(path: &Path) -> Result<Loaded, Error> {
+fn load_stuck(path: &Path, _: &str) -> Result<Loaded, Error> {
     let name = path.file_name().unwrap().to_str().unwrap();
     TRIED.lock().unwrap().push(name.into());
     if name == "stuck.ko" {

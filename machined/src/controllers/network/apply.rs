@@ -11,10 +11,13 @@ use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 
 use crate::events::Events;
 use crate::resources::address::{Address, AddressSpec};
+use crate::resources::kernel_module::KernelModule;
 use crate::resources::link::Link;
 use crate::resources::link_config::LinkSpec;
+use crate::resources::network_document::NetworkRefusal;
 use crate::resources::resolver::ResolverSpec;
 use crate::resources::route::{Route, RouteSpec};
+use crate::trace::chain;
 
 use super::netlink::{Change, Error, LinkState, Netlink};
 use super::plan::{Desired, plan};
@@ -65,6 +68,16 @@ impl<N: Netlink> Apply<N> {
         match change {
             Change::AddAddress { link, address } => self.events.info("network", format!("{link} got {address}")),
             Change::RemoveAddress { link, address } => self.events.info("network", format!("{link} gave up {address}")),
+            Change::CreateLink { link, make } => {
+                self.events.info("network", format!("{link}, a {}, was made", make.kind()));
+            }
+            Change::DeleteLink { link } => self.events.info("network", format!("{link} was taken away")),
+            Change::SetController { link, controller: Some(bond) } => {
+                self.events.info("network", format!("{link} joined {bond}"));
+            }
+            Change::SetController { link, controller: None } => {
+                self.events.info("network", format!("{link} left its bond"));
+            }
             change => tracing::debug!("network: {change:?}"),
         }
     }
@@ -83,6 +96,9 @@ impl<N: Netlink> Controller for Apply<N> {
         ports.watch::<Link>();
         ports.watch::<Address>();
         ports.watch::<Route>();
+        // What the kernel could not make may be possible with another module.
+        ports.watch::<KernelModule>();
+        ports.own::<NetworkRefusal>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Failure> {
@@ -97,7 +113,7 @@ impl<N: Netlink> Controller for Apply<N> {
             own_mtus: self.own_mtus.clone(),
         };
         let observed = self.netlink.observe().await?;
-        let mut refused = None;
+        let (mut refused, mut said) = (None, NetworkRefusal::default());
         for change in plan(&desired, &observed) {
             if let Change::SetMtu { link, .. } = &change {
                 self.remember(link, &observed.links);
@@ -106,9 +122,17 @@ impl<N: Netlink> Controller for Apply<N> {
                 Ok(()) => self.tell(&change),
                 // The next look will not find it.
                 Err(Error::Gone(_)) => {}
-                Err(error) => refused = refused.or(Some(error)),
+                // Its load is under way; what needs the link fails with it.
+                Err(error @ Error::NoModule { .. }) => {
+                    said.links.entry(change.link().to_owned()).or_insert_with(|| chain(&error));
+                }
+                Err(error) => {
+                    said.links.entry(change.link().to_owned()).or_insert_with(|| chain(&error));
+                    refused = refused.or(Some(error));
+                }
             }
         }
+        cx.put(NetworkRefusal::ID, said)?;
         refused.map_or(Ok(Next::OnChange), |error| Err(error.into()))
     }
 }

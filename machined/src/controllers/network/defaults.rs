@@ -48,7 +48,7 @@ impl Controller for Defaults {
             return Ok(Next::Unready);
         }
         let configs: Vec<LinkConfig> = links.iter().filter_map(|link| defaults(&link.id, &link.value)).collect();
-        let said = NetworkSource { links: configs.len() };
+        let said = NetworkSource { links: configs.len(), ..NetworkSource::default() };
         for config in configs {
             cx.put(config.id(), config)?;
         }

@@ -21,7 +21,7 @@ const SEARCH: usize = 6;
 const METRIC: u32 = 1024;
 
 /// Everybody who has to report before anything is concluded.
-const SOURCES: [Source; 3] = [Source::Default, Source::Router, Source::Dhcp4];
+const SOURCES: [Source; 4] = [Source::Default, Source::Router, Source::Dhcp4, Source::Config];
 
 /// What comes out.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -175,8 +175,11 @@ impl Controller for Merge {
                 return Ok(Next::Unready);
             }
         }
-        let configs: Vec<LinkConfig> =
-            cx.list::<LinkConfig>()?.into_iter().map(|object| (*object.value).clone()).collect();
+        let Some(documents) = cx.get::<NetworkSource>(Source::Config.name())? else { return Ok(Next::Unready) };
+        let known =
+            |config: &LinkConfig| config.source == Source::Config || documents.value.seen.contains(&config.link);
+        let configs = cx.list::<LinkConfig>()?.into_iter().map(|object| (*object.value).clone());
+        let configs: Vec<LinkConfig> = configs.filter(known).collect();
         let resolver = cx.get::<ResolverConfig>(ResolverSpec::ID)?;
         let merged = merge(&configs, resolver.as_ref().map(|said| &*said.value));
         for (link, spec) in merged.desired.links {
@@ -211,6 +214,7 @@ mod tests {
         let mut default = config(Source::Default, "eth0");
         default.up = Some(true);
         default.dhcp4 = Some(true);
+        default.accept_ra = Some(true);
         default.metric = Some(1026);
         let mut lease = config(Source::Dhcp4, "eth0");
         lease.mtu = Some(1400);
@@ -226,9 +230,53 @@ mod tests {
         router.mtu = Some(1300);
         let merged = merge(&[default, router, lease], None);
         let spec = &merged.desired.links["eth0"];
-        assert_eq!((spec.up, spec.mtu, spec.dhcp4, spec.accept_ra), (true, Some(1400), true, false));
+        assert_eq!((spec.up, spec.mtu, spec.dhcp4, spec.accept_ra), (true, Some(1400), true, true));
         assert_eq!(merged.desired.routes[0].metric, 1026);
         assert_eq!(merged.resolver.servers, ["10.0.2.3", "fe80::3%eth0"]);
+    }
+
+    #[test]
+    fn what_a_link_does_not_listen_to_does_not_count() {
+        let mut document = config(Source::Config, "eth0");
+        (document.up, document.dhcp4, document.accept_ra) = (Some(true), Some(false), Some(true));
+        document.addresses = vec!["10.0.0.5/24".parse().unwrap()];
+        let mut default = config(Source::Default, "eth0");
+        (default.up, default.dhcp4, default.metric) = (Some(true), Some(true), Some(1026));
+        // Kept from before the document.
+        let mut lease = config(Source::Dhcp4, "eth0");
+        lease.addresses = vec!["10.0.2.15/24".parse().unwrap()];
+        lease.servers = vec!["10.0.2.3".parse().unwrap()];
+        lease.mtu = Some(1400);
+        let mut router = config(Source::Router, "eth0");
+        router.servers = vec!["2001:db8::3".parse().unwrap()];
+        let merged = merge(&[default.clone(), document.clone(), lease.clone(), router.clone()], None);
+        let addresses: Vec<_> = merged.desired.addresses.iter().map(|have| have.address.to_string()).collect();
+        assert_eq!(addresses, ["10.0.0.5/24"]);
+        assert_eq!((merged.desired.links["eth0"].mtu, merged.desired.links["eth0"].metric), (None, 1026));
+        assert_eq!(merged.resolver.servers, ["2001:db8::3"]);
+
+        // A port of a bond takes nothing, and has nothing of its own.
+        document.controller = Some("bond0".into());
+        let merged = merge(&[default, document, lease, router], None);
+        assert!(merged.desired.addresses.is_empty() && merged.resolver.servers.is_empty());
+        assert_eq!(merged.desired.links["eth0"].controller.as_deref(), Some("bond0"));
+    }
+
+    #[test]
+    fn the_document_replaces_the_lists_it_gives() {
+        let mut lease = config(Source::Dhcp4, "eth0");
+        (lease.servers, lease.search) = (vec!["10.0.2.3".parse().unwrap()], vec!["lab".into()]);
+        let origin = crate::resources::origin::Origin { document: "Resolver".into(), line: 1, revision: 2 };
+        let mut said = ResolverConfig { servers: vec!["9.9.9.9".parse().unwrap()], search: vec![], origin };
+        let merged = merge(std::slice::from_ref(&lease), Some(&said));
+        assert_eq!((merged.resolver.servers, merged.resolver.search), (vec!["9.9.9.9".into()], vec!["lab".into()]));
+        assert_eq!(merged.resolver.origin.unwrap().document, "Resolver");
+        (said.servers, said.search) = (vec![], vec!["example".into()]);
+        let merged = merge(&[lease], Some(&said));
+        assert_eq!(
+            (merged.resolver.servers, merged.resolver.search),
+            (vec!["10.0.2.3".into()], vec!["example".into()])
+        );
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! ```text
 //!   kernel --status--> link, address, route
 //!   link --defaults--> link-config <--dhcp4-- link, link-spec
+//!   documents --config--> link-config, resolver-config, kernel-module-spec, network-document
 //!                      link-config <--router- router announcements
 //!   link-config --merge--> link-spec, address-spec, route-spec, resolver-spec, time-server
 //!   link, address --ready--> condition "network"
 //!   specs --apply--> kernel;  resolver-spec --resolver--> /run/stele/resolv.conf, resolver
 //! ```
-//! Without any configuration: every card is switched on, asks for an IPv4 lease and follows IPv6 router announcements;
+//! A link that no document names gets the defaults: every card is switched on, asks for an IPv4 lease and follows IPv6 router announcements;
 //! link-local IPv6 addresses stay the kernel's, so that the API is reachable without any server.
 
 pub mod apply;
+pub mod config;
 pub mod defaults;
 pub mod devices;
 pub mod dhcp4;
@@ -66,6 +68,7 @@ pub fn register(
     runtime
         .register(status::Status::new(Kernel, Listener::state()?, devices, events.clone()))
         .register(defaults::Defaults)
+        .register(config::Config::new(events.clone()))
         .register(router::Router::new(Listener::router()?, run.join("router.json")))
         .register(Dhcp4::<Sockets>::new(setup))
         .register(merge::Merge)

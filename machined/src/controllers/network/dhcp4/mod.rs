@@ -242,7 +242,7 @@ impl<W: Wire> Controller for Dhcp4<W> {
             }
         }
         // Last: see `NetworkSource`.
-        cx.put(Source::Dhcp4.name(), NetworkSource { links: self.sessions.len() })?;
+        cx.put(Source::Dhcp4.name(), NetworkSource { links: self.sessions.len(), ..NetworkSource::default() })?;
         let next = self.sessions.values().filter_map(Session::next).min();
         Ok(next.map_or(Next::OnChange, |at| Next::After(Duration::from_millis(at.saturating_sub(now).max(1)))))
     }

@@ -18,6 +18,7 @@ use super::world::World;
 
 pub(super) fn plan(desired: &Desired, world: &mut World) {
     delete(desired, world);
+    claim(desired, world);
     release(desired, world);
     create(desired, world);
     for (name, spec) in &desired.links {
@@ -76,20 +77,20 @@ fn release(desired: &Desired, world: &mut World) {
     }
 }
 
-/// What is not there. A name that somebody else's link has stays theirs, and a VLAN waits for its link.
-fn create(desired: &Desired, world: &mut World) {
-    let mut made = Vec::new();
+/// What somebody made as we would is ours from now on.
+fn claim(desired: &Desired, world: &mut World) {
     for (name, spec) in &desired.links {
-        if let Some(make) = &spec.make {
-            match world.link(name) {
-                Some(have) if have.group != OUR_GROUP && can_become(have, make) => {
-                    world.change(Change::ClaimLink { link: name.clone() });
-                }
-                Some(_) => {}
-                None => made.push((name, make)),
-            }
+        let (Some(make), Some(have)) = (&spec.make, world.link(name)) else { continue };
+        if have.group != OUR_GROUP && can_become(have, make) {
+            world.change(Change::ClaimLink { link: name.clone() });
         }
     }
+}
+
+/// What is not there. A name that somebody else's link has stays theirs, and a VLAN waits for its link.
+fn create(desired: &Desired, world: &mut World) {
+    let all = desired.links.iter().filter_map(|(name, spec)| Some((name, spec.make.as_ref()?)));
+    let mut made: Vec<_> = all.filter(|(name, _)| world.link(name).is_none()).collect();
     // A VLAN may be on a VLAN: again, as long as the last round made one.
     loop {
         let before = made.len();
@@ -112,7 +113,7 @@ fn create(desired: &Desired, world: &mut World) {
 fn enslave(name: &str, spec: &LinkSpec, world: &mut World) {
     let Some(bond) = &spec.controller else { return };
     let (Some(link), Some(controller)) = (world.link(name), world.link(bond)) else { return };
-    if link.controller == Some(controller.index) || controller.virtual_kind != "bond" {
+    if link.controller == Some(controller.index) || controller.group != OUR_GROUP || controller.virtual_kind != "bond" {
         return;
     }
     // The kernel takes only links that are off.
@@ -124,7 +125,7 @@ fn enslave(name: &str, spec: &LinkSpec, world: &mut World) {
 
 fn set_bond(name: &str, wanted: &Bond, world: &mut World) {
     let Some(link) = world.link(name) else { return };
-    let Some(Virtual::Bond(have)) = &link.made else { return };
+    let Some(Virtual::Bond(have)) = link.made.as_ref().filter(|_| link.group == OUR_GROUP) else { return };
     // What a mode does not have the kernel refuses, or keeps without telling.
     let is_port = |port: &String| world.link(port).is_some_and(|port| port.controller == Some(link.index));
     let primary = wanted.primary.clone().filter(|port| wanted.has_primary() && is_port(port));

@@ -242,7 +242,9 @@ prop_compose! {
         addresses in proptest::collection::vec((name(), net(), prop_oneof![Just(OURS), Just(0), Just(2)]), 0..5),
         routes in proptest::collection::vec((name(), net(), gateway(), 1u32..3), 0..5),
     ) -> Observed {
-        let mut model = Model(Observed::default());
+        // There always is `lo`; it shows whether the kernel has IPv6.
+        let mut model = Model(Observed { links: vec![link_state("lo", true, 1400, 0)], ..Observed::default() });
+        model.0.links[0].index = 1;
         for (at, (name, (up, mtu, ra))) in links.into_iter().enumerate() {
             model.0.links.push(LinkState { index: 2 + u32::try_from(at).unwrap(), ..link_state(&name, up, mtu, ra) });
         }
@@ -327,7 +329,11 @@ fn reached(desired: &Desired, observed: &Observed) {
                 other => panic!("{other:?}"),
             }
         }
-        let bond = spec.controller.as_deref().and_then(find).filter(|bond| bond.virtual_kind == "bond");
+        let bond = spec
+            .controller
+            .as_deref()
+            .and_then(find)
+            .filter(|bond| bond.virtual_kind == "bond" && bond.group == OUR_GROUP);
         if let Some(bond) = bond {
             assert_eq!(link.controller, Some(bond.index));
         }

@@ -132,7 +132,7 @@ impl Controller for Router {
             cx.put(config.id(), config)?;
         }
         // Last: see `NetworkSource`.
-        cx.put(Source::Router.name(), NetworkSource { links: self.said.len() })?;
+        cx.put(Source::Router.name(), NetworkSource { links: self.said.len(), ..NetworkSource::default() })?;
         Ok(over.map_or(Next::OnChange, |over| Next::After(Duration::from_millis(over.saturating_sub(now).max(1)))))
     }
 
