@@ -24,6 +24,7 @@ use crate::logs::Logs;
 use crate::maintenance::{Door, Signs};
 use crate::pki::own::Own;
 use crate::pki::{self, keep, node};
+use crate::program::Programs;
 use crate::server::keys::Offer;
 use crate::server::{self, Parts, ready, sockets};
 use crate::services::{self, Paths};
@@ -99,7 +100,8 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     for error in mounts::ensure()? {
         tracing::warn!("{}", trace::chain(&error));
     }
-    complain("cgroups", cgroup::ensure(Path::new("/sys/fs/cgroup")));
+    let cgroups = Path::new("/sys/fs/cgroup");
+    complain("cgroups", cgroup::ensure(cgroups));
     fs::DirBuilder::new().recursive(true).mode(0o711).create(run).map_err(Error::Run)?;
     let image = Image::load(Path::new(image::FILE)).unwrap_or_else(|error| {
         tracing::error!("{}", trace::chain(&error));
@@ -121,7 +123,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let paths = Paths {
         declarations: "/usr/lib/stele/services".into(),
         run: run.join("services"),
-        cgroups: "/sys/fs/cgroup/services".into(),
+        cgroups: cgroups.join("services"),
     };
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
@@ -172,6 +174,8 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         identity: &identity,
         fingerprint: shown_fingerprint,
         run,
+        programs: &Programs::new(link.clone(), cgroups),
+        state: &state,
     };
     controllers::register(&mut runtime, context)?;
     let (graph, status) = (runtime.graph(), runtime.status());

@@ -4,7 +4,8 @@
 //! /sys/fs/cgroup          every controller is on for the children
 //! ├── init                PID 1
 //! ├── machined            at most 128 MiB
-//! └── services/<name>     as declared
+//! ├── services/<name>     as declared
+//! └── programs            made by `program`: mkfs and its like, each for moments
 //! ```
 
 use std::fs;

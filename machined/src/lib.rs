@@ -31,6 +31,7 @@ pub mod offer;
 pub mod pki;
 pub mod platform;
 pub mod poll;
+pub mod program;
 pub mod resources;
 pub mod server;
 pub mod services;

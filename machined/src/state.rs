@@ -4,6 +4,7 @@
 //! somebody wishes. A wish ends with STATE mounted or with the reason why it cannot be, never later than [`LIMIT`]; who
 //! gives up meanwhile takes the wish back.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,7 @@ struct Shared {
     state: watch::Sender<State>,
     wishes: watch::Sender<Wishes>,
     answer: watch::Sender<Answer>,
+    modules: watch::Sender<BTreeSet<&'static str>>,
 }
 
 /// Who wants STATE to be made.
@@ -164,6 +166,16 @@ impl Handle {
     /// Says what the wishes wait for. For the disk controller.
     pub fn waits_for(&self, what: &str) {
         self.0.answer.send_modify(|answer| what.clone_into(&mut answer.waits_for));
+    }
+
+    /// Asks for a kernel module that a file system needs. For the disk controller.
+    pub fn need(&self, module: &'static str) {
+        self.0.modules.send_if_modified(|modules| modules.insert(module));
+    }
+
+    /// The kernel modules that were asked for. For the controller that loads them.
+    pub fn needed(&self) -> watch::Receiver<BTreeSet<&'static str>> {
+        self.0.modules.subscribe()
     }
 
     /// Says why wishes up to this number cannot be granted. For the disk controller.

@@ -31,3 +31,7 @@ pub const EPHEMERAL: Kind = Kind { guid: known("961fd96e-42ee-4e97-9bc5-a7e94a59
 
 /// In the order in which they lie on the disk.
 pub const ALL: [Kind; 4] = [ESP, META, STATE, EPHEMERAL];
+
+/// Attribute of STATE and EPHEMERAL in the table (UEFI 2.10, table 5-8, leaves bits 48 to 63 to the type): the file system is
+/// being made, so whatever the partition holds is of no worth.
+pub const BEING_MADE: u64 = 1 << 48;

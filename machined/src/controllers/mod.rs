@@ -19,7 +19,8 @@ use crate::events::Events;
 use crate::identity::Identity;
 use crate::image::Image;
 use crate::link::Link;
-use crate::{meta, stop};
+use crate::program::Programs;
+use crate::{meta, state, stop};
 
 /// What controllers use that is not a resource.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ pub struct Context<'a> {
     pub image: &'a Image,
     /// What is kept before anything else is readable.
     pub meta: &'a meta::Handle,
+    /// Runs programs of the image.
+    pub programs: &'a Programs,
+    /// How others see STATE.
+    pub state: &'a state::Handle,
     /// The tail of the boot log.
     pub tail: &'a meta::Tail,
     /// Who the machine is.
@@ -58,9 +63,9 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run } = context;
-    device::register(runtime, events, stop, link)?;
-    disk::register(runtime, events, meta, run)?;
+    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run, programs, state } = context;
+    device::register(runtime, events, stop, link, meta, state)?;
+    disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
     boot::register(runtime, events, stop, image, meta, tail, run);
     network::register(runtime, run, identity.watch(), events)?;
     let outside =
@@ -89,6 +94,7 @@ mod tests {
         let (image, stop) = (Image::unknown(), stop::Handle::new());
         let (_init, client) = sys::link::pair().unwrap();
         let (link, _task) = crate::link::build(client, stop.clone());
+        let (programs, state) = (Programs::free(link.clone()), state::Handle::new());
         let context = Context {
             store: &store,
             events: &events,
@@ -100,6 +106,8 @@ mod tests {
             identity: &identity,
             fingerprint,
             run,
+            programs: &programs,
+            state: &state,
         };
         let mut runtime = Runtime::new(store.clone());
         register(&mut runtime, context).unwrap();

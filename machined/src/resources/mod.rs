@@ -24,6 +24,7 @@ pub mod route;
 pub mod service;
 pub mod system_disk;
 pub mod virtual_link;
+pub mod volume;
 pub mod wait;
 
 pub use condition::Condition;

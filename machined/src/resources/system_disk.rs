@@ -47,6 +47,10 @@ pub struct SystemDisk {
     pub candidates: Vec<String>,
     /// Whether its GUIDs are its own.
     pub guids: Guids,
+    /// The drivers of all disks are loaded and no other fits: what is on it may be written to.
+    pub complete: bool,
+    /// The choice is final for this boot and no change of its table is under way: its partitions may be changed.
+    pub settled: bool,
 }
 
 impl SystemDisk {
@@ -65,5 +69,6 @@ impl Resource for SystemDisk {
         Column::new("REASON", "/reason"),
         Column::wide("CANDIDATES", "/candidates"),
         Column::wide("GUIDS", "/guids"),
+        Column::wide("SETTLED", "/settled"),
     ];
 }

@@ -14,6 +14,7 @@ pub mod link;
 pub mod module;
 pub mod mount;
 pub mod packet;
+pub mod partition;
 pub mod process;
 pub mod reboot;
 pub mod signal;

@@ -21,7 +21,7 @@ pub(super) enum Class {
 }
 
 /// Folders of the kernel's tree; the first that fits counts.
-const FOLDERS: [(&str, Class); 17] = [
+const FOLDERS: [(&str, Class); 18] = [
     ("kernel/drivers/virtio/", Class::Bus),
     ("kernel/drivers/hv/", Class::Bus),
     ("kernel/drivers/pci/", Class::Bus),
@@ -39,6 +39,8 @@ const FOLDERS: [(&str, Class); 17] = [
     ("kernel/drivers/scsi/", Class::Storage),
     ("kernel/drivers/message/", Class::Storage),
     ("kernel/fs/efivarfs/", Class::Storage),
+    // Asked for only when there is a STATE.
+    ("kernel/fs/ext4/", Class::Storage),
 ];
 
 /// The class of a module by its path in the kernel's tree.

@@ -11,21 +11,23 @@ use std::time::Duration;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use sys::module::Loaded;
 use sys::uevent::Message;
+use tokio::sync::watch;
 
 use super::catalog::Catalog;
 use super::class::Class;
 use super::host::Host;
 use super::loader::{self, Loader, Returned};
 use super::queue::{Queue, Wanted};
-use crate::blocking;
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::kernel_module::{KernelModule, KernelModuleSpec};
 use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
+use crate::state::{self, Wishes};
 use crate::trace::chain;
 use crate::uevent::{Batch, Listener};
+use crate::{blocking, meta};
 
 /// After this uptime the rest is loaded without an answer of the API.
 const PATIENCE: Duration = wait::DRIVERS;
@@ -51,6 +53,10 @@ pub(super) struct Module {
     shown: bool,
     /// What other controllers want, by its id, as it was at the last look.
     specs: BTreeMap<String, KernelModuleSpec>,
+    meta: meta::Handle,
+    wishes: watch::Receiver<Wishes>,
+    /// Modules that file systems need.
+    needed: watch::Receiver<BTreeSet<&'static str>>,
 }
 
 /// Why a cycle failed.
@@ -64,14 +70,38 @@ pub(super) enum Error {
 
 impl Module {
     /// `modules`: the folder of the running kernel's modules.
-    pub(super) fn new(host: Host, modules: PathBuf, listener: Listener, events: Events) -> Self {
+    pub(super) fn new(
+        host: Host,
+        modules: PathBuf,
+        listener: Listener,
+        events: Events,
+        meta: meta::Handle,
+        state: &state::Handle,
+    ) -> Self {
         let catalog = Catalog::load(&modules).unwrap_or_else(|error| {
             events.error("device", chain(&error));
             Catalog::default()
         });
         let (queue, ours, loader) = (Queue::default(), BTreeMap::new(), Loader::new(host.load));
         let (walked, answered, held, shown, specs) = (false, false, Vec::new(), false, BTreeMap::new());
-        Self { host, events, listener, catalog, queue, walked, answered, ours, loader, held, shown, specs }
+        let (wishes, needed) = (state.wishes(), state.needed());
+        Self {
+            host,
+            events,
+            listener,
+            catalog,
+            queue,
+            walked,
+            answered,
+            ours,
+            loader,
+            held,
+            shown,
+            specs,
+            meta,
+            wishes,
+            needed,
+        }
     }
 
     /// Devices that carry a modalias.
@@ -92,6 +122,10 @@ impl Module {
                 self.queue.want("efivarfs", "the firmware is UEFI", &self.catalog);
             }
             self.walked = true;
+        }
+        let needed = self.needed.borrow_and_update().clone();
+        for name in needed.into_iter().filter(|name| self.catalog.has(name)) {
+            self.queue.need(name, "a file system of the system disk", &self.catalog);
         }
         for modalias in events.iter().filter_map(|event| event.modalias.as_deref()) {
             self.queue.device(modalias, true, &self.catalog);
@@ -228,11 +262,14 @@ impl Module {
     /// driver costs time before the API's answer.
     fn open(&mut self, cx: &mut Cycle<'_>) -> Result<Class, CycleError> {
         self.answered |= cx.get::<Condition>(Condition::API)?.is_some_and(|api| api.value.met);
-        if self.answered || self.left().is_zero() {
+        // Who configures waits for the choice of the disk to be final, which waits for all drivers.
+        if self.answered || self.left().is_zero() || self.wishes.borrow_and_update().open > 0 {
             return Ok(Class::Rest);
         }
         Ok(match cx.get::<SystemDisk>(SystemDisk::ID)?.map(|disk| disk.value.state) {
             Some(State::Waiting) => Class::Removable,
+            // Its API needs what is on STATE, and that is written to only when no other disk fits.
+            Some(State::Found) if self.meta.record().configured => Class::Storage,
             Some(State::Found) => Class::Network,
             _ => Class::Storage,
         })
@@ -301,6 +338,9 @@ impl Controller for Module {
             () = self.listener.heard() => {}
             // Cancel-safe: it is handled before anything is awaited.
             returned = self.loader.returned() => self.go_on(returned),
+            // Their senders live as long as the machine.
+            Ok(()) = self.wishes.changed() => {}
+            Ok(()) = self.needed.changed() => {}
         }
     }
 }

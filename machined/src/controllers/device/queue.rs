@@ -21,6 +21,7 @@ pub(super) struct Queue {
     /// five, and the machine's own is often the first.
     wanted: BTreeMap<(Class, usize, String), String>,
     failed: BTreeMap<String, String>,
+    needed: BTreeSet<String>,
 }
 
 /// A module to load.
@@ -56,6 +57,13 @@ impl Queue {
     pub(super) fn want_as(&mut self, class: Class, name: &str, reason: &str, catalog: &Catalog) {
         let steps = catalog.order(name, &BTreeSet::new()).len();
         self.wanted.entry((class, steps, name.into())).or_insert_with(|| reason.into());
+    }
+
+    /// A module that no device asks for; asked for once.
+    pub(super) fn need(&mut self, name: &str, reason: &str, catalog: &Catalog) {
+        if self.needed.insert(name.into()) {
+            self.want(name, reason, catalog);
+        }
     }
 
     /// The next module to load, of a class up to `open`.

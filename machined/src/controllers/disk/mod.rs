@@ -7,11 +7,13 @@ mod inventory;
 mod link;
 mod names;
 mod path;
+mod rewrite;
 mod system;
 mod table;
 #[cfg(test)]
 mod tests;
 mod unique;
+mod volumes;
 
 use std::io;
 use std::path::Path;
@@ -19,18 +21,41 @@ use std::path::Path;
 use reconcile::Runtime;
 
 use crate::events::Events;
-use crate::meta;
+use crate::program::Programs;
 use crate::uevent::Listener;
+use crate::{meta, state};
 
-/// Adds this area's controllers; `run` is machined's folder in /run. Must be called within a tokio runtime.
+/// Where EPHEMERAL is mounted.
+const VAR: &str = "/var";
+
+/// What this area uses that is not a resource.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The log for people.
+    pub events: &'a Events,
+    /// What is kept before STATE.
+    pub meta: &'a meta::Handle,
+    /// How others see STATE.
+    pub state: &'a state::Handle,
+    /// Runs mkfs and its like.
+    pub programs: Programs,
+    /// machined's folder in /run.
+    pub run: &'a Path,
+}
+
+/// Adds this area's controllers. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// The kernel gives no socket for device events.
-pub fn register(runtime: &mut Runtime, events: &Events, meta: &meta::Handle, run: &Path) -> io::Result<()> {
+pub fn register(runtime: &mut Runtime, parts: Parts<'_>) -> io::Result<()> {
+    let Parts { events, meta, state, programs, run } = parts;
     let host = host::Host { sys: "/sys".into(), dev: "/dev".into() };
     let listener = Listener::open(inventory::Inventory::wants)?;
     runtime.register(inventory::Inventory::new(host.clone(), listener, events.clone()));
     runtime.register(link::Link::new(&host.dev));
-    runtime.register(system::System::new(host, system::file(run), meta.clone(), events.clone()));
+    runtime.register(system::System::new(host.clone(), system::file(run), meta.clone(), events.clone()));
+    let places = volumes::Places { state: run.join("state"), var: VAR.into() };
+    let powers = volumes::Real { programs };
+    runtime.register(volumes::Volumes::new(host, powers, places, meta.clone(), state.clone(), events.clone()));
     Ok(())
 }

@@ -69,6 +69,8 @@ pub(super) struct System {
     /// What was told last, by topic.
     told: BTreeMap<&'static str, String>,
     tried: Option<Instant>,
+    /// The choice is committed and the table is as it is to be: it is not changed here any more.
+    settled: bool,
 }
 
 /// The choice, as it is kept for the next machined of this boot.
@@ -85,7 +87,7 @@ impl System {
         let variables = Variables::new(&host.sys);
         let (started, started_ms) = (Instant::now(), uptime::now_ms());
         let (verdict, booted_from, told, tried) = (None, None, BTreeMap::new(), None);
-        let (state, trouble) = (meta.watch(), None);
+        let (state, trouble, settled) = (meta.watch(), None, false);
         Self {
             host,
             file,
@@ -101,6 +103,7 @@ impl System {
             booted_from,
             told,
             tried,
+            settled,
         }
     }
 
@@ -211,12 +214,17 @@ impl System {
             }
             self.committed = Some(choice);
         }
+        if self.settled {
+            return Guids::Unique;
+        }
         if self.tried.is_some_and(|tried| tried.elapsed() < RETRY) {
             return now;
         }
         self.tried = Some(Instant::now());
         let job = unique::Disk { device: self.host.node(disk), sector: of.sector.into(), size: of.size, image };
-        match blocking::run(move || unique::make(&job, random)).await {
+        let made = blocking::run(move || unique::make(&job, random)).await;
+        self.settled = made.is_ok();
+        match made {
             Ok(true) => {
                 self.events.info("disk", format!("the GUIDs of {disk} and its partitions are its own now"));
                 if let Err(error) = unique::announce(&self.host.sys, disk) {
@@ -286,7 +294,7 @@ fn trouble(state: &meta::State) -> Option<&str> {
     }
 }
 
-fn random() -> Guid {
+pub(super) fn random() -> Guid {
     // The text of a random UUID is always a GUID.
     Guid::parse(&uuid::Uuid::new_v4().to_string()).unwrap_or(Guid::ZERO)
 }
@@ -317,7 +325,9 @@ impl Controller for System {
         {
             guids = self.commit(disk, of, reason, stage).await;
         }
-        let (status, condition) = status(&verdict, failed.as_deref(), guids);
+        let (mut status, condition) = status(&verdict, failed.as_deref(), guids);
+        status.complete = all_there && status.state == State::Found;
+        status.settled = self.settled && status.complete;
         if let Verdict::Wait(reason) = &verdict {
             cx.put::<Wait>(For::SystemDisk.id(), For::SystemDisk.wait(reason, self.started_ms))?;
         } else if !condition.met {
@@ -346,6 +356,8 @@ fn status(verdict: &Verdict, failed: Option<&str>, guids: Guids) -> (SystemDisk,
         reason: String::new(),
         candidates: Vec::new(),
         guids,
+        complete: false,
+        settled: false,
     };
     match verdict.clone() {
         Verdict::Wait(reason) => (

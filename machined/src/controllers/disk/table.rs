@@ -44,6 +44,7 @@ pub(super) struct Entry {
     pub(super) guid: Guid,
     pub(super) first: u64,
     pub(super) last: u64,
+    pub(super) attributes: u64,
     pub(super) name: String,
 }
 
@@ -123,7 +124,8 @@ impl Gpt {
             let kind = guid(0).filter(|kind| *kind != Guid::ZERO)?;
             let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
             let name = name.map(|c| c.map_or('\u{fffd}', clean)).collect();
-            Some(Entry { number, kind, guid: guid(16)?, first: long(32)?, last: long(40)?, name })
+            let (first, last, attributes) = (long(32)?, long(40)?, long(48)?);
+            Some(Entry { number, kind, guid: guid(16)?, first, last, attributes, name })
         })
     }
 

@@ -12,7 +12,9 @@ pub use fork::fork_alone;
 pub use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid};
 pub use rustix::thread::CapabilitySet as Capabilities;
 pub use spawn::{Child, Error, Spawn, Step, User};
-pub use wait::{Children, Ended, alive, discard, ended, kill, kill_all, open, peek, reap, signal, try_wait, wait};
+pub use wait::{
+    Children, Ended, alive, discard, ended, kill, kill_all, open, peek, reap, signal, try_wait, wait, wait_for,
+};
 
 /// The capability of this name, with or without `CAP_`, in any case.
 #[must_use]

@@ -48,6 +48,12 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> io::Result<ExitStatus> {
     wait_id(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)?.ok_or_else(|| Errno::CHILD.into())
 }
 
+/// Waits for our child at most so long, and reaps it if it has ended.
+pub fn wait_for(pidfd: BorrowedFd<'_>, within: Duration) -> io::Result<Option<ExitStatus>> {
+    readable(pidfd, Instant::now() + within)?;
+    try_wait(pidfd)
+}
+
 /// What [`peek`] saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Children {
