@@ -16,19 +16,20 @@ mod way_in;
 use std::time::Duration;
 
 use api::v1::{
-    ApplyMode, ApplyRequest, ApplyResponse, GetRequest, RevertRequest, config_client::ConfigClient,
+    ApplyMode, ApplyRequest, ApplyResponse, GetRequest, ReadRequest, RevertRequest, config_client::ConfigClient,
     resource_client::ResourceClient,
 };
 use clap::ValueEnum;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::Code as Grpc;
 
-pub(crate) use self::print::{change, revision};
+pub(crate) use self::print::{diff as lines, revision};
 use self::{follow::Goal, status::Status};
 use crate::{
     bundle::Bundle,
     exit::{Code, Failure, Result},
-    node::{App, CALL_TIMEOUT, Node},
+    node::{App, Node},
     source::Source,
     target::Target,
 };
@@ -115,22 +116,24 @@ pub(crate) enum Change<'a> {
     Revert(u64),
 }
 
-/// Changes every node, all at the same time, and prints what came of it.
-pub(crate) async fn run(app: &App, targets: &[Target], change: &Change<'_>, options: &Options) -> Result {
+/// Changes nodes, all at the same time, and prints what came of it.
+pub(crate) async fn run(app: &App, jobs: &[(Target, Change<'_>)], options: &Options) -> Result {
     let format = print::format(app)?;
     options.mode()?;
-    if let Change::Documents { source, .. } = change {
-        source.check_complete()?;
+    for (_, change) in jobs {
+        if let Change::Documents { source, .. } = change {
+            source.check_complete()?;
+        }
     }
-    let all = join_all(targets.iter().map(|target| one(app, target, change, options))).await;
+    let all = join_all(jobs.iter().map(|(target, change)| one(app, target, change, options))).await;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (target, result) in targets.iter().zip(all) {
+    for ((target, _), result) in jobs.iter().zip(all) {
         match result {
             Ok(outcome) => done.push((target.name.as_str(), outcome)),
             Err(failure) => failed.push(failure.at(&target.name)),
         }
     }
-    print::outcomes(&done, targets.len() > 1, format)?;
+    print::outcomes(&done, jobs.len() > 1, format)?;
     Failure::all(failed)
 }
 
@@ -140,6 +143,8 @@ pub(crate) struct Outcome {
     dry_run: bool,
     /// Where it ended: "in effect and proven".
     state: String,
+    /// Of a dry run: the lines that change.
+    diff: String,
 }
 
 async fn one(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
@@ -152,16 +157,18 @@ async fn one(app: &App, target: &Target, change: &Change<'_>, options: &Options)
     let asked = app.ui.slow(&format!("asking {}", target.name), timeout(limit, asked)).await;
     let (answer, target) = asked.unwrap_or_else(|_| Err(late()))?;
     let dry_run = options.dry_run;
+    let outcome = |answer, state: &str| Outcome { answer, dry_run, state: state.to_owned(), diff: String::new() };
     if dry_run {
-        return Ok(Outcome { answer, dry_run, state: "nothing was changed".into() });
+        let diff = diff(app, &target, change).await?;
+        return Ok(Outcome { diff, ..outcome(answer, "nothing was changed") });
     }
     let revision = answer.revision;
     app.ui.note(&format!("{}: revision {revision} is kept", target.name));
     if mode == ApplyMode::Staged {
-        return Ok(Outcome { answer, dry_run, state: "comes into effect with the next boot".into() });
+        return Ok(outcome(answer, "comes into effect with the next boot"));
     }
     if options.no_wait {
-        return Ok(Outcome { answer, dry_run, state: "kept; not waited for".into() });
+        return Ok(outcome(answer, "kept; not waited for"));
     }
     let usual = match mode {
         ApplyMode::Reboot => REBOOT_WITHIN,
@@ -175,7 +182,26 @@ async fn one(app: &App, target: &Target, change: &Change<'_>, options: &Options)
     {
         app.ui.note(&format!("{}: from now on recognised by its authority, no more by its fingerprint", target.name));
     }
-    Ok(Outcome { answer, dry_run, state })
+    Ok(outcome(answer, &state))
+}
+
+/// The lines that would change.
+async fn diff(app: &App, target: &Target, change: &Change<'_>) -> Result<String> {
+    let mut client = ConfigClient::new(app.connect(target).await?.channel);
+    let mut read = async |revision| match client.read(ReadRequest { revision }).await {
+        Ok(read) => Ok(read.into_inner().documents),
+        // In maintenance there is nothing to read.
+        Err(status) if matches!(status.code(), Grpc::FailedPrecondition | Grpc::PermissionDenied | Grpc::NotFound) => {
+            Ok(String::new())
+        }
+        Err(status) => Err(Failure::from(status)),
+    };
+    let before = read(0).await?;
+    Ok(match change {
+        Change::Documents { source, .. } => print::diff(&before, &source.text, ("current", "new")),
+        Change::Revert(0) => String::new(),
+        Change::Revert(to) => print::diff(&before, &read(*to).await?, ("current", "new")),
+    })
 }
 
 /// Asks for the change. Where it was the first one, the target that is returned is how the node is reached afterwards.
@@ -220,7 +246,8 @@ async fn ask(
     if !answer.problems.is_empty() {
         return Err(source.failures(answer.problems));
     }
-    Ok((answer, after))
+    // After a dry run it is what it was.
+    Ok((answer, if options.dry_run { target.clone() } else { after }))
 }
 
 /// How its configuration is doing; none of a node whose version does not say. Waits while the node does not know.
@@ -230,7 +257,7 @@ async fn status(app: &App, node: &Node) -> Result<Option<Status>> {
         let request = GetRequest { r#type: status::TYPE.into(), id: status::ID.into() };
         let object = match ResourceClient::new(node.channel.clone()).get(request).await {
             Ok(object) => object.into_inner(),
-            Err(refused) if refused.code() == tonic::Code::NotFound => return Ok(None),
+            Err(refused) if refused.code() == Grpc::NotFound => return Ok(None),
             Err(refused) => return Err(refused.into()),
         };
         let status = status::parse(&object)?;
@@ -240,9 +267,4 @@ async fn status(app: &App, node: &Node) -> Result<Option<Status>> {
         app.ui.note(&format!("{}: {}", node.name, status.reason));
         sleep(Duration::from_secs(2)).await;
     }
-}
-
-/// A limit for questions around a change.
-pub(crate) fn call_limit(app: &App) -> Duration {
-    app.global.timeout.unwrap_or(CALL_TIMEOUT)
 }

@@ -115,7 +115,9 @@ impl From<Status> for Failure {
             (Some(connect), _) => unconnected(connect),
             (None, Grpc::Unavailable) => Code::Unreachable,
             (None, _) if is_broken(&status) => Code::Unreachable,
-            (None, Grpc::PermissionDenied | Grpc::Unauthenticated | Grpc::FailedPrecondition) => Code::Refused,
+            (None, Grpc::PermissionDenied | Grpc::Unauthenticated | Grpc::FailedPrecondition | Grpc::Aborted) => {
+                Code::Refused
+            }
             (None, Grpc::NotFound) => Code::NotFound,
             (None, Grpc::DeadlineExceeded) => Code::Deadline,
             (None, Grpc::InvalidArgument) => Code::Usage,

@@ -4,9 +4,10 @@ use std::io::{Write, stdout};
 
 use api::v1::{ApplyMode, ApplyResponse, Change, Effect, Revision, change::Action};
 use serde_json::{Value, json};
+use similar::TextDiff;
 
 use super::Outcome;
-use crate::{cli::Format, exit::Result, node::App, objects, table::Table};
+use crate::{cli::Format, exit::Result, node::App, objects, table::Table, text};
 
 /// The formats that commands which change something know.
 pub(super) fn format(app: &App) -> Result<Format> {
@@ -41,7 +42,19 @@ pub(super) fn outcomes(all: &[(&str, Outcome)], several: bool, format: Format) -
     if !table.is_empty() {
         table.print(&mut out)?;
     }
+    for (node, outcome) in all.iter().filter(|(_, outcome)| !outcome.diff.is_empty()) {
+        let name = if several { format!("{node}:\n") } else { String::new() };
+        write!(out, "\n{name}{}", text::lines(&outcome.diff))?;
+    }
     Ok(())
+}
+
+/// The lines that differ, as `diff -u` shows them; "" when none does.
+pub(crate) fn diff(before: &str, after: &str, names: (&str, &str)) -> String {
+    if before == after {
+        return String::new();
+    }
+    TextDiff::from_lines(before, after).unified_diff().header(names.0, names.1).to_string()
 }
 
 fn document(node: &str, outcome: &Outcome) -> Value {
@@ -49,12 +62,11 @@ fn document(node: &str, outcome: &Outcome) -> Value {
     json!({
         "node": node, "revision": revision, "dryRun": outcome.dry_run, "mode": mode_name(*mode),
         "effect": effect_name(*effect), "state": outcome.state,
-        "changes": changes.iter().map(change).collect::<Vec<_>>(),
+        "changes": changes.iter().map(change).collect::<Vec<_>>(), "diff": outcome.diff,
     })
 }
 
-/// A change as JSON.
-pub(crate) fn change(change: &Change) -> Value {
+fn change(change: &Change) -> Value {
     json!({
         "document": change.document, "action": action(change), "effect": effect_name(change.effect),
         "restarts": change.restarts, "fields": change.fields,

@@ -35,6 +35,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(app: &App, args: Args) -> Result {
     let source = Source::load(&args.files)?;
     let bundle = args.secrets.as_deref().map(Bundle::load).transpose()?;
-    let change = Change::Documents { source: &source, secrets: bundle.as_ref(), expected: 0 };
-    apply::run(app, &app.targets()?, &change, &args.options).await
+    let change = || Change::Documents { source: &source, secrets: bundle.as_ref(), expected: 0 };
+    let jobs: Vec<_> = app.targets()?.into_iter().map(|target| (target, change())).collect();
+    apply::run(app, &jobs, &args.options).await
 }

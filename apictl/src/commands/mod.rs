@@ -2,15 +2,19 @@
 
 pub(crate) mod apply_config;
 pub(crate) mod completion;
+pub(crate) mod configuration;
 pub(crate) mod context;
 pub(crate) mod dmesg;
+pub(crate) mod edit;
 pub(crate) mod events;
 pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod logs;
+pub(crate) mod patch;
 pub(crate) mod reboot;
+pub(crate) mod schema;
 pub(crate) mod services;
 pub(crate) mod shutdown;
 pub(crate) mod version;

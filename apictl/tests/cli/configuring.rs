@@ -214,3 +214,100 @@ async fn a_node_in_maintenance_is_not_taken_for_a_configured_one() {
     let ended = scene.run(&["version", "--context", &name]).await;
     assert!(ended.code == 8 && ended.err.contains("by --fingerprint"), "{}: {}", ended.code, ended.err);
 }
+
+/// An editor that does this to its file.
+fn editor(operator: &Operator, script: &str) -> String {
+    let path = operator.config().join("editor.sh");
+    std::fs::write(&path, script).unwrap();
+    format!("sh {}", path.display())
+}
+
+async fn edit(scene: &Scene, script: &str) -> Ended {
+    let mut command = scene.operator.command(&["edit"]);
+    command.env("VISUAL", editor(&scene.operator, script)).env("TMPDIR", scene.operator.config());
+    crate::end(command.spawn().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_keeps_comments_and_says_what_it_was_made_from() {
+    let scene = Scene::configured().await;
+    let ended = edit(&scene, "sed -i 's/^hostname: .*/hostname: web-2 # mine/' \"$1\"").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let state = scene.node.node.state.lock().unwrap();
+    let sent = &state.configured.revisions[1];
+    let before = &state.configured.revisions[0].documents;
+    assert_eq!(sent.documents, before.replace("hostname: web-1", "hostname: web-2 # mine"));
+    assert_eq!(sent.expected_revision, 1);
+    let left: Vec<_> = std::fs::read_dir(scene.operator.config()).unwrap().flatten().collect();
+    assert!(!left.iter().any(|file| file.file_name().to_string_lossy().starts_with("apictl-")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_changes_nothing_sends_nothing() {
+    let scene = Scene::configured().await;
+    let ended = edit(&scene, "true").await;
+    assert!(ended.code == 0 && ended.err.contains("nothing was sent"), "{}: {}", ended.code, ended.err);
+    let ended = edit(&scene, "false").await;
+    assert!(ended.code == 1 && ended.err.contains("nothing was sent"), "{}: {}", ended.code, ended.err);
+    assert_eq!(scene.node.node.state.lock().unwrap().configured.revisions.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_is_wrong_is_opened_again_with_the_problems() {
+    let scene = Scene::configured().await;
+    // The first time it breaks a field, the second time it reads what is said of it and mends it.
+    let script = "if grep -q '^#:.*hostnam' \"$1\"; then sed -i 's/^hostnam: .*/hostname: web-3/' \"$1\"; \
+                  else sed -i 's/^hostname:/hostnam:/' \"$1\"; fi";
+    let ended = edit(&scene, script).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let sent = scene.node.node.state.lock().unwrap().configured.revisions[1].documents.clone();
+    assert!(sent.contains("hostname: web-3") && !sent.contains("#:"), "{sent}");
+    let ended = edit(&scene, "sed -i 's/^hostname:/hostnam:/' \"$1\"").await;
+    assert!(ended.code == 2 && ended.err.contains("what you wrote is in"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_change_what_the_node_has() {
+    let scene = Scene::configured().await;
+    let merge = "{apiVersion: stele/v1, kind: Hostname, hostname: web-2}";
+    let ended = scene.run(&["patch", "-p", merge]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let ended = scene.run(&["patch", "-p", merge]).await;
+    assert!(ended.code == 0 && ended.err.contains("like that already"), "{}: {}", ended.code, ended.err);
+    let operation = "[{op: replace, path: /hostname, value: web-3}]";
+    let ended = scene.run(&["patch", "-d", "Hostname", "-p", operation, "--message", "again"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    {
+        let state = scene.node.node.state.lock().unwrap();
+        let sent = &state.configured.revisions;
+        assert_eq!((sent.len(), sent[1].expected_revision, sent[2].expected_revision), (3, 1, 2));
+        assert!(sent[2].documents.contains("hostname: web-3") && sent[2].documents.contains("# What the machine"));
+    }
+    let ended = scene.run(&["patch", "-p", "{apiVersion: stele/v1, kind: Hostname, hostnam: web-2}"]).await;
+    assert!(ended.code == 2 && ended.err.contains("<patched>"), "{}: {}", ended.code, ended.err);
+    let ended = scene.run(&["config", "history", "-o", "json"]).await;
+    let history: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((&history[0]["message"], &history[0]["current"]), (&"again".into(), &true.into()));
+    let diff = scene.run(&["config", "diff"]).await.out;
+    assert!(diff.contains("-hostname: web-2") && diff.contains("+hostname: web-3"), "{diff}");
+    let diff = scene.run(&["config", "diff", "-f", &scene.folder.display().to_string()]).await.out;
+    assert!(diff.contains("-hostname: web-3") && diff.contains("+hostname: web-1"), "{diff}");
+    assert!(scene.run(&["config", "get"]).await.out.contains("hostname: web-3\n"));
+    let ended = scene.run(&["config", "revert"]).await;
+    assert!(ended.code == 0 && ended.err.contains("revision 1 is in effect"), "{}: {}", ended.code, ended.err);
+    assert_eq!(scene.run(&["config", "get", "9"]).await.code, 5);
+    let ended = scene.run(&["config", "confirm"]).await;
+    assert!(ended.code == 4 && ended.err.contains("nothing is on trial"), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_somebody_else_is_not_overwritten() {
+    let scene = Scene::configured().await;
+    let script = "sed -i 's/^hostname: .*/hostname: web-2/' \"$1\"";
+    let text = std::fs::read_to_string(scene.folder.join("hostname.yaml")).unwrap().replace("web-1", "web-9");
+    std::fs::write(scene.folder.join("hostname.yaml"), text).unwrap();
+    let other = format!("{} apply-config -f {} >/dev/null 2>&1", env!("CARGO_BIN_EXE_apictl"), scene.folder.display());
+    let ended = edit(&scene, &format!("{script}; {other}")).await;
+    assert!(ended.code == 4 && ended.err.contains("revision 2 is the current one"), "{}: {}", ended.code, ended.err);
+    assert!(ended.err.contains("what you wrote is in"), "{}", ended.err);
+}

@@ -1,0 +1,103 @@
+//! `apictl patch`: changes to what nodes have, without their files.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use api::v1::{ReadRequest, ReadResponse, config_client::ConfigClient};
+
+use crate::{
+    apply::{self, Change, Options},
+    bundle::Bundle,
+    exit::{Code, Failure, Result},
+    identity,
+    node::App,
+    source::{File, Source},
+};
+
+/// Change single fields of the current documents of nodes
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  \
+    apictl patch -p '{apiVersion: stele/v1, kind: Hostname, hostname: web-2}'\n  \
+    apictl patch -f mtu.yaml --dry-run\n  \
+    apictl patch -d Link/eth0 -p '[{op: replace, path: /mtu, value: 9000}]' --mode trial\n\n\
+    A patch is documents that name what they change by kind and name: fields replace fields, null removes one, maps are merged; \
+    `$patch: delete` removes a document or an item of a list, a document that is not there is added. With -d it is a list of \
+    operations of RFC 6902 for that one document. Comments of what is not changed stay. A node whose documents were changed by \
+    somebody else meanwhile refuses.")]
+pub(crate) struct Args {
+    /// The patch, YAML or JSON
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file", required_unless_present = "file")]
+    patch: Option<String>,
+    /// A file that holds it; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The document that the operations are for: Link/eth0
+    #[arg(short, long, value_name = "KIND[/NAME]")]
+    document: Option<String>,
+    /// The secrets bundle, when the patch names a secret that the node does not have
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) async fn run(app: &App, args: Args) -> Result {
+    let patch = match (&args.patch, &args.file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) if path == Path::new("-") => {
+            let mut text = String::new();
+            let failed = |error: io::Error| Failure::usage(format!("reading standard input: {error}"), "");
+            io::stdin().read_to_string(&mut text).map_err(failed)?;
+            text
+        }
+        (None, path) => identity::read(path.as_deref().unwrap_or(Path::new("")))?,
+    };
+    let bundle = args.secrets.as_deref().map(Bundle::load).transpose()?;
+    let mut answers = app.ask(async |node| read(&ConfigClient::new(node.channel.clone())).await).await?;
+    let targets = app.targets()?;
+    let mut patched = Vec::new();
+    for (node, current) in &answers.good {
+        let new = apply_patch(&current.documents, &patch, args.document.as_deref());
+        let new = new.map_err(|error| Failure::usage(error.to_string(), "").at(&node.name))?;
+        if new == current.documents {
+            app.ui.note(&format!("{}: it is like that already: nothing was sent", node.name));
+            continue;
+        }
+        let source = Source::of(vec![File { name: "<patched>".into(), text: new }]);
+        let source = source.map_err(|failure| failure.at(&node.name))?;
+        let revision = current.revision.as_ref().map_or(0, |revision| revision.id);
+        let target = targets.iter().find(|target| target.name == node.name);
+        patched.extend(target.map(|target| (target.clone(), source, revision)));
+    }
+    let jobs: Vec<_> = patched
+        .iter()
+        .map(|(target, source, expected)| {
+            (target.clone(), Change::Documents { source, secrets: bundle.as_ref(), expected: *expected })
+        })
+        .collect();
+    if !jobs.is_empty()
+        && let Err(failure) = apply::run(app, &jobs, &args.options).await
+    {
+        answers.failed.push(failure);
+    }
+    answers.end()
+}
+
+fn apply_patch(text: &str, patch: &str, document: Option<&str>) -> std::result::Result<String, config::patch::Error> {
+    match document {
+        Some(document) => config::patch::json(text, document, patch),
+        None => config::patch::strategic(text, patch),
+    }
+}
+
+/// The current documents.
+pub(super) async fn read(client: &ConfigClient<tonic::transport::Channel>) -> Result<ReadResponse> {
+    let read = client.clone().read(ReadRequest { revision: 0 }).await?.into_inner();
+    if read.documents.is_empty() {
+        let remedy = "give it a first configuration: apictl apply-config";
+        return Err(Failure::new(Code::Refused, "the node has no documents", remedy));
+    }
+    Ok(read)
+}
