@@ -61,7 +61,7 @@ async fn main() -> anyhow::Result<()> {
     let sources = offer::Sources {
         door: door.subscribe(),
         identity,
-        node: watch::Sender::new(None).subscribe(),
+        node: watch::Sender::new(machined::pki::node::Now::None).subscribe(),
         active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
         meta: meta.clone(),
         own: own.clone(),

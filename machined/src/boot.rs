@@ -127,8 +127,13 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
-    // The configuration: it decides by itself as soon as META and STATE are there.
-    let (state, node, own) = (state::Handle::new(), node::Handle::new(), Own::default());
+    // The configuration: it decides by itself as soon as META and STATE are there. The node's certificate with it.
+    // Whether somebody who knows has set the clock.
+    let clock_sure = watch::Sender::new(false);
+    let (state, own) = (state::Handle::new(), Own::default());
+    let node = node::Handle::new(state.clone(), run, clock_sure.subscribe());
+    let followed = node.clone();
+    tasks.start("node identity", async move { followed.follow().await });
     let (offering, offer) = watch::channel(Offer::Nothing("machined starts".into()));
     let reach: Reach = {
         let (store, offer, own) = (store.clone(), offer.clone(), own.clone());
@@ -176,6 +181,13 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         run,
         programs: &Programs::new(link.clone(), cgroups),
         state: &state,
+        pki: controllers::pki::World {
+            active: engine.active(),
+            node: node.clone(),
+            machine: identity.watch(),
+            clock_sure: clock_sure.subscribe(),
+            events: events.clone(),
+        },
     };
     controllers::register(&mut runtime, context)?;
     let (graph, status) = (runtime.graph(), runtime.status());
@@ -210,7 +222,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         meta: meta.clone(),
         own: own.clone(),
         rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
-        clock_sure: watch::Sender::new(false).subscribe(),
+        clock_sure: clock_sure.subscribe(),
     };
     offering.send_replace(sources.now());
     tasks.start("offer", sources.follow(offering));
@@ -294,7 +306,7 @@ async fn follow_offer(mut offer: watch::Receiver<Offer>, fingerprint: watch::Sen
     loop {
         let shown = match &*offer.borrow_and_update() {
             Offer::Keys(keys) => keys.chain.first().map(|der| Fingerprint::of_der(der).to_string()),
-            Offer::Nothing(_) => None,
+            Offer::Nothing(_) | Offer::Later(_) => None,
         };
         fingerprint.send_replace(shown.unwrap_or_default());
         if offer.changed().await.is_err() {

@@ -20,7 +20,7 @@ use crate::configuration::Active;
 use crate::gateway::keys::{Accepted, Keys};
 use crate::maintenance::Maintenance;
 use crate::meta;
-use crate::pki::node::Held;
+use crate::pki::node::Now;
 use crate::pki::own::Own;
 use crate::pki::{Identity, rescue};
 use crate::server::keys::Offer;
@@ -33,7 +33,7 @@ pub struct Sources {
     /// What the machine shows without configuration.
     pub identity: watch::Receiver<Arc<Identity>>,
     /// What was signed for this node.
-    pub node: watch::Receiver<Option<Arc<Held>>>,
+    pub node: watch::Receiver<Now>,
     /// The configuration.
     pub active: watch::Receiver<Arc<Active>>,
     /// Keeps the rescue authority for when STATE cannot be read.
@@ -69,10 +69,13 @@ impl Sources {
             Maintenance::Configured => {
                 let Some(api) = api else {
                     // Between the door and the engine: for a moment.
-                    return Offer::Nothing("the configuration is being read".into());
+                    return Offer::Later("the configuration is being read");
                 };
+                if matches!(node, Now::Unknown) {
+                    return Offer::Later("the machine's certificate is being read");
+                }
                 let mut keys = maintenance(self.with_own([accepted(api), rescue].concat()));
-                if let Some(held) = node {
+                if let Some(held) = node.held() {
                     keys.chain = held.chain.iter().map(|one| one.der().to_vec()).collect();
                     keys.key = held.key.der();
                 }

@@ -22,7 +22,7 @@ fn sources(door: Maintenance, active: Arc<Active>, rescue: Option<&Ca>) -> Sourc
     Sources {
         door: watch::Sender::new(door).subscribe(),
         identity: watch::Sender::new(Arc::new(Identity::make().unwrap())).subscribe(),
-        node: watch::Sender::new(None).subscribe(),
+        node: watch::Sender::new(Now::None).subscribe(),
         active: watch::Sender::new(active).subscribe(),
         meta,
         own: Own::default(),
@@ -48,7 +48,7 @@ fn strangers_come_in_by_an_open_door_alone() {
     let closed = || Maintenance::Closed("torn".into());
     assert_eq!(sources(closed(), nothing.clone(), None).now(), Offer::Nothing("torn".into()));
     // Configured, but the documents are not here yet.
-    assert!(matches!(sources(Maintenance::Configured, nothing.clone(), Some(&rescue)).now(), Offer::Nothing(_)));
+    assert!(matches!(sources(Maintenance::Configured, nothing.clone(), Some(&rescue)).now(), Offer::Later(_)));
 
     let shut = sources(closed(), nothing, Some(&rescue));
     let own = shut.own.authority().unwrap();
@@ -57,6 +57,9 @@ fn strangers_come_in_by_an_open_door_alone() {
     let configured = sources(Maintenance::Configured, api(&[&ca], Some(&rescue)), None);
     let own = configured.own.authority().unwrap();
     assert_eq!(accepted(&configured.now()), [(der(&ca), false), (der(&rescue), true), (own, false)]);
+    // STATE was not looked at yet: who has keys serves on with them.
+    let early = Sources { node: watch::Sender::new(Now::Unknown).subscribe(), ..configured };
+    assert!(matches!(early.now(), Offer::Later(_)));
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ impl Engine {
     /// Before the first revision of all: a place for it, and META that can say so.
     async fn make_room(&mut self, apply: &Apply) -> Result<(), Error> {
         if let Some(certificate) = &apply.certificate {
-            self.parts.node.check(certificate).map_err(|error| Error::Certificate(chain(&error)))?;
+            self.parts.node.check(certificate).await.map_err(|error| Error::Certificate(chain(&error)))?;
         }
         let root = self.parts.state.make().await.map_err(Error::State)?;
         match self.parts.meta.state() {

@@ -85,15 +85,9 @@ impl Machine {
             Box::pin(std::future::ready(answer))
         });
         let events = Events::open(&store, self.root().join("events")).unwrap();
-        let parts = Parts {
-            store: store.clone(),
-            events,
-            meta: meta.clone(),
-            state,
-            stop: stop.clone(),
-            node: node::Handle::new(),
-            reach,
-        };
+        let sure = tokio::sync::watch::Sender::new(false).subscribe();
+        let node = node::Handle::new(state.clone(), self.root(), sure);
+        let parts = Parts { store: store.clone(), events, meta: meta.clone(), state, stop: stop.clone(), node, reach };
         let (engine, task) = build(parts).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());

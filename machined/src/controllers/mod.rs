@@ -6,6 +6,7 @@ pub mod console;
 pub mod device;
 pub mod disk;
 pub mod network;
+pub mod pki;
 pub mod process;
 
 use std::io;
@@ -49,6 +50,8 @@ pub struct Context<'a> {
     pub fingerprint: watch::Receiver<String>,
     /// machined's folder in /run.
     pub run: &'a Path,
+    /// For the certificates.
+    pub pki: pki::World,
 }
 
 /// Why a controller cannot be made.
@@ -63,7 +66,8 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run, programs, state } = context;
+    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run, programs, state, pki } =
+        context;
     device::register(runtime, events, stop, link, meta, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
     boot::register(runtime, events, stop, image, meta, tail, run);
@@ -71,6 +75,7 @@ pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error
     let outside =
         Outside { version: image.version.clone(), identity: identity.watch(), fingerprint, stop: stop.watch() };
     process::register(runtime, store, outside)?;
+    pki::register(runtime, pki);
     console::register(runtime);
     Ok(())
 }
@@ -108,6 +113,17 @@ mod tests {
             run,
             programs: &programs,
             state: &state,
+            pki: pki::World {
+                active: watch::Sender::new(std::sync::Arc::new(crate::configuration::Active::looking())).subscribe(),
+                node: crate::pki::node::Handle::new(
+                    crate::state::Handle::new(),
+                    run,
+                    watch::Sender::new(false).subscribe(),
+                ),
+                machine: identity.watch(),
+                clock_sure: watch::Sender::new(false).subscribe(),
+                events: events.clone(),
+            },
         };
         let mut runtime = Runtime::new(store.clone());
         register(&mut runtime, context).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod boot_record;
+pub mod certificate;
 pub mod coldplug;
 pub mod condition;
 pub mod config_status;

@@ -44,6 +44,8 @@ pub enum Offer {
     Keys(Arc<Keys>),
     /// None, for this reason.
     Nothing(Arc<str>),
+    /// What it has, for a moment more, for this reason: what it is to have is about to be known.
+    Later(&'static str),
 }
 
 /// What the gateway has.
@@ -135,6 +137,14 @@ async fn deliver(
         let frame = match &now {
             Offer::Keys(keys) => format(Some(keys))?,
             Offer::Nothing(_) => format(None)?,
+            Offer::Later(why) => {
+                // A gateway that was here before serves on with what it has.
+                delivered.send_replace(Delivered::Withheld((*why).into()));
+                tokio::select! {
+                    changed = offer.changed() => if changed.is_err() { return Ok(()) } else { continue },
+                    _ = stream.read_u8() => return Ok(()),
+                }
+            }
         };
         stream.write_all(&frame).await?;
         drop(frame);
@@ -146,6 +156,7 @@ async fn deliver(
             }
             (None, Offer::Keys(_)) => Delivered::Used,
             (None, Offer::Nothing(why)) => Delivered::Withheld(why),
+            (None, Offer::Later(why)) => Delivered::Withheld(why.into()),
         });
         tokio::select! {
             changed = offer.changed() => if changed.is_err() { return Ok(()) },

@@ -143,7 +143,7 @@ impl Node {
         crate::offer::Sources {
             door: self.maintenance.subscribe(),
             identity: self.shown.subscribe(),
-            node: watch::Sender::new(None).subscribe(),
+            node: watch::Sender::new(crate::pki::node::Now::None).subscribe(),
             active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
             meta: crate::meta::Handle::new("boot"),
             own: crate::pki::own::Own::default(),
