@@ -56,7 +56,16 @@ struct Shared {
     state: watch::Sender<State>,
     wishes: watch::Sender<Wishes>,
     answer: watch::Sender<Answer>,
-    modules: watch::Sender<BTreeSet<&'static str>>,
+    needs: watch::Sender<Needs>,
+}
+
+/// What the controller of drivers is asked for before its usual time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Modules of file systems.
+    pub modules: BTreeSet<&'static str>,
+    /// The drivers of all disks: until they are there nothing is written to any.
+    pub disks: bool,
 }
 
 /// Who wants STATE to be made.
@@ -170,12 +179,17 @@ impl Handle {
 
     /// Asks for a kernel module that a file system needs. For the disk controller.
     pub fn need(&self, module: &'static str) {
-        self.0.modules.send_if_modified(|modules| modules.insert(module));
+        self.0.needs.send_if_modified(|needs| needs.modules.insert(module));
     }
 
-    /// The kernel modules that were asked for. For the controller that loads them.
-    pub fn needed(&self) -> watch::Receiver<BTreeSet<&'static str>> {
-        self.0.modules.subscribe()
+    /// Asks for the drivers of all disks. For whoever must not decide before all disks are there.
+    pub fn need_disks(&self) {
+        self.0.needs.send_if_modified(|needs| !std::mem::replace(&mut needs.disks, true));
+    }
+
+    /// What was asked for. For the controller that loads drivers.
+    pub fn needs(&self) -> watch::Receiver<Needs> {
+        self.0.needs.subscribe()
     }
 
     /// Says why wishes up to this number cannot be granted. For the disk controller.

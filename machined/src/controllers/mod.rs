@@ -68,7 +68,7 @@ pub enum Error {
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
     let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run, programs, state, pki } =
         context;
-    device::register(runtime, events, stop, link, meta, state)?;
+    device::register(runtime, events, stop, link, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
     boot::register(runtime, events, stop, image, meta, tail, run);
     network::register(runtime, run, identity.watch(), events)?;

@@ -19,7 +19,7 @@ use reconcile::Runtime;
 use crate::events::Events;
 use crate::link::Link;
 use crate::uevent::Listener;
-use crate::{meta, state, stop};
+use crate::{state, stop};
 
 /// What the names of power buttons that init keeps begin with: these are put anew, and not dropped as of nobody.
 pub const BUTTON: &str = power::KEPT;
@@ -33,13 +33,12 @@ pub fn register(
     events: &Events,
     stop: &stop::Handle,
     link: &Link,
-    meta: &meta::Handle,
     state: &state::Handle,
 ) -> io::Result<()> {
     let listener = Listener::open(module::Module::wants)?;
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let modules = PathBuf::from("/usr/lib/modules").join(release);
-    runtime.register(module::Module::new(host::Host::real(), modules, listener, events.clone(), meta.clone(), state));
+    runtime.register(module::Module::new(host::Host::real(), modules, listener, events.clone(), state));
     let listener = Listener::open(power::Power::wants)?;
     runtime.register(power::Power::new(listener, stop.clone(), link.clone(), events.clone()));
     Ok(())

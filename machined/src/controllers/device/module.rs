@@ -18,16 +18,16 @@ use super::class::Class;
 use super::host::Host;
 use super::loader::{self, Loader, Returned};
 use super::queue::{Queue, Wanted};
+use crate::blocking;
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
 use crate::resources::kernel_module::{KernelModule, KernelModuleSpec};
 use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
-use crate::state::{self, Wishes};
+use crate::state::{self, Needs, Wishes};
 use crate::trace::chain;
 use crate::uevent::{Batch, Listener};
-use crate::{blocking, meta};
 
 /// After this uptime the rest is loaded without an answer of the API.
 const PATIENCE: Duration = wait::DRIVERS;
@@ -53,10 +53,8 @@ pub(super) struct Module {
     shown: bool,
     /// What other controllers want, by its id, as it was at the last look.
     specs: BTreeMap<String, KernelModuleSpec>,
-    meta: meta::Handle,
     wishes: watch::Receiver<Wishes>,
-    /// Modules that file systems need.
-    needed: watch::Receiver<BTreeSet<&'static str>>,
+    needs: watch::Receiver<Needs>,
 }
 
 /// Why a cycle failed.
@@ -70,21 +68,14 @@ pub(super) enum Error {
 
 impl Module {
     /// `modules`: the folder of the running kernel's modules.
-    pub(super) fn new(
-        host: Host,
-        modules: PathBuf,
-        listener: Listener,
-        events: Events,
-        meta: meta::Handle,
-        state: &state::Handle,
-    ) -> Self {
+    pub(super) fn new(host: Host, modules: PathBuf, listener: Listener, events: Events, state: &state::Handle) -> Self {
         let catalog = Catalog::load(&modules).unwrap_or_else(|error| {
             events.error("device", chain(&error));
             Catalog::default()
         });
         let (queue, ours, loader) = (Queue::default(), BTreeMap::new(), Loader::new(host.load));
         let (walked, answered, held, shown, specs) = (false, false, Vec::new(), false, BTreeMap::new());
-        let (wishes, needed) = (state.wishes(), state.needed());
+        let (wishes, needs) = (state.wishes(), state.needs());
         Self {
             host,
             events,
@@ -98,9 +89,8 @@ impl Module {
             held,
             shown,
             specs,
-            meta,
             wishes,
-            needed,
+            needs,
         }
     }
 
@@ -123,8 +113,8 @@ impl Module {
             }
             self.walked = true;
         }
-        let needed = self.needed.borrow_and_update().clone();
-        for name in needed.into_iter().filter(|name| self.catalog.has(name)) {
+        let needs = self.needs.borrow_and_update().clone();
+        for name in needs.modules.into_iter().filter(|name| self.catalog.has(name)) {
             self.queue.need(name, "a file system of the system disk", &self.catalog);
         }
         for modalias in events.iter().filter_map(|event| event.modalias.as_deref()) {
@@ -269,7 +259,7 @@ impl Module {
         Ok(match cx.get::<SystemDisk>(SystemDisk::ID)?.map(|disk| disk.value.state) {
             Some(State::Waiting) => Class::Removable,
             // Its API needs what is on STATE, and that is written to only when no other disk fits.
-            Some(State::Found) if self.meta.record().configured => Class::Storage,
+            Some(State::Found) if self.needs.borrow().disks => Class::Storage,
             Some(State::Found) => Class::Network,
             _ => Class::Storage,
         })
@@ -340,7 +330,7 @@ impl Controller for Module {
             returned = self.loader.returned() => self.go_on(returned),
             // Their senders live as long as the machine.
             Ok(()) = self.wishes.changed() => {}
-            Ok(()) = self.needed.changed() => {}
+            Ok(()) = self.needs.changed() => {}
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::resources::condition::Condition;
 use crate::resources::event::Event;
 use crate::resources::system_disk::{Guids, State, SystemDisk};
 use crate::resources::wait::Wait;
+use crate::state;
 use crate::uevent::Listener;
-use crate::{meta, state};
 
 /// What the imitated kernel was asked to load; one test uses it.
 static ASKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -70,8 +70,7 @@ async fn loads_what_the_api_needs_then_waits_for_it_then_the_rest() {
     let events = Events::open(&store, dir.path().join("events")).unwrap();
     let conditions = store.shared_writer::<Condition>("test").unwrap();
     let host = Host { sys, proc: dir.path().join("proc"), load, uptime_ms: || 1, limit: super::loader::LIMIT };
-    let mut module =
-        Module::new(host, modules, Listener::silent(), events, meta::Handle::new("boot"), &state::Handle::new());
+    let mut module = Module::new(host, modules, Listener::silent(), events, &state::Handle::new());
     let waits = run_cycle(&mut module, &store).await.unwrap();
     assert!(matches!(waits, Next::After(_)), "{waits:?}");
     assert_eq!(*ASKED.lock().unwrap(), ["broken.ko", "phy.ko", "nic.ko", "disk.ko"]);
@@ -127,14 +126,7 @@ async fn a_driver_that_hangs_keeps_no_other_from_being_loaded() {
     let limit = Duration::from_millis(50);
     let host = Host { sys, proc: dir.path().join("proc"), load: load_stuck, uptime_ms: || 1, limit };
     write(&host.proc.join("modules"), "");
-    let mut module = Module::new(
-        host.clone(),
-        modules,
-        Listener::silent(),
-        events,
-        meta::Handle::new("boot"),
-        &state::Handle::new(),
-    );
+    let mut module = Module::new(host.clone(), modules, Listener::silent(), events, &state::Handle::new());
     run_cycle(&mut module, &store).await.unwrap();
     // As the kernel shows it meanwhile.
     write(&host.proc.join("modules"), "stuck 4096 1 - Loading 0x0\n");

@@ -30,7 +30,7 @@ const REPAIR_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 impl<P: Powers> Volumes<P> {
     /// One step for EPHEMERAL.
     pub(super) async fn keep_ephemeral(&mut self, cx: &mut Cycle<'_>, system: &System) -> Result<(), CycleError> {
-        let System::Found { name, size, settled } = system else {
+        let System::Found { name, size, settled, .. } = system else {
             if !matches!(self.ephemeral, Stand::Mounted { .. }) {
                 let (System::Looking(why) | System::None(why)) = system else { return Ok(()) };
                 self.ephemeral = Stand::Waiting(why.clone());

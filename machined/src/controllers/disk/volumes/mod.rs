@@ -113,6 +113,8 @@ enum System {
     Found {
         name: String,
         size: u64,
+        /// It may be written to; or for what that waits.
+        complete: Result<(), String>,
         /// Its table may be changed; or for what that waits.
         settled: Result<(), String>,
     },
@@ -156,15 +158,14 @@ fn system(cx: &mut Cycle<'_>) -> Result<System, CycleError> {
     Ok(match found.state {
         system_disk::State::Waiting => System::Looking(found.reason.clone()),
         system_disk::State::None | system_disk::State::Ambiguous => System::None(found.reason.clone()),
-        system_disk::State::Found if !found.complete => {
-            System::Looking("drivers of disks are being loaded: another disk may fit as well".into())
-        }
         system_disk::State::Found => {
             let stage = cx.get::<Coldplug>(Coldplug::ID)?.map(|coldplug| coldplug.value.stage).unwrap_or_default();
             let why = format!("the choice of the system disk is not final yet (drivers: {stage:?})").to_lowercase();
             let settled = if found.settled { Ok(()) } else { Err(why) };
+            let why = || "drivers of disks are being loaded: another disk may fit as well".to_owned();
+            let complete = if found.complete { Ok(()) } else { Err(why()) };
             let size = cx.get::<Disk>(&found.disk)?.map_or(0, |disk| disk.value.size);
-            System::Found { name: found.disk.clone(), size, settled }
+            System::Found { name: found.disk.clone(), size, complete, settled }
         }
     })
 }

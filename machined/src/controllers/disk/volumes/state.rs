@@ -67,7 +67,7 @@ impl<P: Powers> Volumes<P> {
         if matches!(self.state, Stand::Mounted { .. }) {
             return Ok(());
         }
-        let (name, settled) = match system {
+        let (name, complete, settled) = match system {
             System::Looking(why) => {
                 self.state = Stand::Waiting(why.clone());
                 self.looked = None;
@@ -83,11 +83,11 @@ impl<P: Powers> Volumes<P> {
                 self.refuse(wishes);
                 return Ok(());
             }
-            System::Found { name, settled, .. } => (name, settled),
+            System::Found { name, complete, settled, .. } => (name, complete, settled),
         };
         if self.looked.as_ref() != Some(name) {
-            self.state = self.find(cx, name).await?;
-            // The module of ext4 may be missing yet: looked at again when drivers were loaded.
+            self.state = self.find(cx, name, complete).await?;
+            // What it waits for are drivers: looked at again when some were loaded.
             if !matches!(self.state, Stand::Waiting(_)) {
                 self.looked = Some(name.clone());
             }
@@ -145,8 +145,17 @@ impl<P: Powers> Volumes<P> {
         unread.then_some("META cannot be read, so this machine may be configured")
     }
 
-    /// Looks for it at boot.
-    async fn find(&mut self, cx: &mut Cycle<'_>, name: &str) -> Result<Stand, CycleError> {
+    /// Looks for it at boot. That there is none is known by reading alone, so that a machine without configuration opens its
+    /// API before the drivers of other disks are loaded; to mount one is to write to it.
+    async fn find(
+        &mut self,
+        cx: &mut Cycle<'_>,
+        name: &str,
+        complete: &Result<(), String>,
+    ) -> Result<Stand, CycleError> {
+        if self.meta.state() == meta::State::Waiting {
+            return Ok(Stand::Waiting("META is being read".into()));
+        }
         let survey = match self.survey(name).await {
             Ok(survey) => survey,
             Err(error) => return Ok(Stand::Unusable(error.told())),
@@ -157,6 +166,10 @@ impl<P: Powers> Volumes<P> {
             Finding::Missing => Stand::Absent(format!("{name} has no STATE partition")),
             Finding::Half(_, why) => Stand::Half(why),
             Finding::Ours(entry) => {
+                if let Err(why) = complete {
+                    self.handle.need_disks();
+                    return Ok(Stand::Waiting(why.clone()));
+                }
                 let node = match self.node(&survey, entry.number).await {
                     Ok(node) => node,
                     Err(error) => return Ok(Stand::Unusable(error.told())),

@@ -89,12 +89,19 @@ async fn a_wish_waits_for_the_choice_of_the_disk_and_says_so() {
     assert_eq!(made, Ok(machine.root()));
     cycle.unwrap();
 
-    // Nobody writes to a disk while another may fit.
-    let machine = Machine::new(512, 1024).await;
+    // Nobody writes to a disk while another may fit; that a disk has none is known without.
     machine.system(|disk| disk.complete = false);
     let mut volumes = machine.boot();
     run_cycle(&mut volumes, &machine.store).await.unwrap();
-    assert_eq!(machine.handle.state(), State::Waiting);
+    assert_eq!((machine.handle.state(), machine.powers.calls()), (State::Waiting, vec![]));
+    assert!(machine.handle.needs().borrow().disks);
+    machine.system(|disk| disk.complete = true);
+    run_cycle(&mut volumes, &machine.store).await.unwrap();
+    assert!(matches!(machine.handle.state(), State::Mounted { .. }));
+    let empty = Machine::new(512, 1024).await;
+    empty.system(|disk| disk.complete = false);
+    run_cycle(&mut empty.boot(), &empty.store).await.unwrap();
+    assert!(matches!(empty.handle.state(), State::None(_)) && !empty.handle.needs().borrow().disks);
 }
 
 #[tokio::test]
