@@ -10,6 +10,16 @@
 //! configuration was taken: somebody said what this machine should be, so strangers are never let in. What a source holds is
 //! never logged: it may be a secret.
 
+mod decode;
+mod ds;
+mod fetch;
+mod look;
+mod meta_data;
+mod network;
+mod search;
+mod seed;
+mod sources;
+
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -39,20 +49,28 @@ impl std::fmt::Debug for Input {
 }
 
 /// What a source says.
-#[derive(Debug)]
-pub enum Finding {
+enum Finding {
     /// It holds nothing, for this reason: `no volume is labelled cidata`.
-    Nothing {
-        /// The reason.
-        why: String,
-    },
+    Nothing { why: String },
     /// It holds a configuration.
-    Found(Input),
-    /// It holds something that cannot be used, or is named and does not answer.
-    Wrong {
-        /// What, where in it, and what to do.
-        why: String,
-    },
+    Found(Found),
+    /// It holds something that cannot be used, or is named and does not answer: what, where in it, and what to do.
+    Wrong { why: String },
+}
+
+/// A configuration, and what there is to know of it.
+#[derive(Debug)]
+struct Found {
+    input: Input,
+    /// What the platform calls this machine; empty when it does not say.
+    instance_id: String,
+}
+
+fn found(read: Result<Found, seed::Error>) -> Finding {
+    match read {
+        Ok(found) => Finding::Found(found),
+        Err(error) => Finding::Wrong { why: error.to_string() },
+    }
 }
 
 /// Whether a first configuration is wanted; the engine says so.
@@ -105,6 +123,6 @@ pub async fn run<F>(world: World, take: impl Fn(Input) -> F + Send) -> Result<()
 where
     F: Future<Output = Result<(), String>> + Send,
 {
-    let _ = (world, take);
-    std::future::pending().await
+    search::Search::new(world)?.run(take).await;
+    Ok(())
 }

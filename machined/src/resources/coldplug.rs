@@ -16,6 +16,8 @@ pub enum Stage {
     Network,
     /// Disks.
     Storage,
+    /// Optical drives.
+    Optical,
     /// Disks on slow buses (USB, SD cards).
     Removable,
     /// Everything.
@@ -32,6 +34,9 @@ pub struct Coldplug {
     pub loaded: u64,
     /// Modules that could not be loaded, with the kernel's reason.
     pub failed: Vec<String>,
+    /// Modules of `kernel-module-spec` that were seen to: loaded, built in, or failed.
+    #[serde(default)]
+    pub seen_to: Vec<String>,
     /// Milliseconds spent loading.
     pub load_ms: u64,
 }

@@ -38,6 +38,10 @@ pub const BOOT_LOG: Duration = Duration::from_secs(30);
 /// For STATE to be made for the first configuration: all drivers (see above), disks that show up late, its programs.
 pub const STATE: Duration = Duration::from_secs(120);
 
+/// For a server that is to have the first configuration; then the machine says that it does not answer, and goes on asking.
+/// A server that starts with the machine takes a minute.
+pub const CONFIG_URL: Duration = Duration::from_secs(90);
+
 /// Everything that is ever waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For<'a> {
@@ -59,6 +63,12 @@ pub enum For<'a> {
     BootLog,
     /// STATE, which somebody wants to be made; then who wants it is told why it was not.
     State,
+    /// Disks that may hold the first configuration. Without limit of its own: each driver has one.
+    ConfigDisk,
+    /// The server that is to have the first configuration.
+    ConfigUrl,
+    /// The same, named by a NoCloud disk.
+    Seed,
 }
 
 impl For<'_> {
@@ -74,6 +84,9 @@ impl For<'_> {
             Self::Driver(name) => format!("driver-{name}"),
             Self::BootLog => "boot-log".into(),
             Self::State => "state".into(),
+            Self::ConfigDisk => "config-disk".into(),
+            Self::ConfigUrl => "config-url".into(),
+            Self::Seed => "config-seed".into(),
         }
     }
 
@@ -88,6 +101,9 @@ impl For<'_> {
             Self::Driver(name) => format!("kernel module {name}"),
             Self::BootLog => "the boot log and what the last boot left".into(),
             Self::State => "STATE, for the first configuration".into(),
+            Self::ConfigDisk => "disks that may hold the first configuration".into(),
+            Self::ConfigUrl => "the server with the first configuration".into(),
+            Self::Seed => "the server that meta-data names for the first configuration".into(),
         }
     }
 
@@ -100,7 +116,8 @@ impl For<'_> {
             Self::BootLog => Some(BOOT_LOG),
             Self::State => Some(STATE),
             Self::Service(_, limit) => limit,
-            Self::Api | Self::Lease(_) => None,
+            Self::ConfigUrl | Self::Seed => Some(CONFIG_URL),
+            Self::Api | Self::Lease(_) | Self::ConfigDisk => None,
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) enum Class {
     Network,
     /// Disks, and the firmware's variables that say from which one the machine booted.
     Storage,
+    /// Optical drives: before the API's answer only when a disk with the first configuration is looked for.
+    Optical,
     /// Disks on slow buses: before the rest only when the system disk is still looked for.
     Removable,
     /// Everything else.
@@ -46,8 +48,11 @@ const FOLDERS: [(&str, Class); 18] = [
 /// The class of a module by its path in the kernel's tree.
 pub(super) fn of(path: &Path) -> Class {
     let path = path.to_string_lossy();
-    // An optical drive is never waited for.
-    if path.contains("/sr_mod.") || path.contains("/floppy.") {
+    if path.contains("/sr_mod.") {
+        return Class::Optical;
+    }
+    // Never waited for.
+    if path.contains("/floppy.") {
         return Class::Rest;
     }
     FOLDERS.iter().find(|(folder, _)| path.starts_with(folder)).map_or(Class::Rest, |(_, class)| *class)
@@ -65,7 +70,7 @@ mod tests {
             ("kernel/drivers/net/virtio_net.ko.xz", Class::Network),
             ("kernel/drivers/net/wireless/intel/iwlwifi.ko", Class::Rest),
             ("kernel/drivers/block/virtio_blk.ko.xz", Class::Storage),
-            ("kernel/drivers/scsi/sr_mod.ko.xz", Class::Rest),
+            ("kernel/drivers/scsi/sr_mod.ko.xz", Class::Optical),
             ("kernel/drivers/usb/storage/usb-storage.ko.xz", Class::Removable),
             ("kernel/drivers/input/evdev.ko.xz", Class::Rest),
             ("", Class::Rest),

@@ -22,6 +22,7 @@ use crate::blocking;
 use crate::events::Events;
 use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::condition::Condition;
+use crate::resources::config_source::{self, ConfigSource};
 use crate::resources::kernel_module::{KernelModule, KernelModuleSpec};
 use crate::resources::system_disk::{State, SystemDisk};
 use crate::resources::wait::{self, For, Wait};
@@ -256,8 +257,12 @@ impl Module {
         if self.answered || self.left().is_zero() || self.wishes.borrow_and_update().open > 0 {
             return Ok(Class::Rest);
         }
+        // A NoCloud disk may be on any controller, and in any optical drive: maintenance waits for the answer.
+        let searched =
+            cx.list::<ConfigSource>()?.iter().any(|source| source.value.state == config_source::State::Looking);
         Ok(match cx.get::<SystemDisk>(SystemDisk::ID)?.map(|disk| disk.value.state) {
             Some(State::Waiting) => Class::Removable,
+            _ if searched => Class::Optical,
             // Its API needs what is on STATE, and that is written to only when no other disk fits.
             Some(State::Found) if self.needs.borrow().disks => Class::Storage,
             Some(State::Found) => Class::Network,
@@ -271,7 +276,14 @@ impl Module {
     }
 
     fn put(&self, cx: &mut Cycle<'_>, stage: Stage) -> Result<(), Error> {
-        for (name, mut module) in self.host.loaded().map_err(Error::List)? {
+        let loaded = self.host.loaded().map_err(Error::List)?;
+        // One that is not known is built in, or of another kernel: who wants it will see.
+        let done = |name: &str| {
+            let hangs = self.loader.hanging().contains_key(name);
+            hangs || loaded.contains_key(name) || self.queue.has_failed(name) || !self.catalog.has(name)
+        };
+        let seen_to = self.specs.values().map(|spec| spec.name.clone()).filter(|name| done(name)).collect();
+        for (name, mut module) in loaded {
             if let Some((reason, time)) = self.ours.get(&name) {
                 module.reason.clone_from(reason);
                 module.load_ms = u64::try_from(time.as_millis()).ok();
@@ -283,6 +295,7 @@ impl Module {
             stage,
             loaded: self.ours.len() as u64,
             failed: self.queue.failures(),
+            seen_to,
             load_ms: u64::try_from(load_ms).unwrap_or(u64::MAX),
         };
         Ok(cx.put::<Coldplug>(Coldplug::ID, coldplug)?)
@@ -298,6 +311,7 @@ impl Controller for Module {
             .watch::<Condition>()
             .watch::<SystemDisk>()
             .watch::<KernelModuleSpec>()
+            .watch::<ConfigSource>()
             .own::<KernelModule>()
             .own::<Coldplug>();
         ports.share::<Wait>();

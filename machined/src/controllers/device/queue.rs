@@ -95,11 +95,18 @@ impl Queue {
         match self.wanted.first_key_value().map(|((class, ..), _)| *class).unwrap_or(Class::Rest) {
             Class::Bus | Class::Watchdog | Class::Network => Stage::Started,
             Class::Storage => Stage::Network,
-            _ if open < Class::Removable => Stage::Storage,
-            Class::Removable => Stage::Storage,
+            _ if open < Class::Optical => Stage::Storage,
+            Class::Optical => Stage::Storage,
+            _ if open < Class::Removable => Stage::Optical,
+            Class::Removable => Stage::Optical,
             Class::Rest if open < Class::Rest || !self.wanted.is_empty() => Stage::Removable,
             Class::Rest => Stage::All,
         }
+    }
+
+    /// Whether this was tried and failed.
+    pub(super) fn has_failed(&self, name: &str) -> bool {
+        self.failed.contains_key(name)
     }
 
     /// Failures, as `name: reason`.

@@ -61,6 +61,16 @@ impl Host {
         names(&self.sys.join("block")).iter().filter_map(|name| self.disk(name)).collect()
     }
 
+    /// Optical drives, with the number of the medium in each.
+    pub(super) fn drives(&self) -> Vec<(String, u64)> {
+        let at = self.sys.join("block");
+        let drives = names(&at).into_iter().filter(|name| name.starts_with("sr"));
+        drives
+            .map(|name| (number(&at.join(&name), "diskseq").unwrap_or(0), name))
+            .map(|(of, name)| (name, of))
+            .collect()
+    }
+
     fn disk(&self, name: &str) -> Option<Seen> {
         let at = self.sys.join("block").join(name);
         let size = number(&at, "size")? * UNIT;

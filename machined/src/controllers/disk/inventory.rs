@@ -3,18 +3,19 @@
 //! Invariant: a disk that does not answer delays the others by [`PATIENCE`] once, and is shown as such; it is read again
 //! only when its last read has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use sys::uevent::Message;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::content::{self, HEAD};
 use super::host::{Host, Part, Seen};
@@ -22,7 +23,9 @@ use super::names;
 use super::table::{self, Source, Table};
 use crate::blocking;
 use crate::events::Events;
+use crate::resources::coldplug::{Coldplug, Stage};
 use crate::resources::disk::Disk;
+use crate::resources::disk_inventory::DiskInventory;
 use crate::resources::partition::{Content, Partition};
 use crate::resources::system_disk::SystemDisk;
 use crate::uevent::Listener;
@@ -42,6 +45,8 @@ pub(super) struct Inventory {
     events: Events,
     reading: BTreeMap<(String, u64), JoinHandle<Found>>,
     doubles: Vec<String>,
+    /// Optical drives, with the number of their medium.
+    opened: BTreeSet<(String, u64)>,
 }
 
 /// What was read from a disk.
@@ -55,7 +60,7 @@ struct Found {
 
 impl Inventory {
     pub(super) fn new(host: Host, listener: Listener, events: Events) -> Self {
-        Self { host, listener, events, reading: BTreeMap::new(), doubles: Vec::new() }
+        Self { host, listener, events, reading: BTreeMap::new(), doubles: Vec::new(), opened: BTreeSet::new() }
     }
 
     /// Disks and partitions that come, go or change.
@@ -98,6 +103,19 @@ impl Inventory {
         found
     }
 
+    /// A drive says what disc is in it only once it is opened. One that hangs is left alone after a while.
+    async fn open_drives(&mut self) {
+        let host = self.host.clone();
+        let drives = blocking::run(move || host.drives()).await;
+        let new: Vec<_> = drives.into_iter().filter(|drive| self.opened.insert(drive.clone())).collect();
+        let opened = new.into_iter().map(|(name, _)| {
+            let node = self.host.node(&name);
+            // What comes of it is in the scan.
+            timeout(PATIENCE, blocking::run(move || drop(open(&node))))
+        });
+        join_all(opened).await;
+    }
+
     fn warn_of_doubles(&mut self, doubles: Vec<String>) {
         for name in doubles.iter().filter(|name| !self.doubles.contains(name)) {
             self.events.warn("disk", format!("two devices claim the name /dev/disk/{name}: it is given to neither"));
@@ -111,11 +129,15 @@ impl Controller for Inventory {
     type Error = CycleError;
 
     fn declare(ports: &mut Ports) {
-        ports.watch::<SystemDisk>().own::<Disk>().own::<Partition>();
+        ports.watch::<SystemDisk>().watch::<Coldplug>();
+        ports.own::<Disk>().own::<Partition>().own::<DiskInventory>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
         self.listener.read();
+        // Before the disks are listed: those of the drivers that were loaded by now are among them.
+        let stage = cx.get::<Coldplug>(Coldplug::ID)?.map_or(Stage::Started, |coldplug| coldplug.value.stage);
+        self.open_drives().await;
         let host = self.host.clone();
         let seen = blocking::run(move || host.scan()).await;
         let found = self.read(seen).await;
@@ -138,6 +160,7 @@ impl Controller for Inventory {
         for (name, part) in parts {
             cx.put::<Partition>(name, part)?;
         }
+        cx.put(DiskInventory::ID, DiskInventory { stage })?;
         Ok(if self.reading.is_empty() { Next::OnChange } else { Next::After(PATIENCE) })
     }
 
