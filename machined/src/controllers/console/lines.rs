@@ -20,6 +20,9 @@ pub fn lines(before: &View, now: &View) -> Vec<String> {
     for (link, address) in before.addresses.iter().filter(|address| !now.addresses.contains(address)) {
         say(format!("address gone: {link} {address}"));
     }
+    for (source, text) in now.sources.iter().filter(|source| !before.sources.contains(source)) {
+        say(format!("config {source}: {text}"));
+    }
     let told: BTreeSet<&str> = long(before).collect();
     for text in long(now).filter(|text| !told.contains(text)) {
         say(format!("waiting for {text}"));
@@ -62,6 +65,9 @@ mod tests {
             [fingerprint.as_str(), "stele: address eth0 10.0.2.15/24", "stele: phase booting"]
         );
         assert!(lines(&now, &now).is_empty());
+        let mut found = now.clone();
+        found.sources = vec![("nocloud".into(), "used /dev/vdb (user-data)".into())];
+        assert_eq!(lines(&now, &found), ["stele: config nocloud: used /dev/vdb (user-data)"]);
         let mut later = now.clone();
         later.waits = vec![Waiting { text: "a disk: none is there".into(), since_ms: 0 }];
         later.now_ms = 4000;

@@ -16,6 +16,7 @@ use std::{fs, io};
 use reconcile::{Controller, Cycle, CycleError, Next, Ports, Runtime};
 
 use crate::resources::address::{Address, AddressScope};
+use crate::resources::config_source::{self, ConfigSource};
 use crate::resources::event::Severity;
 use crate::resources::{Event, Machine, Wait};
 use crate::uptime;
@@ -103,6 +104,7 @@ impl Controller for Consoles {
         ports.watch::<Wait>();
         ports.watch::<Address>();
         ports.watch::<Event>();
+        ports.watch::<ConfigSource>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -122,6 +124,7 @@ impl Controller for Consoles {
             waits,
             addresses: addresses(cx.list::<Address>()?.iter().map(|address| &*address.value).collect()),
             fingerprint: machine.fingerprint.clone(),
+            sources: cx.list::<ConfigSource>()?.iter().filter_map(|source| looked_at(&source.value)).collect(),
             error: error.map(|event| (event.id, format!("{}: {}", event.value.source, event.value.message))),
             now_ms,
         };
@@ -129,6 +132,17 @@ impl Controller for Consoles {
         self.show(view);
         Ok(if now_ms == 0 { Next::OnChange } else { Next::After(TICK) })
     }
+}
+
+/// What came of a source, once something did.
+fn looked_at(source: &ConfigSource) -> Option<(String, String)> {
+    use config_source::State::{Looking, Nothing, Skipped, Used, Waiting, Wrong};
+    let text = match source.state {
+        Waiting | Looking => return None,
+        Used => format!("used {}", source.reason),
+        Nothing | Skipped | Wrong => format!("{}: {}", source.state.name(), source.reason),
+    };
+    Some((source.source.clone(), text))
 }
 
 fn waiting(wait: &Wait) -> Waiting {

@@ -33,6 +33,8 @@ pub struct View {
     pub addresses: Vec<(String, String)>,
     /// 64 hexadecimal digits; empty while there is none.
     pub fingerprint: String,
+    /// Sources of the configuration that have been looked at, in their order: `nocloud`, and what came of it.
+    pub sources: Vec<(String, String)>,
     /// The last error: number and sentence.
     pub error: Option<(String, String)>,
     /// Milliseconds since the kernel started; 0 while nothing is waited for, so that a calm page does not change.
