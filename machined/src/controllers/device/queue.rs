@@ -121,8 +121,8 @@ mod tests {
     use std::path::Path;
 
     fn catalog() -> Catalog {
-        let dep = "kernel/drivers/net/nic.ko:\nkernel/drivers/block/disk.ko:\nkernel/misc/rest.ko:\nkernel/drivers/usb/host/usb.ko:\n";
-        let alias = "alias a:* nic\nalias b:* disk\nalias c:* rest\nalias d:* usb\nalias b:* rest\n";
+        let dep = "kernel/drivers/net/nic.ko:\nkernel/drivers/block/disk.ko:\nkernel/misc/rest.ko:\nkernel/drivers/usb/host/usb.ko:\nkernel/drivers/scsi/sr_mod.ko:\n";
+        let alias = "alias a:* nic\nalias b:* disk\nalias c:* rest\nalias d:* usb\nalias e:* sr_mod\nalias b:* rest\n";
         Catalog::parse(Path::new("/"), dep, alias.into(), "", "")
     }
 
@@ -133,13 +133,16 @@ mod tests {
     #[test]
     fn network_then_disks_then_the_rest_when_it_is_open() {
         let (catalog, mut queue) = (catalog(), Queue::default());
-        for device in ["c:1", "d:1", "b:1", "a:1", "a:2"] {
+        for device in ["c:1", "d:1", "e:1", "b:1", "a:1", "a:2"] {
             queue.device(device, false, &catalog);
         }
         assert_eq!(queue.stage(Class::Storage), Stage::Started);
         assert_eq!(take(&mut queue, Class::Storage), ["nic", "disk"]);
         assert_eq!(queue.stage(Class::Storage), Stage::Storage);
         assert_eq!(queue.stage(Class::Rest), Stage::Storage);
+        assert_eq!(take(&mut queue, Class::Optical), ["sr_mod"]);
+        assert_eq!(queue.stage(Class::Storage), Stage::Storage);
+        assert_eq!(queue.stage(Class::Rest), Stage::Optical);
         assert_eq!(take(&mut queue, Class::Removable), ["usb"]);
         assert_eq!(queue.stage(Class::Removable), Stage::Removable);
         assert_eq!(take(&mut queue, Class::Rest), ["rest"]);
