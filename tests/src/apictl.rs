@@ -20,6 +20,7 @@ const CALL: Duration = Duration::from_secs(120);
 
 /// `apictl` with an endpoint and a pinned fingerprint; its settings are a folder of its own.
 pub struct Apictl {
+    /// Empty: as the current context says.
     endpoint: String,
     /// Empty: whatever answers is trusted.
     fingerprint: String,
@@ -44,6 +45,11 @@ impl Apictl {
         &self.fingerprint
     }
 
+    /// From now on the current context says which node it is and who asks.
+    pub fn use_context(&mut self) {
+        self.endpoint.clear();
+    }
+
     /// Pins another fingerprint.
     pub fn pin(&mut self, fingerprint: &str) {
         fingerprint.clone_into(&mut self.fingerprint);
@@ -52,16 +58,14 @@ impl Apictl {
     /// A command ready to be started with [`child::spawn`]; its output is inherited unless changed.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = child::bound(artifacts::apictl());
-        command
-            .env("XDG_CONFIG_HOME", &self.config)
-            .env("NO_COLOR", "1")
-            .args(["--endpoint", &self.endpoint])
-            .args(arguments)
-            .stdin(Stdio::null());
-        match self.fingerprint.as_str() {
-            "" => command.arg("--insecure"),
-            fingerprint => command.args(["--fingerprint", fingerprint]),
-        };
+        command.env("XDG_CONFIG_HOME", &self.config).env("NO_COLOR", "1").args(arguments).stdin(Stdio::null());
+        if !self.endpoint.is_empty() {
+            command.args(["--endpoint", &self.endpoint]);
+            match self.fingerprint.as_str() {
+                "" => command.arg("--insecure"),
+                fingerprint => command.args(["--fingerprint", fingerprint]),
+            };
+        }
         command
     }
 

@@ -16,6 +16,7 @@ mod boots_by_kernel;
 mod damage;
 mod few_resources;
 mod five_seconds_without_machined;
+mod from_maintenance_to_configured;
 mod killed_again_and_again;
 mod kinds_of_disks;
 mod many_ways_to_fail;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let stories = [
         killed_again_and_again::stories(),
+        from_maintenance_to_configured::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),

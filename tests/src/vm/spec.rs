@@ -16,6 +16,9 @@ pub(super) const MONITOR: &str = "qmp.sock";
 pub(super) const CHAOS: &str = "chaos.sock";
 pub(super) const TPM: &str = "tpm.sock";
 
+/// The image's partitions, STATE, and some more; the file is sparse.
+const ROOMY: u64 = 4 << 30;
+
 /// How the machine starts.
 #[derive(Clone, Debug)]
 pub enum Boot {
@@ -51,12 +54,14 @@ pub struct Disk {
     pub sector: u32,
     /// Changes go to the image itself.
     pub writable: bool,
+    /// Bytes the machine sees, when that is more than the image has.
+    pub size: Option<u64>,
 }
 
 impl Disk {
     /// A virtio disk with 512-byte sectors over an image that stays as it is.
     pub fn of(image: impl Into<PathBuf>) -> Self {
-        Self { image: image.into(), bus: Bus::Virtio, sector: 512, writable: false }
+        Self { image: image.into(), bus: Bus::Virtio, sector: 512, writable: false, size: None }
     }
 }
 
@@ -128,6 +133,18 @@ impl Spec {
     /// A machine that starts an image from disk by firmware: 1 GiB, one processor, virtio, TPM.
     pub fn disk(image: &Image) -> Result<Self> {
         Ok(Self { boot: Boot::Firmware, disks: vec![Disk::of(image.raw()?)], tpm: true, ..Self::bare() })
+    }
+
+    /// As [`Spec::disk`], with room on the disk for a configuration: STATE and EPHEMERAL.
+    pub fn roomy(image: &Image) -> Result<Self> {
+        let mut spec = Self::disk(image)?;
+        spec.disks[0].size = Some(ROOMY);
+        Ok(spec)
+    }
+
+    /// The same with kernel and initramfs by the emulator, which is quicker; the disk is found by its META.
+    pub fn roomy_kernel(image: &Image) -> Result<Self> {
+        Ok(Self { boot: Boot::Kernel(image.clone(), String::new()), tpm: false, ..Self::roomy(image)? })
     }
 
     /// A machine whose emulator loads kernel and initramfs by itself: quicker, without firmware, disk and TPM.
@@ -242,7 +259,7 @@ impl Spec {
         }
         for (number, disk) in self.disks.iter().enumerate() {
             ensure!(disk.image.exists(), "{} is not there", disk.image.display());
-            let file = if disk.writable { disk.image.clone() } else { overlay(folder, number, &disk.image)? };
+            let file = if disk.writable { disk.image.clone() } else { overlay(folder, number, disk)? };
             let format = if disk.writable { "raw" } else { "qcow2" };
             let id = format!("disk{number}");
             command
@@ -267,13 +284,14 @@ fn device(disk: &Disk, number: usize, id: &str) -> String {
 }
 
 /// A copy-on-write file over an image; kept over restarts of the same machine.
-fn overlay(folder: &Path, number: usize, image: &Path) -> Result<PathBuf> {
+fn overlay(folder: &Path, number: usize, disk: &Disk) -> Result<PathBuf> {
     let file = folder.join(format!("disk{number}.qcow2"));
     if !file.exists() {
-        let image = image.canonicalize().with_context(|| format!("resolving {}", image.display()))?;
+        let image = disk.image.canonicalize().with_context(|| format!("resolving {}", disk.image.display()))?;
         let output = child::free("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
             .args([&image, &file])
+            .args(disk.size.map(|size| size.to_string()))
             .output()
             .context("running qemu-img; run `make setup`")?;
         ensure!(output.status.success(), "qemu-img: {}", String::from_utf8_lossy(&output.stderr));
