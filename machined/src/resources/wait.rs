@@ -53,6 +53,8 @@ pub enum For<'a> {
     Api,
     /// An IPv4 lease of this link. Without limit: a server may come at any time, and nothing else waits for it.
     Lease(&'a str),
+    /// An IPv6 lease of this link, likewise.
+    Lease6(&'a str),
     /// A service, as long as its declaration says; without limit when that says nothing.
     Service(&'a str, Option<Duration>),
     /// The API's first answer, before drivers are loaded that it does not need.
@@ -79,6 +81,7 @@ impl For<'_> {
             Self::Identity => "identity".into(),
             Self::Api => "api".into(),
             Self::Lease(link) => format!("dhcp4/{link}"),
+            Self::Lease6(link) => format!("dhcp6/{link}"),
             Self::Service(name, _) => format!("service-{name}"),
             Self::Drivers => "drivers".into(),
             Self::Driver(name) => format!("driver-{name}"),
@@ -96,6 +99,7 @@ impl For<'_> {
             Self::Identity => "the system disk, which keeps the API's identity".into(),
             Self::Api => "the API's own answer".into(),
             Self::Lease(link) => format!("an IPv4 address for {link}"),
+            Self::Lease6(link) => format!("an IPv6 address for {link}"),
             Self::Service(name, _) => format!("service {name}"),
             Self::Drivers => "drivers that the API does not need".into(),
             Self::Driver(name) => format!("kernel module {name}"),
@@ -117,7 +121,7 @@ impl For<'_> {
             Self::State => Some(STATE),
             Self::Service(_, limit) => limit,
             Self::ConfigUrl | Self::Seed => Some(CONFIG_URL),
-            Self::Api | Self::Lease(_) | Self::ConfigDisk => None,
+            Self::Api | Self::Lease(_) | Self::Lease6(_) => None,
         }
     }
 

@@ -21,7 +21,7 @@ const SEARCH: usize = 6;
 const METRIC: u32 = 1024;
 
 /// Everybody who has to report before anything is concluded.
-const SOURCES: [Source; 4] = [Source::Default, Source::Router, Source::Dhcp4, Source::Config];
+const SOURCES: [Source; 5] = [Source::Default, Source::Router, Source::Dhcp6, Source::Dhcp4, Source::Config];
 
 /// What comes out.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,6 +4,7 @@
 //!   kernel --status--> link, address, route
 //!   link --defaults--> link-config <--dhcp4-- link, link-spec
 //!   documents --config--> link-config, resolver-config, kernel-module-spec, network-document
+//!                      link-config <--dhcp6-- link, link-spec, address
 //!                      link-config <--router- router announcements
 //!   link-config --merge--> link-spec, address-spec, route-spec, resolver-spec, time-server
 //!   link, address --ready--> condition "network"
@@ -17,6 +18,7 @@ pub mod config;
 pub mod defaults;
 pub mod devices;
 pub mod dhcp4;
+pub mod dhcp6;
 pub mod kernel;
 pub mod merge;
 pub mod netlink;
@@ -38,6 +40,8 @@ use crate::{identity, uptime};
 use self::dhcp4::lease::Leases;
 use self::dhcp4::wire::Sockets;
 use self::dhcp4::{Dhcp4, Setup};
+use self::dhcp6::Dhcp6;
+use self::dhcp6::wire::Socket;
 use self::kernel::Kernel;
 use self::kernel::listen::Listener;
 
@@ -57,9 +61,9 @@ pub fn register(
             tracing::warn!("network: cannot write {path}: {error}");
         }
     }
-    let setup = Setup {
-        leases: Leases::new(run.join("dhcp")),
-        identity,
+    let setup = |folder: &str| Setup {
+        leases: Leases::new(run.join(folder)),
+        identity: identity.clone(),
         events: events.clone(),
         now: uptime::now_ms,
         random: || Box::new(random),
@@ -70,7 +74,8 @@ pub fn register(
         .register(defaults::Defaults)
         .register(config::Config::new(events.clone()))
         .register(router::Router::new(Listener::router()?, run.join("router.json")))
-        .register(Dhcp4::<Sockets>::new(setup))
+        .register(Dhcp4::<Sockets>::new(setup("dhcp")))
+        .register(Dhcp6::<Socket>::new(setup("dhcp6")))
         .register(merge::Merge)
         .register(apply::Apply::new(Kernel, events.clone(), run.join("mtus.json")))
         .register(ready::Ready)

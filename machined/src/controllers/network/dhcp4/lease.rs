@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::resources::link_config::{LinkConfig, RouteConfig, Source};
@@ -81,7 +82,7 @@ impl Lease {
     }
 }
 
-/// Where leases are kept: one file per link.
+/// Where leases of either family are kept: one file per link.
 #[derive(Clone, Debug)]
 pub struct Leases(PathBuf);
 
@@ -97,12 +98,12 @@ impl Leases {
 
     /// The lease of a link. A file that does not parse is no lease: it was written by another version, and a new lease costs
     /// less than a guess.
-    pub fn load(&self, link: &str) -> Option<Lease> {
+    pub fn load<L: DeserializeOwned>(&self, link: &str) -> Option<L> {
         serde_json::from_slice(&fs::read(self.path(link)).ok()?).ok()
     }
 
     /// Keeps it: whole or not at all.
-    pub fn save(&self, link: &str, lease: &Lease) -> io::Result<()> {
+    pub fn save<L: Serialize>(&self, link: &str, lease: &L) -> io::Result<()> {
         crate::file::replace(&self.path(link), &serde_json::to_vec(lease)?, 0o644)
     }
 

@@ -214,7 +214,11 @@ impl<W: Wire> Controller for Dhcp4<W> {
         let wanted: Vec<_> = links
             .iter()
             .filter(|link| {
-                if merged { specs.get(&link.id) == Some(&true) } else { self.setup.leases.load(&link.id).is_some() }
+                if merged {
+                    specs.get(&link.id) == Some(&true)
+                } else {
+                    self.setup.leases.load::<Lease>(&link.id).is_some()
+                }
             })
             .collect();
         let now = (self.setup.now)();

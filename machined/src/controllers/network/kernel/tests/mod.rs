@@ -1,5 +1,7 @@
 //! Against a real kernel, in a network namespace of the test's own thread. Needs root; says so and passes without.
 
+mod many;
+
 use std::io::Write as _;
 
 use futures_util::TryStreamExt;
@@ -64,13 +66,15 @@ fn desired(address: &str, gateway: &str) -> Desired {
 
 /// Applies until nothing is left, and says how often that took.
 async fn settle(desired: &Desired) -> usize {
-    for cycle in 0..4 {
+    for cycle in 0..6 {
         let changes = plan(desired, &Kernel.observe().await.unwrap());
         if changes.is_empty() {
             return cycle;
         }
         for change in changes {
-            Kernel.apply(&change).await.unwrap();
+            if let Err(error) = Kernel.apply(&change).await {
+                panic!("cycle {cycle}: {}", crate::trace::chain(&error));
+            }
         }
     }
     panic!("the plan never ends: {:?}", plan(desired, &Kernel.observe().await.unwrap()));
