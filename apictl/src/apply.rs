@@ -9,6 +9,7 @@
 
 mod first;
 mod follow;
+mod modify;
 mod print;
 mod status;
 mod way_in;
@@ -24,7 +25,11 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code as Grpc;
 
-pub(crate) use self::print::{diff as lines, revision};
+pub(crate) use self::{
+    first::{YEAR, names},
+    modify::{id, modify, read, source},
+    print::{diff as lines, revision},
+};
 use self::{follow::Goal, status::Status};
 use crate::{
     bundle::Bundle,
@@ -125,7 +130,7 @@ pub(crate) async fn run(app: &App, jobs: &[(Target, Change<'_>)], options: &Opti
             source.check_complete()?;
         }
     }
-    let all = join_all(jobs.iter().map(|(target, change)| one(app, target, change, options))).await;
+    let all = join_all(jobs.iter().map(|(target, change)| single(app, target, change, options))).await;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for ((target, _), result) in jobs.iter().zip(all) {
         match result {
@@ -147,7 +152,8 @@ pub(crate) struct Outcome {
     diff: String,
 }
 
-async fn one(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
+/// Changes one node; prints nothing but how far it is.
+pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
     let (mode, confirm_within_s) = options.mode()?;
     let started = Instant::now();
     let asked = ask(app, target, change, options, (mode, confirm_within_s));

@@ -68,6 +68,13 @@ impl Bundle {
         secret::replace(&self.path, &text(&self.secrets))
     }
 
+    /// With another secret under this name; the file stays as it is.
+    pub(crate) fn with(&self, name: &str, secret: config::Secret) -> Self {
+        let mut secrets = self.secrets.clone();
+        secrets.secrets.insert(name.to_owned(), secret);
+        Self { path: self.path.clone(), secrets }
+    }
+
     /// The authority with its key.
     pub(crate) fn ca(&self, name: &str) -> Result<Ca> {
         let place = format!("{}: {name}", self.path.display());

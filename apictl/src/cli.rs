@@ -101,6 +101,7 @@ pub(crate) enum Command {
     Patch(commands::patch::Args),
     Edit(commands::edit::Args),
     Schema(commands::schema::Args),
+    Cert(commands::cert::Args),
     Get(commands::get::Args),
     Logs(commands::logs::Args),
     Dmesg(commands::dmesg::Args),
@@ -112,6 +113,7 @@ pub(crate) enum Command {
     Inspect(commands::inspect::Args),
     Context(commands::context::Args),
     Completion(commands::completion::Args),
+    Man(commands::man::Args),
 }
 
 /// "30s", "5m", "1h 30m".

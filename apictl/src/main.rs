@@ -81,6 +81,8 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Patch(args) => commands::patch::run(app, args).await,
         Command::Edit(args) => commands::edit::run(app, args).await,
         Command::Schema(args) => commands::schema::run(app, args),
+        Command::Cert(args) => commands::cert::run(app, args).await,
+        Command::Man(args) => commands::man::run(app, args),
         Command::Get(args) => commands::get::run(app, args).await,
         Command::Logs(args) => commands::logs::run(app, args).await,
         Command::Dmesg(args) => commands::dmesg::run(app, args).await,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Of a node that cannot renew its certificate by itself: a year, and warnings in time.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Of the certificate by which the node is asked right after, when there is no context that has one.
 const HOUR: Duration = Duration::from_secs(3600);

@@ -15,13 +15,11 @@ use std::{
     process::Command,
 };
 
-use api::v1::config_client::ConfigClient;
 use config::Problems;
 
 use crate::{
     apply::{self, Change, Options},
     bundle::Bundle,
-    commands::patch,
     exit::{Code, Failure, Result},
     node::App,
     source::{File, Source},
@@ -50,11 +48,11 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
     };
     let reading = async {
         let node = app.connect(&target).await?;
-        patch::read(&ConfigClient::new(node.channel)).await
+        apply::read(&node.channel).await
     };
     let limit = app.global.timeout.or(Some(crate::node::CALL_TIMEOUT));
     let current = app.ui.slow(&format!("asking {}", target.name), app.within(limit, reading)).await??;
-    let revision = current.revision.as_ref().map_or(0, |revision| revision.id);
+    let revision = apply::id(&current);
     let head = format!("{MARK} {}, revision {revision}. Lines that begin with {MARK} are not sent.\n", target.name);
     let path = keep(&format!("{head}{}", current.documents))?;
     let kept = |mut failure: Failure| {

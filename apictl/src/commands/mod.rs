@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments and `run`.
 
 pub(crate) mod apply_config;
+pub(crate) mod cert;
 pub(crate) mod completion;
 pub(crate) mod configuration;
 pub(crate) mod context;
@@ -12,6 +13,7 @@ pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod patch;
 pub(crate) mod reboot;
 pub(crate) mod schema;

@@ -5,15 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api::v1::{ReadRequest, ReadResponse, config_client::ConfigClient};
-
 use crate::{
-    apply::{self, Change, Options},
+    apply::{self, Options},
     bundle::Bundle,
-    exit::{Code, Failure, Result},
+    exit::{Failure, Result},
     identity,
     node::App,
-    source::{File, Source},
 };
 
 /// Change single fields of the current documents of nodes
@@ -55,34 +52,12 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         (None, path) => identity::read(path.as_deref().unwrap_or(Path::new("")))?,
     };
     let bundle = args.secrets.as_deref().map(Bundle::load).transpose()?;
-    let mut answers = app.ask(async |node| read(&ConfigClient::new(node.channel.clone())).await).await?;
-    let targets = app.targets()?;
-    let mut patched = Vec::new();
-    for (node, current) in &answers.good {
-        let new = apply_patch(&current.documents, &patch, args.document.as_deref());
-        let new = new.map_err(|error| Failure::usage(error.to_string(), "").at(&node.name))?;
-        if new == current.documents {
-            app.ui.note(&format!("{}: it is like that already: nothing was sent", node.name));
-            continue;
-        }
-        let source = Source::of(vec![File { name: "<patched>".into(), text: new }]);
-        let source = source.map_err(|failure| failure.at(&node.name))?;
-        let revision = current.revision.as_ref().map_or(0, |revision| revision.id);
-        let target = targets.iter().find(|target| target.name == node.name);
-        patched.extend(target.map(|target| (target.clone(), source, revision)));
-    }
-    let jobs: Vec<_> = patched
-        .iter()
-        .map(|(target, source, expected)| {
-            (target.clone(), Change::Documents { source, secrets: bundle.as_ref(), expected: *expected })
-        })
-        .collect();
-    if !jobs.is_empty()
-        && let Err(failure) = apply::run(app, &jobs, &args.options).await
-    {
-        answers.failed.push(failure);
-    }
-    answers.end()
+    apply::modify(app, bundle.as_ref(), &args.options, |documents| {
+        apply_patch(documents, &patch, args.document.as_deref())
+            .map(Some)
+            .map_err(|error| Failure::usage(error.to_string(), ""))
+    })
+    .await
 }
 
 fn apply_patch(text: &str, patch: &str, document: Option<&str>) -> std::result::Result<String, config::patch::Error> {
@@ -90,14 +65,4 @@ fn apply_patch(text: &str, patch: &str, document: Option<&str>) -> std::result::
         Some(document) => config::patch::json(text, document, patch),
         None => config::patch::strategic(text, patch),
     }
-}
-
-/// The current documents.
-pub(super) async fn read(client: &ConfigClient<tonic::transport::Channel>) -> Result<ReadResponse> {
-    let read = client.clone().read(ReadRequest { revision: 0 }).await?.into_inner();
-    if read.documents.is_empty() {
-        let remedy = "give it a first configuration: apictl apply-config";
-        return Err(Failure::new(Code::Refused, "the node has no documents", remedy));
-    }
-    Ok(read)
 }

@@ -44,6 +44,9 @@ pub(crate) struct Configured {
     /// The authority of the node, and what it signs for.
     pub(crate) authority: Option<Ca>,
     pub(crate) installed: Vec<String>,
+    /// Its own certificate, and the secrets it was given.
+    pub(crate) chain: String,
+    pub(crate) secrets: config::Secrets,
     pub(crate) current: usize,
 }
 
@@ -59,6 +62,8 @@ impl Configured {
             confirmed_at: None,
             authority: None,
             installed: Vec::new(),
+            chain: String::new(),
+            secrets: config::Secrets::default(),
             current: 0,
         }
     }
@@ -104,12 +109,25 @@ impl Node {
         let (_, api) = stream.documents.of::<config::kinds::Api>().next().unwrap();
         let accepted: Vec<_> =
             api.accept.iter().map(|accepted| Certificate::parse(&accepted.certificate).unwrap()).collect();
-        let key = self.state.lock().unwrap().configured.key.der().to_vec();
-        if certificate.is_empty() {
-            return;
+        let authority = stream.documents.of::<config::kinds::Authority>().next().map(|(_, authority)| authority);
+        let mut state = self.state.lock().unwrap();
+        let now = &mut state.configured;
+        if !certificate.is_empty() {
+            now.chain = certificate.to_owned();
         }
-        let chain = Certificate::chain(certificate).unwrap().iter().map(|one| one.der().to_vec().into()).collect();
-        *self.tls.lock().unwrap() = tls(chain, &key, &accepted);
+        // A node with an Authority signs for itself, at once.
+        if let Some(authority) = authority
+            && let Some(secret) = now.secrets.get(&authority.secret)
+        {
+            let ca = Ca::load(&authority.certificate, secret.key.as_ref().unwrap().as_str()).unwrap();
+            let names = vec!["stele-1".to_owned(), "127.0.0.1".to_owned()];
+            let request = now.key.request("stele-1", &names).unwrap();
+            let day = std::time::Duration::from_secs(24 * 3600);
+            now.chain = ca.sign_node(&request, &api::pki::Node { names, ttl: day }).unwrap().pem();
+            now.authority = Some(ca);
+        }
+        let chain = Certificate::chain(&now.chain).unwrap().iter().map(|one| one.der().to_vec().into()).collect();
+        *self.tls.lock().unwrap() = tls(chain, &now.key.der(), &accepted);
     }
 
     fn point(&self, revision: usize, mode: ApplyMode) {
@@ -159,7 +177,9 @@ impl Config for Service {
         }
         let mode = apply.mode();
         let (documents, certificate) = (apply.documents.clone(), apply.node_certificate.clone());
+        let given = if apply.secrets.is_empty() { None } else { config::parse(&apply.secrets).unwrap().secrets };
         let revision = self.0.change(|state| {
+            state.configured.secrets.secrets.extend(given.unwrap_or_default().secrets.clone());
             state.configured.revisions.push(apply);
             state.configured.revisions.len()
         });
@@ -175,7 +195,7 @@ impl Config for Service {
             0 => state.configured.current as u64,
             id => id,
         };
-        let found = id.checked_sub(1).and_then(|at| state.configured.revisions.get(at as usize));
+        let found = id.checked_sub(1).and_then(|at| state.configured.revisions.get(usize::try_from(at).unwrap()));
         let found = found.ok_or_else(|| refusal(Code::NotFound, "no such revision", "apictl config history"))?;
         let revision = Some(Revision { id, ..Revision::default() });
         Ok(Response::new(ReadResponse { revision, documents: found.documents.clone() }))
@@ -211,7 +231,7 @@ impl Config for Service {
         let request = request.into_inner();
         let to = if request.revision == 0 { 1 } else { request.revision };
         if !request.dry_run {
-            self.0.point(to as usize, request.mode());
+            self.0.point(usize::try_from(to).unwrap(), request.mode());
         }
         let revision = if request.dry_run { 0 } else { to };
         Ok(Response::new(ApplyResponse { revision, mode: request.mode, ..ApplyResponse::default() }))

@@ -11,16 +11,16 @@ use api::{
 use crate::{Ended, Fake, Operator};
 
 /// An operator with a bundle, documents and a context, and a node.
-struct Scene {
-    operator: Operator,
-    node: Fake,
-    secrets: String,
-    folder: PathBuf,
+pub(crate) struct Scene {
+    pub(crate) operator: Operator,
+    pub(crate) node: Fake,
+    pub(crate) secrets: String,
+    pub(crate) folder: PathBuf,
 }
 
 impl Scene {
     /// As the manual says it.
-    async fn prepared() -> Self {
+    pub(crate) async fn prepared() -> Self {
         let (operator, node) = (Operator::new(), Fake::start().await);
         let secrets = operator.config().join("secrets.yaml").display().to_string();
         let folder = operator.config().join("web-1");
@@ -35,19 +35,19 @@ impl Scene {
         scene
     }
 
-    async fn configured() -> Self {
+    pub(crate) async fn configured() -> Self {
         let scene = Self::prepared().await;
         let ended = scene.apply(&["--secrets", &scene.secrets]).await;
         assert_eq!(ended.code, 0, "{}", ended.err);
         scene
     }
 
-    async fn apply(&self, more: &[&str]) -> Ended {
+    pub(crate) async fn apply(&self, more: &[&str]) -> Ended {
         let folder = self.folder.display().to_string();
         self.operator.run(&[&["apply-config", "-f", &folder], more].concat()).await
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         self.operator.run(arguments).await
     }
 }
