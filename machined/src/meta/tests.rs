@@ -190,6 +190,40 @@ async fn a_torn_write_leaves_the_record_before_it() {
     }
 }
 
+/// The note that decides whether strangers are let in: whatever arrives of it, META stays readable and the next boot goes on.
+#[tokio::test]
+async fn a_torn_note_that_the_machine_is_configured_is_no_damage() {
+    for records in [0, 1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fresh(dir.path());
+        for number in 0..records {
+            let meta = Handle::new(&format!("boot {number}"));
+            meta.attach(&path).await.unwrap();
+        }
+        let before = fs::read(&path).unwrap();
+        let meta = Handle::new(ONE);
+        meta.update(|record| record.configured = true).await.unwrap();
+        meta.attach(&path).await.unwrap();
+        let after = fs::read(&path).unwrap();
+        let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        assert!(changed > 0);
+        let last = after.len() - before.iter().zip(&after).rev().position(|(a, b)| a != b).unwrap();
+        let first = before.iter().zip(&after).position(|(a, b)| a != b).unwrap();
+        for cut in [first, first + 1, first + 32, first + 40, last - 1, last] {
+            let torn = [&after[..cut], &before[cut..]].concat();
+            let copy = dir.path().join("torn");
+            fs::write(&copy, torn).unwrap();
+            let next = Handle::new(TWO);
+            next.attach(&copy).await.unwrap();
+            assert_eq!(next.record().configured, cut == last, "{records} records, cut at {cut} of {first}..{last}");
+            next.update(|record| record.configured = true).await.unwrap();
+            let again = Handle::new(ONE);
+            again.read(&copy).await.unwrap();
+            assert!(again.record().configured);
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_next_boot_reads_the_log_of_this_one() {
     let dir = tempfile::tempdir().unwrap();

@@ -72,6 +72,8 @@ pub(super) struct Volumes<P> {
     wished: Option<u64>,
     /// The disk on which STATE was looked for.
     looked: Option<String>,
+    /// The newest wish that was seen.
+    seen: u64,
     state: Stand,
     ephemeral: Stand,
     /// When EPHEMERAL was tried last and came to nothing.
@@ -141,6 +143,7 @@ impl<P: Powers> Volumes<P> {
             events,
             wished: None,
             looked: None,
+            seen: 0,
             state: waiting(),
             ephemeral: waiting(),
             tried: None,

@@ -85,7 +85,10 @@ impl<P: Powers> Volumes<P> {
             }
             System::Found { name, complete, settled, .. } => (name, complete, settled),
         };
-        if self.looked.as_ref() != Some(name) {
+        // Who asks again may have put it right.
+        let anew = wishes.made > self.seen && matches!(self.state, Stand::Unusable(_));
+        self.seen = wishes.made;
+        if anew || self.looked.as_ref() != Some(name) {
             self.state = self.find(cx, name, complete).await?;
             // What it waits for are drivers: looked at again when some were loaded.
             if !matches!(self.state, Stand::Waiting(_)) {
