@@ -121,7 +121,7 @@ impl For<'_> {
             Self::State => Some(STATE),
             Self::Service(_, limit) => limit,
             Self::ConfigUrl | Self::Seed => Some(CONFIG_URL),
-            Self::Api | Self::Lease(_) | Self::Lease6(_) => None,
+            Self::Api | Self::Lease(_) | Self::Lease6(_) | Self::ConfigDisk => None,
         }
     }
 
