@@ -10,6 +10,7 @@
 //! built. (The programs are the same bytes when rustc, gcc and glibc of the build machine are the same.)
 
 pub mod base;
+pub mod builtin;
 pub mod cache;
 pub mod commands;
 pub mod deb;

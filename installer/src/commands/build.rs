@@ -10,7 +10,8 @@ use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
 use crate::tree::Origin;
 use crate::{
-    base, cache, disk, elf, erofs, fetch, initramfs, keys, linked, release, reviewed, rootfs, services, spdx, sums, uki,
+    base, builtin, cache, disk, elf, erofs, fetch, initramfs, keys, linked, release, reviewed, rootfs, services, spdx,
+    sums, uki,
 };
 
 /// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
@@ -33,6 +34,14 @@ pub struct Args {
     /// Folder whose files are laid over the root filesystem (for test images)
     #[arg(long, requires = "name")]
     overlay: Option<PathBuf>,
+    /// Documents that a machine takes as its first configuration, with nobody at it; everybody who has the image can read
+    /// them
+    #[arg(long, value_name = "FILE", requires = "name")]
+    config: Option<PathBuf>,
+    /// Certificate of the rescue authority (PEM): short-lived certificates of it are let in when a machine cannot read its
+    /// configuration
+    #[arg(long, value_name = "FILE", requires = "name")]
+    rescue: Option<PathBuf>,
     /// More words for the kernel's command line
     #[arg(long, default_value = "")]
     cmdline: String,
@@ -59,8 +68,11 @@ pub struct Args {
 /// The step that failed, and what to do.
 pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_deref().unwrap_or(args.kernel.product());
-    if args.overlay.is_some() && [Kernel::Cloud, Kernel::Generic].iter().any(|kernel| kernel.product() == name) {
-        anyhow::bail!("an image with an overlay is not the product: give it a name other than {name}");
+    let own = args.overlay.is_some() || args.config.is_some() || args.rescue.is_some();
+    if own && [Kernel::Cloud, Kernel::Generic].iter().any(|kernel| kernel.product() == name) {
+        anyhow::bail!(
+            "an image with an overlay, --config or --rescue is not the product: give it a name other than {name}"
+        );
     }
     let mut progress = Progress::new(9);
     let image = spec::load(source)?;
@@ -84,7 +96,8 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
         .map(|(name, path)| (name.clone(), rootfs::boot_file(&base, path)))
         .collect();
     let packages = base.parts.packages.clone();
-    let tree = rootfs::build(base, &inputs)?;
+    let mut tree = rootfs::build(base, &inputs)?;
+    builtin::put(&mut tree, args.config.as_deref(), args.rescue.as_deref())?;
     services::check(&tree)?;
     if args.overlay.is_none() {
         reviewed::check(&tree, source)?;
