@@ -79,6 +79,12 @@ async fn main() -> anyhow::Result<()> {
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        node: machined::pki::node::Handle::new(
+            machined::state::Handle::new(),
+            &dir,
+            watch::Sender::new(false).subscribe(),
+        ),
+        events: machined::events::Events::open(&store, dir.join("events"))?,
         offer: offer.clone(),
         maintenance: door.subscribe(),
     };

@@ -238,6 +238,8 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         graph,
         controllers: status,
         engine,
+        node,
+        events: events.clone(),
         offer: offer.clone(),
         maintenance: door.watch(),
     };

@@ -84,6 +84,12 @@ fn machined(dir: &Path, identity: &Identity) -> Server {
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        node: machined::pki::node::Handle::new(
+            machined::state::Handle::new(),
+            dir,
+            watch::Sender::new(false).subscribe(),
+        ),
+        events: machined::events::Events::open(&Store::new(), dir.join("events")).unwrap(),
         offer: watch::Sender::new(offer).subscribe(),
         maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
     };

@@ -106,6 +106,12 @@ impl Handle {
         Self { commands, active, wanted: watch::Sender::default().subscribe() }
     }
 
+    /// The same with this configuration in effect.
+    #[must_use]
+    pub fn in_effect(self, active: watch::Receiver<Arc<Active>>) -> Self {
+        Self { active, ..self }
+    }
+
     /// What is in effect, now and later.
     pub fn active(&self) -> watch::Receiver<Arc<Active>> {
         self.active.clone()

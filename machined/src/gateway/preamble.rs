@@ -1,6 +1,6 @@
 //! What the gateway tells machined about a client before the client's own bytes: its address and its certificate.
 //!
-//! Invariant: at most 4 KiB, strict; what `parse` accepts, `format` wrote. The gateway vouches for every word of it, and
+//! Invariant: at most 8 KiB, strict; what `parse` accepts, `format` wrote. The gateway vouches for every word of it, and
 //! machined believes it only from the gateway's uid. Written by `gateway::session`, read by `server::accept`.
 
 use std::{fmt, net::SocketAddr};
@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 
 use super::wire::{self, Decoder, Encoder, Error, Kind};
 
-const KIND: Kind = Kind { magic: *b"STLP", version: 2, limit: 4096 - 9 };
+const KIND: Kind = Kind { magic: *b"STLP", version: 2, limit: 8192 - 9 };
 
 /// A distinguished name longer than this is nobody we issued to.
 const MAX_SUBJECT: usize = 1024;
@@ -19,6 +19,15 @@ const MAX_ORGANISATIONS: usize = 16;
 
 /// Longest text of one Organization (RFC 5280 allows 64 characters, of up to four bytes).
 const MAX_ORGANISATION: usize = 256;
+
+/// Longest text of a common name (RFC 5280 allows 64 characters, of up to four bytes).
+const MAX_NAME: usize = 256;
+
+/// Names of a node's certificate; nodes ask for 64 at most.
+const MAX_NAMES: usize = 96;
+
+/// Longest DNS name.
+const MAX_DNS: usize = 255;
 
 /// Longest text of an IPv6 address with scope and port.
 const MAX_ADDRESS: usize = 80;
@@ -37,12 +46,16 @@ pub struct Preamble {
 pub struct Certificate {
     /// The distinguished name, as RFC 4514 text.
     pub subject: String,
+    /// Of it, the common name; "" without one.
+    pub common_name: String,
     /// Its Organizations: the roles.
     pub organisations: Vec<String>,
     /// SHA-256 of the DER certificate.
     pub fingerprint: [u8; 32],
     /// Whether the rescue authority signed it: machined shouts about it.
     pub rescue: bool,
+    /// DNS names and addresses of a node's; of others none are told.
+    pub names: Vec<String>,
 }
 
 impl Preamble {
@@ -55,12 +68,13 @@ impl Preamble {
             Some(certificate) => {
                 frame.number(1);
                 frame.field(certificate.subject.as_bytes());
+                frame.field(certificate.common_name.as_bytes());
                 frame.number(certificate.organisations.len());
-                for organisation in &certificate.organisations {
-                    frame.field(organisation.as_bytes());
-                }
+                certificate.organisations.iter().for_each(|organisation| frame.field(organisation.as_bytes()));
                 frame.field(&certificate.fingerprint);
                 frame.number(usize::from(certificate.rescue));
+                frame.number(certificate.names.len());
+                certificate.names.iter().for_each(|name| frame.field(name.as_bytes()));
             }
         }
         frame.finish()
@@ -90,14 +104,18 @@ impl Preamble {
 impl Certificate {
     fn parse(fields: &mut Decoder<'_>) -> Result<Self, Error> {
         let subject = fields.text("subject", MAX_SUBJECT)?.to_owned();
-        let count = fields.number("organisations", MAX_ORGANISATIONS)?;
-        let organisations = (0..count)
-            .map(|_| fields.text("organisation", MAX_ORGANISATION).map(str::to_owned))
-            .collect::<Result<_, _>>()?;
+        let common_name = fields.text("common name", MAX_NAME)?.to_owned();
+        let organisations = list(fields, "organisation", MAX_ORGANISATIONS, MAX_ORGANISATION)?;
         let fingerprint = fields.field("fingerprint")?.try_into().map_err(|_| Error::Invalid("fingerprint"))?;
         let rescue = fields.number("rescue", 1)? == 1;
-        Ok(Self { subject, organisations, fingerprint, rescue })
+        let names = list(fields, "name", MAX_NAMES, MAX_DNS)?;
+        Ok(Self { subject, common_name, organisations, fingerprint, rescue, names })
     }
+}
+
+fn list(fields: &mut Decoder<'_>, name: &'static str, most: usize, longest: usize) -> Result<Vec<String>, Error> {
+    let count = fields.number(name, most)?;
+    (0..count).map(|_| fields.text(name, longest).map(str::to_owned)).collect()
 }
 
 impl fmt::Debug for Preamble {

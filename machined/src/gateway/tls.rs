@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
+use api::roles::Role;
 use ipnet::IpNet;
 use rustls::{
     RootCertStore, ServerConfig,
@@ -137,8 +138,10 @@ fn configure(keys: &Keys, admission: Option<Admission>) -> Result<Arc<ServerConf
 pub fn describe(der: &[u8], rescue: bool) -> Result<(Certificate, i64), Error> {
     let parsed = api::pki::Certificate::from_der(der).map_err(Error::Client)?;
     let fingerprint = crate::pki::fingerprint(der);
-    let (subject, organisations) = (parsed.subject, parsed.organisations);
-    Ok((Certificate { subject, organisations, fingerprint, rescue }, parsed.not_after))
+    // Only nodes are asked for theirs; what anybody else's certificate says is nobody's business.
+    let names = if parsed.roles().contains(&Role::Node) { parsed.names } else { Vec::new() };
+    let api::pki::Certificate { subject, common_name, organisations, not_after, .. } = parsed;
+    Ok((Certificate { subject, common_name, organisations, fingerprint, rescue, names }, not_after))
 }
 
 /// Whether the gateway could check clients against this authority (DER); asked before a configuration with it is taken.

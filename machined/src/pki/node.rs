@@ -169,6 +169,12 @@ impl Handle {
     /// The request for a certificate with the names that the machine has now. The same key until a certificate for it is
     /// installed.
     pub async fn request(&self) -> Result<Request, Error> {
+        let names = self.0.names.borrow().clone();
+        self.request_for(names).await
+    }
+
+    /// The same for other names: those of a certificate that is to be renewed.
+    pub async fn request_for(&self, mut names: Vec<String>) -> Result<Request, Error> {
         let _turn = self.0.turn.lock().await;
         let key = match self.pending().await {
             Some(key) => key,
@@ -181,7 +187,6 @@ impl Handle {
                 key
             }
         };
-        let mut names = self.0.names.borrow().clone();
         names.truncate(NAMES);
         let common_name = names.first().cloned().unwrap_or_else(|| "stele".into());
         Ok(key.request(&common_name.chars().take(64).collect::<String>(), &names)?)

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use api::roles::Role;
+
 use super::peer::Peer;
 use crate::maintenance::Maintenance;
 
@@ -13,37 +15,49 @@ use crate::maintenance::Maintenance;
 pub enum Who {
     /// Nobody we know; only in maintenance, where the gateway asks for no certificate.
     Stranger,
-    /// Organization `stele:reader`.
-    Reader,
-    /// Organization `stele:operator`.
-    Operator,
-    /// Organization `stele:admin`.
-    Admin,
+    /// Whose certificate has this role.
+    Is(Role),
 }
 
-use Who::{Admin, Operator, Reader, Stranger};
+use Who::Stranger;
+
+const READER: Who = Who::Is(Role::Reader);
+const OPERATOR: Who = Who::Is(Role::Operator);
+const ADMIN: Who = Who::Is(Role::Admin);
+const BACKUP: Who = Who::Is(Role::EtcdBackup);
+const NODE: Who = Who::Is(Role::Node);
+const PROBE: Who = Who::Is(Role::Probe);
+
+/// Whether it lives.
+const LIVES: &[Who] = &[Stranger, READER, OPERATOR, ADMIN, BACKUP, NODE, PROBE];
+
+/// What it is.
+const WHAT: &[Who] = &[Stranger, READER, OPERATOR, ADMIN, BACKUP, NODE];
 
 /// Reads nothing secret.
-const READ: &[Who] = &[Stranger, Reader, Operator, Admin];
+const READ: &[Who] = &[Stranger, READER, OPERATOR, ADMIN];
+
+/// Reads what a stranger has no use for: the configuration (secrets are not in it), the shape of the API.
+const KNOWN: &[Who] = &[READER, OPERATOR, ADMIN];
 
 /// Stops the machine: in maintenance it runs nothing yet that a stranger could harm.
-const STOP: &[Who] = &[Stranger, Operator, Admin];
+const STOP: &[Who] = &[Stranger, OPERATOR, ADMIN];
 
 /// Changes the configuration. A stranger may give a machine its first: the engine sees to that.
-const FIRST: &[Who] = &[Stranger, Admin];
+const FIRST: &[Who] = &[Stranger, ADMIN];
 
-/// Changes it later.
-const CHANGE: &[Who] = &[Admin];
+/// Changes it later, and reads who did what.
+const CHANGE: &[Who] = &[ADMIN];
 
-/// Reads it.
-const KNOWN: &[Who] = &[Reader, Operator, Admin];
+/// Renews a certificate of people and programs.
+const RENEW: &[Who] = &[READER, OPERATOR, ADMIN, BACKUP];
 
 /// Every method there is, in the order of its service.
 pub const TABLE: &[(&str, &[Who])] = &[
-    ("/grpc.health.v1.Health/Check", READ),
-    ("/grpc.health.v1.Health/Watch", READ),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", READ),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", READ),
+    ("/grpc.health.v1.Health/Check", LIVES),
+    ("/grpc.health.v1.Health/Watch", WHAT),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", KNOWN),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", KNOWN),
     ("/stele.v1.Audit/Entries", CHANGE),
     ("/stele.v1.Audit/Head", CHANGE),
     ("/stele.v1.Config/Apply", FIRST),
@@ -53,14 +67,14 @@ pub const TABLE: &[(&str, &[Who])] = &[
     ("/stele.v1.Config/Revert", CHANGE),
     ("/stele.v1.Diagnostics/Controllers", READ),
     ("/stele.v1.Enrolment/Install", CHANGE),
-    ("/stele.v1.Enrolment/Renew", KNOWN),
-    ("/stele.v1.Enrolment/RenewNode", CHANGE),
+    ("/stele.v1.Enrolment/Renew", RENEW),
+    ("/stele.v1.Enrolment/RenewNode", &[NODE]),
     ("/stele.v1.Enrolment/Request", FIRST),
     ("/stele.v1.Log/Kernel", READ),
     ("/stele.v1.Log/Service", READ),
     ("/stele.v1.Machine/Reboot", STOP),
     ("/stele.v1.Machine/Shutdown", STOP),
-    ("/stele.v1.Machine/Version", READ),
+    ("/stele.v1.Machine/Version", WHAT),
     ("/stele.v1.Machine/WatchPhase", READ),
     ("/stele.v1.Resource/Get", READ),
     ("/stele.v1.Resource/List", READ),
@@ -114,27 +128,20 @@ pub fn check(path: &str, peer: &Peer, maintenance: &Maintenance) -> Result<(), R
 
 impl Who {
     fn is(self, peer: &Peer) -> bool {
-        match (&peer.certificate, self.organisation()) {
-            (None, None) => true,
-            (Some(certificate), Some(role)) => certificate.organisations.iter().any(|o| o == role),
+        match (&peer.certificate, self) {
+            (None, Stranger) => true,
+            (Some(certificate), Self::Is(role)) => certificate.organisations.iter().any(|o| o == role.organisation()),
             _ => false,
-        }
-    }
-
-    /// What the certificate must say; `None` for a stranger, who has none.
-    fn organisation(self) -> Option<&'static str> {
-        match self {
-            Stranger => None,
-            Reader => Some("stele:reader"),
-            Operator => Some("stele:operator"),
-            Admin => Some("stele:admin"),
         }
     }
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.organisation().unwrap_or("no certificate (in maintenance)"))
+        f.write_str(match self {
+            Stranger => "no certificate (in maintenance)",
+            Self::Is(role) => role.organisation(),
+        })
     }
 }
 
@@ -197,25 +204,41 @@ mod tests {
     fn peer(organisations: Option<&[&str]>) -> Peer {
         let certificate = organisations.map(|o| Certificate {
             subject: "CN=someone".into(),
+            common_name: "someone".into(),
             organisations: o.iter().map(|o| (*o).to_owned()).collect(),
             fingerprint: [0; 32],
             rescue: false,
+            names: vec![],
         });
         Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: certificate.map(Arc::new) }
     }
 
     #[test]
     fn who_may_what() {
-        let (version, reboot) = ("/stele.v1.Machine/Version", "/stele.v1.Machine/Reboot");
+        let (version, reboot, apply) =
+            ("/stele.v1.Machine/Version", "/stele.v1.Machine/Reboot", "/stele.v1.Config/Apply");
+        let (health, renew) = ("/grpc.health.v1.Health/Check", "/stele.v1.Enrolment/RenewNode");
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         type Case<'a> = (Option<&'a [&'a str]>, &'a str, Result<(), Refusal>);
-        let cases: [Case<'_>; 8] = [
+        let cases: [Case<'_>; 19] = [
             (None, version, Ok(())),
             (None, reboot, Ok(())),
+            (None, apply, Ok(())),
+            (None, reflection, Err(Refusal::Needs(KNOWN))),
+            (None, "/stele.v1.Config/Read", Err(Refusal::Needs(KNOWN))),
+            (None, "/stele.v1.Config/Revert", Err(Refusal::Needs(CHANGE))),
             (Some(&["stele:reader"]), version, Ok(())),
+            (Some(&["stele:reader"]), reflection, Ok(())),
             (Some(&["stele:reader"]), reboot, Err(Refusal::Needs(STOP))),
+            (Some(&["stele:operator"]), apply, Err(Refusal::Needs(FIRST))),
             (Some(&["someone", "stele:operator"]), reboot, Ok(())),
-            (Some(&["Stele:Admin", "stele:admins"]), version, Err(Refusal::Needs(READ))),
-            (Some(&[]), version, Err(Refusal::Needs(READ))),
+            (Some(&["Stele:Admin", "stele:admins"]), version, Err(Refusal::Needs(WHAT))),
+            (Some(&[]), version, Err(Refusal::Needs(WHAT))),
+            (Some(&["stele:probe"]), health, Ok(())),
+            (Some(&["stele:probe"]), version, Err(Refusal::Needs(WHAT))),
+            (Some(&["stele:node"]), renew, Ok(())),
+            (Some(&["stele:node"]), "/stele.v1.Resource/List", Err(Refusal::Needs(READ))),
+            (Some(&["stele:admin"]), renew, Err(Refusal::Needs(&[NODE]))),
             (Some(&["stele:admin"]), "/stele.v1.Machine/version", Err(Refusal::Unknown)),
         ];
         for (organisations, path, expected) in cases {
@@ -226,5 +249,18 @@ mod tests {
             let closed = check(path, &peer(organisations), &Maintenance::Configured);
             assert_eq!(closed, expected, "closed: {organisations:?} {path}");
         }
+    }
+
+    #[test]
+    fn of_the_roles_of_people_each_may_what_the_one_below_it_may() {
+        for (method, allowed) in TABLE.iter().filter(|(_, allowed)| allowed.contains(&READER)) {
+            assert!(allowed.contains(&OPERATOR) && allowed.contains(&ADMIN), "{method}");
+        }
+        for (method, allowed) in TABLE.iter().filter(|(_, allowed)| allowed.contains(&OPERATOR)) {
+            assert!(allowed.contains(&ADMIN), "{method}");
+        }
+        let probed: Vec<_> =
+            TABLE.iter().filter(|(_, allowed)| allowed.contains(&PROBE)).map(|(method, _)| *method).collect();
+        assert_eq!(probed, ["/grpc.health.v1.Health/Check"]);
     }
 }

@@ -11,7 +11,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    configuration, logs, stop,
+    configuration, logs,
+    pki::node,
+    stop,
     trace::{chain, cut},
 };
 
@@ -93,6 +95,21 @@ pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] configuration::Error),
+    /// This machine signs for nobody.
+    #[error("this machine has no Authority: it signs no certificates")]
+    NoAuthority,
+    /// It should, and cannot.
+    #[error("this machine's Authority cannot sign: {0}")]
+    BadAuthority(String),
+    /// A certificate that is not renewed.
+    #[error("{0}")]
+    NotRenewed(&'static str),
+    /// A request that is not signed as it is.
+    #[error("the request is not signed")]
+    Unsigned(#[from] api::pki::Error),
+    /// The node's own certificate.
+    #[error(transparent)]
+    Node(#[from] node::Error),
     /// A type that is read on demand.
     #[error(transparent)]
     SlowRead(#[from] reconcile::Slow),
@@ -129,6 +146,24 @@ impl Error {
                 "the machine has started anew; ask again if it is still wanted",
             ),
             Self::Config(error) => config(error),
+            Self::NoAuthority => (
+                Code::FailedPrecondition,
+                "NO_AUTHORITY",
+                "ask a machine that has the document Authority, or sign with the secrets bundle: apictl cert new",
+            ),
+            Self::BadAuthority(_) => {
+                (Code::FailedPrecondition, "BAD_AUTHORITY", "correct the document Authority and its secret")
+            }
+            Self::NotRenewed(_) => {
+                (Code::PermissionDenied, "NOT_RENEWED", "sign a new one with the secrets bundle: apictl cert new")
+            }
+            Self::Unsigned(_) => {
+                (Code::InvalidArgument, "BAD_REQUEST", "make a new request for an ECDSA P-256 key: apictl cert renew")
+            }
+            Self::Node(node::Error::State { .. } | node::Error::Damaged { .. }) => {
+                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
+            }
+            Self::Node(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
             Self::SlowRead(_) => {
                 (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }
@@ -264,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_denial_says_what_is_needed() {
-        let error = Error::Denied { method: "/a/B".into(), needs: &[Who::Stranger, Who::Admin] };
+        let error = Error::Denied { method: "/a/B".into(), needs: &[Who::Stranger, Who::Is(api::roles::Role::Admin)] };
         assert_eq!(error.to_string(), "/a/B needs no certificate (in maintenance) or stele:admin");
     }
 

@@ -23,6 +23,7 @@ pub mod accept;
 pub mod access;
 mod config;
 mod diagnostics;
+mod enrolment;
 pub mod error;
 pub mod flights;
 pub mod health;
@@ -39,8 +40,8 @@ pub use about::About;
 
 use crate::{configuration, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
 use api::v1::{
-    config_server::ConfigServer, diagnostics_server::DiagnosticsServer, log_server::LogServer,
-    machine_server::MachineServer, resource_server::ResourceServer,
+    config_server::ConfigServer, diagnostics_server::DiagnosticsServer, enrolment_server::EnrolmentServer,
+    log_server::LogServer, machine_server::MachineServer, resource_server::ResourceServer,
 };
 
 /// Largest request. All of ours are a few names; what takes documents will have a limit of its own.
@@ -70,6 +71,10 @@ pub struct Parts {
     pub controllers: runtime::Status,
     /// What Config serves.
     pub engine: configuration::Handle,
+    /// The node's own certificate.
+    pub node: crate::pki::node::Handle,
+    /// The log for people.
+    pub events: crate::events::Events,
     /// What the gateway is to have.
     pub offer: watch::Receiver<keys::Offer>,
     /// Who is served.
@@ -108,6 +113,7 @@ pub struct Server {
     init: Link,
     offer: watch::Receiver<keys::Offer>,
     maintenance: watch::Receiver<Maintenance>,
+    events: crate::events::Events,
     api: UnixListener,
     keys: UnixListener,
     gateway: u32,
@@ -116,7 +122,8 @@ pub struct Server {
 
 /// Puts the parts together.
 pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
-    let Parts { about, names, store, stop, init, logs, graph, controllers, engine, offer, maintenance } = parts;
+    let Parts { about, names, store, stop, init, logs, graph, controllers, engine, node, events, offer, maintenance } =
+        parts;
     let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
@@ -128,6 +135,10 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         .add_service(
             DiagnosticsServer::new(diagnostics::Controllers::new(graph, controllers))
                 .max_decoding_message_size(REQUEST),
+        )
+        .add_service(
+            EnrolmentServer::new(enrolment::Enrolments::new(engine.active(), node, events.clone()))
+                .max_decoding_message_size(enrolment::REQUEST),
         )
         .add_service(ConfigServer::new(config::Configs::new(engine)).max_decoding_message_size(config::REQUEST))
         .add_service(health_service.max_decoding_message_size(REQUEST))
@@ -141,6 +152,7 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         init,
         offer,
         maintenance,
+        events,
         api: UnixListener::from_std(sockets.api)?,
         keys: UnixListener::from_std(sockets.keys)?,
         gateway: sockets.gateway,
@@ -156,7 +168,8 @@ impl Server {
 
     /// Serves for ever; the caller ends it by dropping the future.
     pub async fn run(self) {
-        let Self { routes, health, stop, wished, init, offer, mut maintenance, api, keys, gateway, delivered } = self;
+        let Self { routes, health, stop, wished, init, offer, mut maintenance, events, api, keys, gateway, delivered } =
+            self;
         // Until it is known who is let in nobody is told anything: after a restart clients wait at the sockets, and the gateway
         // keeps those it has.
         if let Maintenance::Closed(why) = &*maintenance.borrow() {
@@ -169,7 +182,7 @@ impl Server {
         let (to, connections) = mpsc::channel(16);
         tokio::join!(
             accept::accept(api, gateway, to),
-            serve_all(connections, routes, maintenance.clone()),
+            serve_all(connections, routes, maintenance.clone(), events),
             keys::serve(keys, gateway, offer, delivered),
             machine::stopper(wished, stop.clone(), init),
             health::follow(health, stop),
@@ -181,17 +194,28 @@ async fn serve_all(
     mut connections: mpsc::Receiver<accept::Connection>,
     routes: Routes,
     maintenance: watch::Receiver<Maintenance>,
+    events: crate::events::Events,
 ) {
     let flights = flights::Flights::default();
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             Some(connection) = connections.recv() => {
+                shout(connection.peer(), &events);
                 clients.spawn(serve::serve(connection, routes.clone(), flights.clone(), maintenance.clone()));
             }
             Some(_) = clients.join_next() => {}
             else => return,
         }
+    }
+}
+
+/// Everybody shall know that somebody is here whom no document lets in: log, console and kernel log.
+fn shout(peer: &peer::Peer, events: &crate::events::Events) {
+    if let Some(certificate) = peer.certificate.as_ref().filter(|certificate| certificate.rescue) {
+        let what =
+            format!("RESCUE: {} is let in from {} by the rescue authority", certificate.subject, peer.address.ip());
+        events.error("api", what);
     }
 }
 

@@ -18,12 +18,15 @@ use tonic_types::StatusExt;
 
 use super::{keys::Delivered, *};
 use crate::{
+    events::Events,
     gateway,
     link::tests::{Init, connect},
+    pki,
     pki::{Identity, own::Own},
     resources::{Condition, Machine, Wait, machine::Phase},
 };
 
+mod enrolment;
 mod stops;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -35,6 +38,7 @@ struct Node {
     stop: stop::Handle,
     shown: watch::Sender<Arc<Identity>>,
     maintenance: watch::Sender<Maintenance>,
+    active: watch::Sender<Arc<configuration::Active>>,
     init: Arc<Mutex<Init>>,
     link: JoinSet<()>,
     delivered: Option<watch::Receiver<Delivered>>,
@@ -70,6 +74,7 @@ async fn node() -> Node {
         stop,
         shown,
         maintenance,
+        active: watch::Sender::new(Arc::new(configuration::Active::looking())),
         init: Arc::default(),
         link: JoinSet::new(),
         delivered: None,
@@ -115,6 +120,7 @@ impl Node {
         let sources = self.sources();
         offering.send_replace(sources.now());
         self.link.spawn(sources.follow(offering));
+        let sure = watch::Sender::new(true);
         let parts = Parts {
             about: About { version: "1.2.3".into(), ..About::default() },
             names: self.names.subscribe(),
@@ -124,7 +130,9 @@ impl Node {
             logs,
             graph: runtime.graph(),
             controllers: runtime.status(),
-            engine: configuration::Handle::nobody(),
+            engine: configuration::Handle::nobody().in_effect(self.active.subscribe()),
+            node: pki::node::Handle::new(crate::state::Handle::new(), self.folder.path(), sure.subscribe()),
+            events: Events::open(&Store::new(), self.path("events")).unwrap(),
             offer,
             maintenance: self.maintenance.subscribe(),
         };
@@ -143,8 +151,8 @@ impl Node {
         crate::offer::Sources {
             door: self.maintenance.subscribe(),
             identity: self.shown.subscribe(),
-            node: watch::Sender::new(crate::pki::node::Now::None).subscribe(),
-            active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
+            node: watch::Sender::new(pki::node::Now::None).subscribe(),
+            active: self.active.subscribe(),
             meta: crate::meta::Handle::new("boot"),
             own: crate::pki::own::Own::default(),
             rescue: None,

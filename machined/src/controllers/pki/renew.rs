@@ -41,7 +41,7 @@ async fn ask(place: &str, accepted: &str, held: &Held, node: &node::Handle) -> R
     let identity = Identity::from_der(own, key).map_err(|error| words(&error))?;
     let connector = Connector::new(endpoint, Pin::Authorities(authorities)).client(Some(identity));
     let channel = connector.connect().await.map_err(|error| words(&error))?;
-    let request = node.request().await.map_err(|error| words(&error))?.pem();
+    let request = node.request_for(held.chain[0].names.clone()).await.map_err(|error| words(&error))?.pem();
     let answer = EnrolmentClient::new(channel).renew_node(v1::RenewRequest { request }).await;
     let answer = answer.map_err(|status| status.message().to_owned())?.into_inner();
     node.install(&answer.certificate).await.map_err(|error| words(&error))?;

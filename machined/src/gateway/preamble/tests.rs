@@ -8,9 +8,11 @@ fn example() -> Preamble {
         address: "[fe80::1%3]:40000".parse().unwrap(),
         certificate: Some(Certificate {
             subject: "O=stele:admin, CN=someone".into(),
+            common_name: "someone".into(),
             organisations: vec!["stele:admin".into(), "stele:reader".into()],
             fingerprint: [7; 32],
             rescue: true,
+            names: vec!["node.example".into(), "192.0.2.7".into()],
         }),
     }
 }
@@ -42,7 +44,7 @@ async fn refuses_each_wrong_frame() {
     let cases = [
         ("http", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "starts with"),
         ("version", changed(|b| b[4] = 9), "version 9"),
-        ("oversize", changed(|b| b[5..9].copy_from_slice(&5000u32.to_be_bytes())), "at most"),
+        ("oversize", changed(|b| b[5..9].copy_from_slice(&9000u32.to_be_bytes())), "at most"),
         ("endless", changed(|b| b[5..9].copy_from_slice(&u32::MAX.to_be_bytes())), "at most"),
         ("cut", changed(|b| b.truncate(40)), "socket"),
         ("field past the end", changed(|b| b[9] = 0xff), "address"),
@@ -67,7 +69,7 @@ async fn refuses_each_wrong_frame() {
 #[test]
 fn a_certificate_that_machined_would_refuse_is_not_sent() {
     let mut preamble = example();
-    preamble.certificate.as_mut().unwrap().subject = "x".repeat(5000);
+    preamble.certificate.as_mut().unwrap().subject = "x".repeat(9000);
     assert!(matches!(preamble.format(), Err(Error::TooLong { .. })));
 }
 
