@@ -14,12 +14,12 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0    done
   1    failed otherwise
-  2    wrong use: arguments, settings, no endpoint or fingerprint given
+  2    wrong use: arguments, settings, no endpoint or fingerprint given, wrong documents
   3    node not reachable
-  4    the node refused: not let in, not permitted, or not in its present state
-  5    not found: no such type, id, service or context
+  4    the node refused: not let in, not permitted, not in its present state, changed meanwhile
+  5    not found: no such type, id, service, context, revision or kind
   6    out of time: --timeout, or what the command allows without it
-  7    the node answers and is not healthy (`health`)
+  7    the node answers and is not healthy (`health`), or has not proven what is in effect
   8    another node: its certificate is not the pinned one, or not signed by the context's authority
   130  interrupted (Ctrl-C)
 

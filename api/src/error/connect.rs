@@ -120,7 +120,8 @@ impl Connect {
             }
             Self::NotTls { .. } | Self::Tls { .. } => "check address and port: it does not look like a node's API",
             Self::Fingerprint { .. } => {
-                "either the node was installed anew or lost its identity (compare `stele: fingerprint` on its console, \
+                "a node that was configured since is recognised by its authority: leave out --fingerprint, with the context that \
+                 has it;\neither the node was installed anew or lost its identity (compare `stele: fingerprint` on its console, \
                  then pin that one), or the address belongs to another machine, or somebody is in between: do not go \
                  on before you know which"
             }
