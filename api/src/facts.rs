@@ -65,4 +65,12 @@ mod tests {
         assert_eq!(moment(i64::MAX), format!("{} s after 1970", i64::MAX));
         assert_eq!(Facts::of(b"none"), None);
     }
+
+    fuzz::targets! {
+        // Of whoever answers, before anything is verified.
+        certificate_facts: |bytes| {
+            let Some(facts) = Facts::of(bytes) else { return };
+            assert!(facts.span().starts_with("from "));
+        },
+    }
 }

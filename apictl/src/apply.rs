@@ -7,6 +7,7 @@
 //! Invariant: a node gets only the secrets that its documents name, and only when it is sure which node it is; what was
 //! answered is durable, so leaving early changes nothing.
 
+mod ask;
 mod first;
 mod follow;
 mod modify;
@@ -16,25 +17,21 @@ mod way_in;
 
 use std::time::Duration;
 
-use api::v1::{
-    ApplyMode, ApplyRequest, ApplyResponse, GetRequest, ReadRequest, RevertRequest, config_client::ConfigClient,
-    resource_client::ResourceClient,
-};
+use api::v1::{ApplyMode, ApplyResponse};
 use clap::ValueEnum;
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout};
-use tonic::Code as Grpc;
+use tokio::time::{Instant, timeout};
 
+use self::follow::Goal;
 pub(crate) use self::{
     first::{YEAR, names},
     modify::{id, modify, read, source},
     print::{diff as lines, revision},
 };
-use self::{follow::Goal, status::Status};
 use crate::{
     bundle::Bundle,
     exit::{Code, Failure, Result},
-    node::{App, Node},
+    node::App,
     source::Source,
     target::Target,
 };
@@ -50,9 +47,6 @@ const REBOOT_WITHIN: Duration = Duration::from_secs(600);
 
 /// When `--mode trial` says no time of its own.
 const TRIAL: Duration = Duration::from_secs(120);
-
-/// A node that has just started does not know for a while whether it is configured.
-const LOOKING: Duration = Duration::from_secs(45);
 
 /// How a change comes into effect.
 #[derive(clap::Args, Clone, Default)]
@@ -156,7 +150,7 @@ pub(crate) struct Outcome {
 pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
     let (mode, confirm_within_s) = options.mode()?;
     let started = Instant::now();
-    let asked = ask(app, target, change, options, (mode, confirm_within_s));
+    let asked = ask::ask(app, target, change, options, (mode, confirm_within_s));
     let limit = app.global.timeout.map_or(ACCEPT_WITHIN, |limit| limit.min(ACCEPT_WITHIN));
     let late =
         || Failure::new(Code::Deadline, format!("no answer within {limit:?}"), "ask again: apictl config history");
@@ -165,7 +159,7 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
     let dry_run = options.dry_run;
     let outcome = |answer, state: &str| Outcome { answer, dry_run, state: state.to_owned(), diff: String::new() };
     if dry_run {
-        let diff = diff(app, &target, change).await?;
+        let diff = ask::diff(app, &target, change).await?;
         return Ok(Outcome { diff, ..outcome(answer, "nothing was changed") });
     }
     let revision = answer.revision;
@@ -189,88 +183,4 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
         app.ui.note(&format!("{}: from now on recognised by its authority, no more by its fingerprint", target.name));
     }
     Ok(outcome(answer, &state))
-}
-
-/// The lines that would change.
-async fn diff(app: &App, target: &Target, change: &Change<'_>) -> Result<String> {
-    let mut client = ConfigClient::new(app.connect(target).await?.channel);
-    let mut read = async |revision| match client.read(ReadRequest { revision }).await {
-        Ok(read) => Ok(read.into_inner().documents),
-        // In maintenance there is nothing to read.
-        Err(status) if matches!(status.code(), Grpc::FailedPrecondition | Grpc::PermissionDenied | Grpc::NotFound) => {
-            Ok(String::new())
-        }
-        Err(status) => Err(Failure::from(status)),
-    };
-    let before = read(0).await?;
-    Ok(match change {
-        Change::Documents { source, .. } => print::diff(&before, &source.text, ("current", "new")),
-        Change::Revert(0) => String::new(),
-        Change::Revert(to) => print::diff(&before, &read(*to).await?, ("current", "new")),
-    })
-}
-
-/// Asks for the change. Where it was the first one, the target that is returned is how the node is reached afterwards.
-async fn ask(
-    app: &App,
-    target: &Target,
-    change: &Change<'_>,
-    options: &Options,
-    (mode, confirm_within_s): (ApplyMode, u32),
-) -> Result<(ApplyResponse, Target)> {
-    let node = app.connect(target).await?;
-    let mut client = ConfigClient::new(node.channel.clone());
-    let (source, bundle, expected) = match change {
-        Change::Revert(revision) => {
-            let dry_run = options.dry_run;
-            let request = RevertRequest { revision: *revision, mode: mode.into(), dry_run, confirm_within_s };
-            return Ok((client.revert(request).await?.into_inner(), target.clone()));
-        }
-        Change::Documents { source, secrets, expected } => (source, secrets, *expected),
-    };
-    let first = status(app, &node).await?.is_none_or(|status| status.is_unconfigured());
-    let mut after = target.clone();
-    let mut request = ApplyRequest {
-        documents: source.text.clone(),
-        secrets: first::secrets(source, *bundle, target, first)?,
-        dry_run: options.dry_run,
-        confirm_within_s,
-        expected_revision: expected,
-        message: options.message.clone(),
-        ..ApplyRequest::default()
-    };
-    request.set_mode(mode);
-    if first {
-        after = first::reached_by(source, *bundle, target)?;
-    }
-    way_in::check(source, &after, mode)?;
-    if first && !options.dry_run {
-        request.node_certificate = first::certificate(&node, source, *bundle, target).await?;
-        first::enlist(app, *bundle, target)?;
-    }
-    let answer = client.apply(request).await?.into_inner();
-    if !answer.problems.is_empty() {
-        return Err(source.failures(answer.problems));
-    }
-    // After a dry run it is what it was.
-    Ok((answer, if options.dry_run { target.clone() } else { after }))
-}
-
-/// How its configuration is doing; none of a node whose version does not say. Waits while the node does not know.
-async fn status(app: &App, node: &Node) -> Result<Option<Status>> {
-    let deadline = Instant::now() + LOOKING;
-    loop {
-        let request = GetRequest { r#type: status::TYPE.into(), id: status::ID.into() };
-        let object = match ResourceClient::new(node.channel.clone()).get(request).await {
-            Ok(object) => object.into_inner(),
-            Err(refused) if refused.code() == Grpc::NotFound => return Ok(None),
-            Err(refused) => return Err(refused.into()),
-        };
-        let status = status::parse(&object)?;
-        if !status.is_looking() || Instant::now() >= deadline {
-            return Ok(Some(status));
-        }
-        app.ui.note(&format!("{}: {}", node.name, status.reason));
-        sleep(Duration::from_secs(2)).await;
-    }
 }

@@ -130,4 +130,15 @@ mod tests {
             assert_eq!(status(json).decide(7, goal), expected, "{json}");
         }
     }
+
+    fuzz::targets! {
+        // What a node says of itself.
+        config_status: |bytes| {
+            let object = Object { value: String::from_utf8_lossy(bytes).into_owned(), ..Object::default() };
+            let Ok(status) = parse(&object) else { return };
+            for goal in [Goal::Proven, Goal::Trial, Goal::Confirmed] {
+                let _ = status.decide(7, goal);
+            }
+        },
+    }
 }

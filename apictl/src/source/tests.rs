@@ -56,3 +56,13 @@ fn a_folder_stands_for_its_yaml_files() {
     let source = Source::load(&[folder.path().into()]).unwrap();
     assert_eq!(source.text, format!("{HOSTNAME}---\n{SYSCTL}"));
 }
+
+fuzz::targets! {
+    // Whatever is given: what is sent says the same, without the secrets.
+    documents: |bytes| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let Ok(source) = Source::of(vec![File { name: "a".into(), text }]) else { return };
+        let again = config::parse(&source.text).unwrap();
+        assert!(again.documents == source.documents && again.secrets.is_none());
+    },
+}

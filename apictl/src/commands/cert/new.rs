@@ -8,6 +8,7 @@ use api::{
     roles::Role,
 };
 
+use super::show;
 use crate::{
     bundle::{self, API, Bundle, Issued, RESCUE},
     enlist,
@@ -63,18 +64,20 @@ pub(super) fn run(app: &App, args: &Args) -> Result {
     let issued = bundle::issue(&ca, &Client { common_name, role: args.role, ttl }, args.rescue)?;
     let facts = &issued.certificate;
     let told = format!("{}, valid until {}", facts.subject, moment(facts.not_after));
-    match &args.out {
+    let place = match &args.out {
         Some(path) => {
             secret::create(path, &format!("{}{}", facts.pem(), issued.key.reveal()))?;
             app.ui.note(&format!("{}: {told}; it holds the key: only you can read it", path.display()));
+            path.display().to_string()
         }
         None => {
             let name = keep(app, &issued, (!args.rescue).then(|| ca.certificate().pem()).as_deref())?;
             app.ui.note(&format!("{name}: your certificate is {told}"));
+            name
         }
-    }
+    };
     app.ui.note(&format!("  fingerprint {}", facts.fingerprint()));
-    Ok(())
+    show::made(app, &place, facts)
 }
 
 /// Keeps it in the context; what the rescue signed says nothing of whom to trust.

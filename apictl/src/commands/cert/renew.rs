@@ -13,6 +13,7 @@ use api::{
     },
 };
 
+use super::show;
 use crate::{
     bundle::{self, Issued},
     enlist,
@@ -101,7 +102,7 @@ fn keep(app: &App, args: &Args, issued: &Issued, accepted: &str) -> Result {
     if let Some(path) = &args.out {
         secret::create(path, &format!("{}{}", issued.certificate.pem(), issued.key.reveal()))?;
         app.ui.note(&format!("{}: {}, valid until {until}", path.display(), issued.certificate.subject));
-        return Ok(());
+        return show::made(app, &path.display().to_string(), &issued.certificate);
     }
     let name = enlist::name(&app.global, &[], None)?;
     settings::change(|settings| {
@@ -115,7 +116,7 @@ fn keep(app: &App, args: &Args, issued: &Issued, accepted: &str) -> Result {
         Ok(())
     })?;
     app.ui.note(&format!("{name}: your certificate is valid until {until}"));
-    Ok(())
+    show::made(app, &name, &issued.certificate)
 }
 
 /// What is accepted now; and what was known, when that is nothing of it.

@@ -109,6 +109,18 @@ fn left(certificate: &Certificate) -> String {
     identity::span(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// A certificate that was just made, where a format asks for it.
+pub(super) fn made(app: &App, place: &str, certificate: &Certificate) -> Result {
+    let format = format(app, &[Format::Table, Format::Json, Format::Yaml])?;
+    let value = document(&(place.to_owned(), certificate.clone()));
+    let mut out = stdout().lock();
+    match format {
+        Format::Json => objects::json(&mut out, &value),
+        Format::Yaml => objects::yaml(&mut out, &value),
+        _ => Ok(()),
+    }
+}
+
 fn document((what, certificate): &(String, Certificate)) -> Value {
     json!({
         "what": what, "subject": certificate.subject, "issuer": certificate.issuer, "serial": certificate.serial,

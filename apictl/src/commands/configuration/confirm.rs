@@ -1,8 +1,11 @@
 //! `apictl config confirm`: a revision on trial stays.
 
-use api::v1::{ConfirmRequest, config_client::ConfigClient};
+use std::io::stdout;
 
-use crate::{exit::Result, node::App};
+use api::v1::{ConfirmRequest, config_client::ConfigClient};
+use serde_json::{Value, json};
+
+use crate::{cli::Format, commands::format, exit::Result, node::App, objects};
 
 /// Keep the revision that is on trial: it was reached, this proves it
 #[derive(clap::Args)]
@@ -14,9 +17,21 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(app: &App, args: &Args) -> Result {
+    let format = format(app, &[Format::Table, Format::Json, Format::Yaml])?;
     let request = ConfirmRequest { revision: args.revision };
     let answers =
         app.ask(async |node| Ok(ConfigClient::new(node.channel.clone()).confirm(request).await?.into_inner())).await?;
+    let all: Vec<Value> = answers
+        .good
+        .iter()
+        .map(|(node, confirmed)| json!({ "node": node.name, "revision": confirmed.revision }))
+        .collect();
+    let mut out = stdout().lock();
+    match format {
+        Format::Json => objects::json(&mut out, &all)?,
+        Format::Yaml => objects::yaml(&mut out, &all)?,
+        _ => {}
+    }
     for (node, confirmed) in &answers.good {
         app.ui.note(&format!("{}: revision {} is confirmed", node.name, confirmed.revision));
     }
