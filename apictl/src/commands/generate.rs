@@ -1,6 +1,7 @@
 //! `apictl gen`: what a machine needs before it can be configured.
 
 mod config;
+mod documents;
 mod secrets;
 
 use std::path::PathBuf;

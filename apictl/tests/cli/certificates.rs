@@ -42,6 +42,22 @@ async fn a_bundle_is_made_once_and_its_rescue_key_can_be_kept_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn user_data_holds_just_the_secrets_that_its_documents_name() {
+    let operator = Operator::new();
+    let path = |name: &str| operator.config().join(name).display().to_string();
+    let (secrets, out) = (path("s.yaml"), path("user-data"));
+    assert_eq!(operator.run(&["gen", "secrets", "-o", &secrets]).await.code, 0);
+    let make = ["gen", "config", "--secrets", &secrets, "--hostname", "web-1", "--user-data"];
+    assert_eq!(operator.run(&make).await.code, 2);
+    assert_eq!(operator.run(&[&make[..], &["-o", &out]].concat()).await.code, 0);
+    assert_eq!(std::fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    let stream = config::parse(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    config::complete(&stream.documents).unwrap();
+    let held: Vec<_> = stream.secrets.as_ref().unwrap().secrets.keys().collect();
+    assert_eq!(held, ["api-ca"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_for_somebody_else_goes_to_a_file() {
     let scene = Scene::configured().await;
     let out = scene.operator.config().join("alice.pem").display().to_string();
