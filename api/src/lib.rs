@@ -11,6 +11,7 @@ pub mod v1 {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub mod audit;
 pub mod client;
 pub mod connect;
 pub mod endpoint;
