@@ -85,7 +85,11 @@ pub enum Refusal {
     Issuer,
     /// The client's is not one for clients.
     Purpose,
-    /// It is refused for another reason: a rescue certificate that is valid for too long, say.
+    /// The client's is of the rescue, and valid for too long.
+    TooLong,
+    /// The client is in none of the networks that are allowed.
+    Network,
+    /// It is refused for another reason.
     Denied,
 }
 
@@ -98,7 +102,9 @@ impl Refusal {
             A::CertificateRevoked => Self::Revoked,
             A::UnknownCA => Self::Issuer,
             A::UnsupportedCertificate => Self::Purpose,
-            A::AccessDenied | A::BadCertificate | A::CertificateUnknown | A::DecryptError => Self::Denied,
+            A::CertificateUnknown => Self::TooLong,
+            A::AccessDenied => Self::Network,
+            A::BadCertificate | A::DecryptError => Self::Denied,
             _ => return None,
         })
     }
@@ -106,7 +112,9 @@ impl Refusal {
     pub(crate) fn sentence(self, client: Option<&Facts>) -> String {
         let whose = client.map_or_else(String::new, |client| format!(" ({})", client.subject));
         match (self, client) {
+            (Self::Network, _) => "the node lets nobody in from the network that this computer is in".into(),
             (Self::Required, _) | (_, None) => "the node lets nobody in without a client certificate".into(),
+            (Self::TooLong, _) => format!("the client certificate{whose} is of the rescue, and valid for too long"),
             (Self::Time, Some(client)) if client.not_after < now() => {
                 format!("the client certificate{whose} is over since {}", moment(client.not_after))
             }
@@ -130,6 +138,11 @@ impl Refusal {
             "make a new one with the secrets bundle: apictl cert new --secrets FILE (it is kept in the context)";
         const RESCUE: &str = "without it, get in with the rescue key: apictl cert new --rescue --secrets FILE";
         match (self, client) {
+            (Self::Network, _) => {
+                "the networks stand in the document Api under allow: connect from one of them; the rescue gets \
+                                   in from everywhere: apictl cert new --rescue --secrets FILE"
+                    .into()
+            }
             (Self::Required, _) | (_, None) => format!(
                 "use the context that has one (`apictl context list`), or give it by --client-cert FILE;\nor {ANEW}"
             ),
@@ -152,9 +165,10 @@ impl Refusal {
                  list`), or a secrets bundle that does;\n{RESCUE}"
             ),
             (Self::Purpose, _) => ANEW.to_owned(),
-            (Self::Denied, _) => {
-                format!("one signed by the rescue authority must not be valid for more than 24 h; otherwise {ANEW}")
+            (Self::TooLong, _) => {
+                "at most 24 h, from beginning to end: apictl cert new --rescue --secrets FILE --ttl 8h".into()
             }
+            (Self::Denied, _) => ANEW.to_owned(),
         }
     }
 }
@@ -202,7 +216,9 @@ mod tests {
             (A::CertificateRevoked, "is revoked"),
             (A::UnknownCA, "does not accept who signed"),
             (A::UnsupportedCertificate, "not one for clients"),
-            (A::AccessDenied, "refuses the client certificate"),
+            (A::AccessDenied, "from the network"),
+            (A::CertificateUnknown, "valid for too long"),
+            (A::BadCertificate, "refuses the client certificate"),
         ] {
             let sentence = Refusal::of(alert).unwrap().sentence(Some(&client(0, i64::MAX)));
             assert!(sentence.contains(said), "{alert:?}: {sentence}");
