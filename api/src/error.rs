@@ -4,16 +4,14 @@
 
 mod connect;
 mod refusal;
+mod untrusted;
 
 use std::error::Error as StdError;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-pub use self::{
-    connect::Connect,
-    refusal::{Refusal, Untrusted},
-};
+pub use self::{connect::Connect, refusal::Refusal, untrusted::Untrusted};
 
 /// The connection error behind a failed call, when there is one.
 pub fn connect_cause(status: &Status) -> Option<&Connect> {

@@ -48,6 +48,9 @@ const REBOOT_WITHIN: Duration = Duration::from_secs(600);
 /// When `--mode trial` says no time of its own.
 const TRIAL: Duration = Duration::from_secs(120);
 
+/// For a node that was not reached on trial to be back on what it ran before.
+const BACK: Duration = Duration::from_secs(90);
+
 /// How a change comes into effect.
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Options {
@@ -172,7 +175,7 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
     }
     let usual = match mode {
         ApplyMode::Reboot => REBOOT_WITHIN,
-        ApplyMode::Trial => Duration::from_secs(confirm_within_s.into()),
+        ApplyMode::Trial => Duration::from_secs(confirm_within_s.into()) + BACK,
         _ => EFFECT_WITHIN,
     };
     let deadline = started + app.global.timeout.unwrap_or(usual);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io, sync::Arc, time::Duration};
 
-use super::refusal::{Refusal, Untrusted};
+use super::{refusal::Refusal, untrusted::Untrusted};
 use crate::{endpoint::Endpoint, facts::Facts, fingerprint::Fingerprint};
 
 /// Why there is no connection to a node. Cheap to clone, because tonic keeps it too.
