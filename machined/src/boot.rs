@@ -128,10 +128,9 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
     // The configuration: it decides by itself as soon as META and STATE are there. The node's certificate with it.
-    // Whether somebody who knows has set the clock.
-    let clock_sure = watch::Sender::new(false);
+    let sure = clock::Sure::default();
     let (state, own) = (state::Handle::new(), Own::default());
-    let node = node::Handle::new(state.clone(), run, clock_sure.subscribe());
+    let node = node::Handle::new(state.clone(), run, sure.watch());
     let followed = node.clone();
     tasks.start("node identity", async move { followed.follow().await });
     let (offering, offer) = watch::channel(Offer::Nothing("machined starts".into()));
@@ -177,6 +176,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         meta: &meta,
         tail: &tail,
         identity: &identity,
+        sure: &sure,
         fingerprint: shown_fingerprint,
         run,
         programs: &Programs::new(link.clone(), cgroups),
@@ -185,7 +185,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
             active: engine.active(),
             node: node.clone(),
             machine: identity.watch(),
-            clock_sure: clock_sure.subscribe(),
+            clock_sure: sure.watch(),
             events: events.clone(),
         },
     };
@@ -200,6 +200,13 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         let _ = ended.send(stopped);
         std::future::pending().await
     });
+    let keeper_of_time = controllers::system::TimeKeeper {
+        state: state.clone(),
+        sure: sure.clone(),
+        stop: stop.watch(),
+        events: events.clone(),
+    };
+    tasks.start("time", keeper_of_time.run());
     tasks.start("identity", follow_meta(keeper, meta.clone()));
 
     // The services: what runs is adopted before anything is started.
@@ -222,7 +229,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         meta: meta.clone(),
         own: own.clone(),
         rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
-        clock_sure: clock_sure.subscribe(),
+        clock_sure: sure.watch(),
     };
     offering.send_replace(sources.now());
     tasks.start("offer", sources.follow(offering));
@@ -288,7 +295,7 @@ async fn heartbeat(link: Link) {
 
 /// Host name and /etc.
 fn name(machine: &Machine) {
-    complain("host name", rustix::system::sethostname(machine.hostname.as_bytes()));
+    complain("host name", rustix::system::sethostname(machine.short().as_bytes()));
     complain("/etc", etc::write(Path::new("/etc"), machine));
 }
 

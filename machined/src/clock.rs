@@ -1,7 +1,32 @@
 //! The clock's floor: time never starts before the image was built. The kernel has set the clock from the RTC by now, where
 //! there is one; a machine without battery starts in 1970 and no certificate would be valid. Called by `boot`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// Whether the clock is sure: a time server has set it since the machine started. Said by `system/time`; the gateway judges
+/// certificates by it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Sure(Arc<watch::Sender<bool>>);
+
+impl Sure {
+    /// Now and later.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
+
+    /// Now.
+    pub fn is(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// It is, for the rest of this boot.
+    pub fn set(&self) {
+        self.0.send_if_modified(|sure| !std::mem::replace(sure, true));
+    }
+}
 
 /// Steps the clock to `built_unix` if it is earlier; returns by how much.
 pub fn raise(built_unix: u64) -> std::io::Result<Option<Duration>> {

@@ -28,6 +28,10 @@ const LINKS: [(&str, &str); 3] = [
 pub fn write(etc: &Path, machine: &Machine) -> Result<(), Error> {
     for (name, text) in files(machine) {
         let path = etc.join(name);
+        // Kept by `system/hosts` as soon as the configuration is known; it must not lose what it wrote for a moment.
+        if name == "hosts" && path.exists() {
+            continue;
+        }
         file::replace(&path, text.as_bytes(), 0o644).map_err(|source| Error { path, source })?;
     }
     for (name, target) in LINKS {
@@ -40,12 +44,23 @@ pub fn write(etc: &Path, machine: &Machine) -> Result<(), Error> {
     Ok(())
 }
 
+/// Writes the machine's name alone.
+pub fn write_name(etc: &Path, machine: &Machine) -> io::Result<()> {
+    file::replace(&etc.join("hostname"), format!("{}\n", machine.short()).as_bytes(), 0o644)
+}
+
+/// The lines of /etc/hosts that are always there.
+pub fn hosts(machine: &Machine) -> String {
+    let (full, short) = (&machine.hostname, machine.short());
+    let names = if full == short { short.to_owned() } else { format!("{full} {short}") };
+    format!("127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n")
+}
+
 fn files(machine: &Machine) -> [(&'static str, String); 7] {
-    let name = &machine.hostname;
     [
         ("machine-id", format!("{}\n", machine.machine_id)),
-        ("hostname", format!("{name}\n")),
-        ("hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n")),
+        ("hostname", format!("{}\n", machine.short())),
+        ("hosts", hosts(machine)),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".into()),
         (
             "passwd",
@@ -73,7 +88,14 @@ mod tests {
         machine.hostname = "stele-cdcdcd".into();
         write(dir.path(), &machine).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("hostname")).unwrap(), "stele-cdcdcd\n");
-        assert!(fs::read_to_string(dir.path().join("hosts")).unwrap().contains("stele-cdcdcd"));
+        assert!(
+            fs::read_to_string(dir.path().join("hosts")).unwrap().contains("stele-ababab"),
+            "system/hosts keeps it"
+        );
+        machine.hostname = "web-1.example.com".into();
+        write_name(dir.path(), &machine).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("hostname")).unwrap(), "web-1\n");
+        assert!(hosts(&machine).contains("127.0.1.1 web-1.example.com web-1\n"));
         assert!(dir.path().join("resolv.conf").symlink_metadata().unwrap().is_symlink());
     }
 }

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -19,7 +20,7 @@ pub struct Machine {
     pub machine_id: String,
     /// The kernel's UUID of this boot.
     pub boot_id: String,
-    /// `stele-` and the machine id's first six digits.
+    /// What the configuration says, maybe with a domain; else `stele-` and the machine id's first six digits.
     pub hostname: String,
 }
 
@@ -34,14 +35,19 @@ pub struct Error {
 
 /// Reads and follows the identity; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    now: watch::Receiver<Machine>,
+pub struct Identity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    now: watch::Sender<Machine>,
+    /// The host name that the configuration gives.
+    given: Mutex<Option<String>>,
 }
 
 /// Keeps /run, the host name, /etc and META in step with the identity.
 #[derive(Debug)]
 pub struct Keeper {
-    now: watch::Sender<Machine>,
+    shared: Arc<Shared>,
     file: PathBuf,
 }
 
@@ -58,17 +64,26 @@ pub fn build(file: &Path, boot_id: String) -> (Identity, Keeper) {
     let kept = fs::read_to_string(file).ok().map(|text| text.trim().to_owned()).filter(|id| is_id(id));
     let known = kept.is_some();
     let machine_id = kept.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
-    let now = watch::Sender::new(named(machine_id, boot_id));
-    let keeper = Keeper { now, file: file.to_owned() };
+    let hostname = default_name(&machine_id);
+    let now = watch::Sender::new(Machine { machine_id, boot_id, hostname });
+    let shared = Arc::new(Shared { now, given: Mutex::default() });
+    let keeper = Keeper { shared: shared.clone(), file: file.to_owned() };
     if !known {
         keeper.save();
     }
-    (Identity { now: keeper.now.subscribe() }, keeper)
+    (Identity(shared), keeper)
 }
 
-fn named(machine_id: String, boot_id: String) -> Machine {
-    let hostname = format!("stele-{}", machine_id.get(..6).unwrap_or("000000"));
-    Machine { machine_id, boot_id, hostname }
+/// The name of a machine that was given none.
+fn default_name(machine_id: &str) -> String {
+    format!("stele-{}", machine_id.get(..6).unwrap_or("000000"))
+}
+
+impl Machine {
+    /// The kernel's host name: the first label.
+    pub fn short(&self) -> &str {
+        self.hostname.split('.').next().unwrap_or_default()
+    }
 }
 
 fn is_id(text: &str) -> bool {
@@ -78,12 +93,23 @@ fn is_id(text: &str) -> bool {
 impl Identity {
     /// As it is now.
     pub fn now(&self) -> Machine {
-        self.now.borrow().clone()
+        self.0.now.borrow().clone()
     }
 
-    /// As it is now and becomes: it changes at most once, when META is found.
+    /// As it is now and becomes: it changes when META is found, and with the name that the configuration gives.
     pub fn watch(&self) -> watch::Receiver<Machine> {
-        self.now.clone()
+        self.0.now.subscribe()
+    }
+
+    /// The name that the configuration gives; nothing: the one made of the machine id. Called by `system/hostname` alone.
+    pub fn rename(&self, given: Option<&str>) {
+        self.0.given.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&given.map(str::to_owned));
+        self.0.now.send_if_modified(|machine| {
+            let hostname = given.map_or_else(|| default_name(&machine.machine_id), str::to_owned);
+            let changed = machine.hostname != hostname;
+            machine.hostname = hostname;
+            changed
+        });
     }
 }
 
@@ -102,12 +128,14 @@ impl Keeper {
     }
 
     async fn agree(&self, meta: &meta::Handle, changed: &impl Fn(&Machine)) {
-        let mine = self.now.borrow().clone();
+        let mine = self.shared.now.borrow().clone();
         match meta.record().machine_id.filter(|id| is_id(id)) {
             Some(id) if id == mine.machine_id => {}
             Some(id) => {
-                let machine = named(id, mine.boot_id);
-                self.now.send_replace(machine.clone());
+                let given = self.shared.given.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let hostname = given.unwrap_or_else(|| default_name(&id));
+                let machine = Machine { machine_id: id, boot_id: mine.boot_id, hostname };
+                self.shared.now.send_replace(machine.clone());
                 self.save();
                 changed(&machine);
             }
@@ -120,7 +148,7 @@ impl Keeper {
     }
 
     fn save(&self) {
-        let text = format!("{}\n", self.now.borrow().machine_id);
+        let text = format!("{}\n", self.shared.now.borrow().machine_id);
         if let Err(error) = file::replace(&self.file, text.as_bytes(), 0o644) {
             tracing::warn!(
                 "the next machined will not know the machine id: cannot write {}: {error}",
@@ -133,6 +161,21 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_given_and_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (identity, _keeper) = build(&dir.path().join("machine-id"), "boot".into());
+        let (default, mut watch) = (identity.now().hostname, identity.watch());
+        identity.rename(Some("web-1.example.com"));
+        assert!(watch.has_changed().unwrap());
+        assert_eq!((identity.now().hostname.as_str(), identity.now().short()), ("web-1.example.com", "web-1"));
+        watch.mark_unchanged();
+        identity.rename(Some("web-1.example.com"));
+        assert!(!watch.has_changed().unwrap());
+        identity.rename(None);
+        assert_eq!(identity.now().hostname, default);
+    }
 
     #[test]
     fn an_id_is_kept_for_the_next_machined_and_nonsense_is_not() {

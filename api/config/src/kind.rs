@@ -111,7 +111,6 @@ pub(crate) struct Entry {
     pub(crate) named: bool,
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
-    #[cfg_attr(not(feature = "edit"), expect(dead_code, reason = "only patches merge lists"))]
     pub(crate) keyed: &'static [(&'static str, &'static str)],
     pub(crate) examples: &'static [&'static str],
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod network;
 pub mod pki;
 pub mod process;
+pub mod system;
 
 use std::io;
 use std::path::Path;
@@ -16,6 +17,7 @@ use reconcile::{Runtime, Store};
 use tokio::sync::watch;
 
 use self::process::machine::Outside;
+use crate::clock::Sure;
 use crate::events::Events;
 use crate::identity::Identity;
 use crate::image::Image;
@@ -46,6 +48,8 @@ pub struct Context<'a> {
     pub tail: &'a meta::Tail,
     /// Who the machine is.
     pub identity: &'a Identity,
+    /// Whether the clock is sure.
+    pub sure: &'a Sure,
     /// The fingerprint of the API's certificate, empty until it is known.
     pub fingerprint: watch::Receiver<String>,
     /// machined's folder in /run.
@@ -66,8 +70,22 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context { store, events, stop, link, image, meta, tail, identity, fingerprint, run, programs, state, pki } =
-        context;
+    let Context {
+        store,
+        events,
+        stop,
+        link,
+        image,
+        meta,
+        tail,
+        identity,
+        sure,
+        fingerprint,
+        run,
+        programs,
+        state,
+        pki,
+    } = context;
     device::register(runtime, events, stop, link, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
     boot::register(runtime, events, stop, image, meta, tail, run);
@@ -76,6 +94,7 @@ pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error
         Outside { version: image.version.clone(), identity: identity.watch(), fingerprint, stop: stop.watch() };
     process::register(runtime, store, outside)?;
     pki::register(runtime, pki);
+    system::register(runtime, run, identity, events, sure);
     console::register(runtime);
     Ok(())
 }
@@ -109,6 +128,7 @@ mod tests {
             meta: &meta,
             tail: &tail,
             identity: &identity,
+            sure: &Sure::default(),
             fingerprint,
             run,
             programs: &programs,

@@ -54,6 +54,9 @@ pub struct KernelModule {
     pub taint: String,
     /// Why machined loaded it: the device's modalias, or the module that needs it; empty when init or the kernel did.
     pub reason: String,
+    /// The document that wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// How long the kernel took to load it; absent when this machined did not load it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_ms: Option<u64>,
@@ -72,5 +75,6 @@ impl Resource for KernelModule {
         Column::wide("REFERENCES", "/references"),
         Column::wide("TAINT", "/taint"),
         Column::wide("REASON", "/reason"),
+        Column::wide("DOCUMENT", "/origin/document"),
     ];
 }

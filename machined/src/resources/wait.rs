@@ -42,6 +42,9 @@ pub const STATE: Duration = Duration::from_secs(120);
 /// A server that starts with the machine takes a minute.
 pub const CONFIG_URL: Duration = Duration::from_secs(90);
 
+/// For the first answer of a time server: then the machine goes on with the time it has, and goes on asking.
+pub const TIME: Duration = Duration::from_secs(30);
+
 /// Everything that is ever waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For<'a> {
@@ -71,6 +74,8 @@ pub enum For<'a> {
     ConfigUrl,
     /// The same, named by a NoCloud disk.
     Seed,
+    /// A time server, before the clock is sure; then the machine goes on without.
+    Time,
 }
 
 impl For<'_> {
@@ -90,6 +95,7 @@ impl For<'_> {
             Self::ConfigDisk => "config-disk".into(),
             Self::ConfigUrl => "config-url".into(),
             Self::Seed => "config-seed".into(),
+            Self::Time => "time".into(),
         }
     }
 
@@ -108,6 +114,7 @@ impl For<'_> {
             Self::ConfigDisk => "disks that may hold the first configuration".into(),
             Self::ConfigUrl => "the server with the first configuration".into(),
             Self::Seed => "the server that meta-data names for the first configuration".into(),
+            Self::Time => "a time server, to set the clock".into(),
         }
     }
 
@@ -119,6 +126,7 @@ impl For<'_> {
             Self::Driver(_) => Some(DRIVER),
             Self::BootLog => Some(BOOT_LOG),
             Self::State => Some(STATE),
+            Self::Time => Some(TIME),
             Self::Service(_, limit) => limit,
             Self::ConfigUrl | Self::Seed => Some(CONFIG_URL),
             Self::Api | Self::Lease(_) | Self::Lease6(_) | Self::ConfigDisk => None,

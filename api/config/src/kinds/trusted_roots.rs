@@ -7,7 +7,7 @@ use super::pem;
 use crate::word;
 use crate::{Check, Kind};
 
-/// Authorities that programs on the machine trust, beside those built into the image.
+/// Authorities that programs on the machine trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrustedRoots {
@@ -27,7 +27,7 @@ impl Kind for TrustedRoots {
     const NAMED: bool = true;
     const NAME: &'static str = "Any name of yours.";
     const DOC: &'static str = "Authorities that programs on the machine trust when they connect to others (a registry, a \
-                               time server), beside those of the image. They say nothing about who may use the API.";
+                               time server). The image itself brings none. They say nothing about who may use the API.";
     const EXAMPLES: &'static [&'static str] = &[concat!(
         "apiVersion: stele/v1\nkind: TrustedRoots\nname: example\ncertificates: |\n",
         include_str!("example-ca.txt")

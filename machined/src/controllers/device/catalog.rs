@@ -75,6 +75,15 @@ impl Catalog {
         self.modules.contains_key(name)
     }
 
+    /// Why this can never be loaded; nothing for a module of the image and for what is built in.
+    pub(super) fn refuses(&self, name: &str) -> Option<String> {
+        if let Some(why) = denied(name) {
+            return Some(format!("it is never loaded: {why}"));
+        }
+        let known = self.modules.contains_key(name) || self.builtin.contains(name);
+        (!known).then(|| "the image has no such module".into())
+    }
+
     /// When a module is loaded.
     pub(super) fn class(&self, name: &str) -> Class {
         self.modules.get(name).map_or(Class::Rest, |module| class::of(&module.path))

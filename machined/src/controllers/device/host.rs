@@ -108,6 +108,7 @@ fn parse(text: &str) -> BTreeMap<String, KernelModule> {
             state: state.to_ascii_lowercase(),
             taint,
             reason: String::new(),
+            origin: None,
             load_ms: None,
         };
         Some((name.to_owned(), module))

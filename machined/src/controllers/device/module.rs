@@ -128,7 +128,9 @@ impl Module {
         let specs = cx.list::<KernelModuleSpec>()?.into_iter().map(|spec| (spec.id, (*spec.value).clone()));
         let specs: BTreeMap<_, _> = specs.collect();
         for (_, spec) in specs.iter().filter(|(id, spec)| self.specs.get(*id) != Some(*spec)) {
-            if self.catalog.has(&spec.name) {
+            if let Some(why) = self.catalog.refuses(&spec.name) {
+                self.queue.fail(&spec.name, why);
+            } else if self.catalog.has(&spec.name) {
                 let class = if spec.early { Class::Network } else { Class::Rest };
                 self.queue.want_as(class, &spec.name, &spec.reason, &self.catalog);
             }
@@ -141,7 +143,12 @@ impl Module {
     fn parameters(&self, name: &str) -> String {
         let of = self.specs.values().filter(|spec| spec.name == name).flat_map(|spec| &spec.parameters);
         let all: BTreeMap<_, _> = of.collect();
-        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        // As the kernel takes them: `a=1 b="two words"`.
+        let one = |(name, value): (&String, &String)| match value.contains(char::is_whitespace) {
+            true => format!("{name}=\"{value}\""),
+            false => format!("{name}={value}"),
+        };
+        all.into_iter().map(one).collect::<Vec<_>>().join(" ")
     }
 
     /// Loads what may be loaded, and what appears meanwhile. Asked before each module: what is loaded changes the answer.
@@ -288,6 +295,8 @@ impl Module {
                 module.reason.clone_from(reason);
                 module.load_ms = u64::try_from(time.as_millis()).ok();
             }
+            let spec = self.specs.values().filter(|spec| spec.name == name).find_map(|spec| spec.origin.clone());
+            module.origin = spec;
             cx.put::<KernelModule>(&name, module)?;
         }
         let load_ms = self.ours.values().map(|(_, time)| time).sum::<Duration>().as_millis();
