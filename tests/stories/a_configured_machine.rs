@@ -75,16 +75,9 @@ fn record(payload: &[u8]) -> Result<Vec<u8>> {
     bytes.extend([1, 0, 0, 0]);
     bytes.extend(u32::try_from(payload.len())?.to_le_bytes());
     bytes.extend(1u64.to_le_bytes());
-    let crc = crc(&[&bytes, payload].concat());
+    let crc = damage::crc(&[&bytes, payload].concat());
     bytes.extend(crc.to_le_bytes());
     bytes.extend([0; 4]);
     bytes.extend_from_slice(payload);
     Ok(bytes)
-}
-
-/// CRC-32 (IEEE), one bit after the other.
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
-    })
 }

@@ -2,6 +2,7 @@
 
 mod a_configured_machine;
 mod a_damaged_image;
+mod a_damaged_state;
 mod a_flood;
 mod a_hung_machined;
 mod a_late_cable;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         two_clones::stories(),
         kinds_of_disks::stories(),
         any_hardware::stories(),
+        a_damaged_state::stories(),
         a_damaged_image::stories(),
         a_configured_machine::stories(),
         a_panic::stories(),
