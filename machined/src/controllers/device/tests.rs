@@ -59,7 +59,8 @@ async fn loads_what_the_api_needs_then_waits_for_it_then_the_rest() {
     write(
         &modules.join("modules.dep"),
         "kernel/misc/rest.ko:\nkernel/drivers/net/nic.ko: kernel/lib/phy.ko\nkernel/lib/phy.ko:\n\
-         kernel/drivers/block/disk.ko:\nkernel/drivers/net/broken.ko:\nkernel/drivers/ata/other.ko: kernel/lib/phy.ko\n",
+         kernel/drivers/block/disk.ko:\nkernel/drivers/net/broken.ko:\nkernel/drivers/ata/other.ko: kernel/lib/phy.ko\n\
+         kernel/fs/ext4/ext4.ko:\n",
     );
     let alias = "alias pci:rest* rest\nalias pci:nic* nic\nalias pci:disk* disk\nalias pci:broken* broken\n\
                  alias pci:other* other\n";
@@ -70,7 +71,8 @@ async fn loads_what_the_api_needs_then_waits_for_it_then_the_rest() {
     let events = Events::open(&store, dir.path().join("events")).unwrap();
     let conditions = store.shared_writer::<Condition>("test").unwrap();
     let host = Host { sys, proc: dir.path().join("proc"), load, uptime_ms: || 1, limit: super::loader::LIMIT };
-    let mut module = Module::new(host, modules, Listener::silent(), events, &state::Handle::new());
+    let state = state::Handle::new();
+    let mut module = Module::new(host, modules, Listener::silent(), events, &state);
     let waits = run_cycle(&mut module, &store).await.unwrap();
     assert!(matches!(waits, Next::After(_)), "{waits:?}");
     assert_eq!(*ASKED.lock().unwrap(), ["broken.ko", "phy.ko", "nic.ko", "disk.ko"]);
@@ -86,9 +88,16 @@ async fn loads_what_the_api_needs_then_waits_for_it_then_the_rest() {
     assert_eq!(ASKED.lock().unwrap().last().unwrap(), "disk.ko");
     assert_eq!(store.get::<Coldplug>(Coldplug::ID).unwrap().value.stage, Stage::Network);
 
+    // Unless what is on it is to be written to; and somebody asks for a file system, for which no device asks.
+    state.need_disks();
+    state.need("ext4");
+    run_cycle(&mut module, &store).await.unwrap();
+    assert_eq!(ASKED.lock().unwrap()[4..], ["ext4.ko", "phy.ko", "other.ko"]);
+    assert_eq!(store.get::<Coldplug>(Coldplug::ID).unwrap().value.stage, Stage::Storage);
+
     conditions.put(Condition::API, Condition::met("the API answers")).unwrap();
     assert_eq!(run_cycle(&mut module, &store).await, Ok(Next::OnChange));
-    assert_eq!(ASKED.lock().unwrap()[4..], ["phy.ko", "other.ko", "rest.ko"]);
+    assert_eq!(ASKED.lock().unwrap()[7..], ["rest.ko"]);
     assert_eq!(store.get::<Coldplug>(Coldplug::ID).unwrap().value.stage, Stage::All);
     assert!(store.get::<crate::resources::kernel_module::KernelModule>("early").is_some());
 }
