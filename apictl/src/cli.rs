@@ -102,6 +102,7 @@ pub(crate) enum Command {
     Edit(commands::edit::Args),
     Schema(commands::schema::Args),
     Cert(commands::cert::Args),
+    Audit(commands::audit::Args),
     Get(commands::get::Args),
     Logs(commands::logs::Args),
     Dmesg(commands::dmesg::Args),

@@ -83,6 +83,7 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Schema(args) => commands::schema::run(app, args),
         Command::Cert(args) => commands::cert::run(app, args).await,
         Command::Man(args) => commands::man::run(app, args),
+        Command::Audit(args) => commands::audit::run(app, args).await,
         Command::Get(args) => commands::get::run(app, args).await,
         Command::Logs(args) => commands::logs::run(app, args).await,
         Command::Dmesg(args) => commands::dmesg::run(app, args).await,

@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments and `run`.
 
 pub(crate) mod apply_config;
+pub(crate) mod audit;
 pub(crate) mod cert;
 pub(crate) mod completion;
 pub(crate) mod configuration;

@@ -48,6 +48,8 @@ pub(crate) struct Configured {
     pub(crate) chain: String,
     pub(crate) secrets: config::Secrets,
     pub(crate) current: usize,
+    /// The audit log, as it lies on the disk.
+    pub(crate) audit: Vec<Vec<u8>>,
 }
 
 impl Configured {
@@ -65,6 +67,7 @@ impl Configured {
             chain: String::new(),
             secrets: config::Secrets::default(),
             current: 0,
+            audit: Vec::new(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use api::{
     fingerprint::Fingerprint,
     v1::{
-        Column, Object, Phase, PhaseStatus, Type, WatchEvent, config_server::ConfigServer,
+        Column, Object, Phase, PhaseStatus, Type, WatchEvent, audit_server::AuditServer, config_server::ConfigServer,
         diagnostics_server::DiagnosticsServer, enrolment_server::EnrolmentServer, log_server::LogServer,
         machine_server::MachineServer, resource_server::ResourceServer, watch_event::Kind,
     },
@@ -229,7 +229,8 @@ async fn serve(node: Arc<Node>, incoming: mpsc::Receiver<std::io::Result<DuplexS
         .add_service(LogServer::new(service.clone()))
         .add_service(DiagnosticsServer::new(service.clone()))
         .add_service(ConfigServer::new(service.clone()))
-        .add_service(EnrolmentServer::new(service))
+        .add_service(EnrolmentServer::new(service.clone()))
+        .add_service(AuditServer::new(service))
         .serve_with_incoming(ReceiverStream::new(incoming))
         .await
         .unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod auditing;
 mod certificates;
 mod configured;
 mod configuring;

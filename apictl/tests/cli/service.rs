@@ -18,7 +18,7 @@ use crate::fake::{Node, State};
 #[derive(Clone)]
 pub(crate) struct Service(pub(crate) Arc<Node>);
 
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
+pub(crate) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
 
 /// A refusal as nodes write it.
 pub(crate) fn refusal(code: Code, message: &str, remedy: &str) -> Status {
