@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Logs(commands::logs::Args),
     Dmesg(commands::dmesg::Args),
     Events(commands::events::Args),
+    Explain(commands::explain::Args),
+    Support(commands::support::Args),
     Services(commands::services::Args),
     Health(commands::health::Args),
     Reboot(commands::reboot::Args),

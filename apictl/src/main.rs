@@ -9,11 +9,13 @@ mod cli;
 mod commands;
 mod enlist;
 mod exit;
+mod explain;
 mod identity;
 mod node;
 mod objects;
 mod secret;
 mod settings;
+mod snapshot;
 mod source;
 mod stop;
 mod table;
@@ -88,6 +90,8 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Logs(args) => commands::logs::run(app, args).await,
         Command::Dmesg(args) => commands::dmesg::run(app, args).await,
         Command::Events(args) => commands::events::run(app, args).await,
+        Command::Explain(args) => commands::explain::run(app, args).await,
+        Command::Support(args) => commands::support::run(app, args).await,
         Command::Services(args) => commands::services::run(app, args).await,
         Command::Health(args) => commands::health::run(app, args).await,
         Command::Reboot(args) => commands::reboot::run(app, args).await,

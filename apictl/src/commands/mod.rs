@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod dmesg;
 pub(crate) mod edit;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod health;
@@ -20,6 +21,7 @@ pub(crate) mod reboot;
 pub(crate) mod schema;
 pub(crate) mod services;
 pub(crate) mod shutdown;
+pub(crate) mod support;
 pub(crate) mod version;
 
 use crate::{
