@@ -30,6 +30,7 @@ pub(crate) use self::{
 };
 use crate::{
     bundle::Bundle,
+    enlist,
     exit::{Code, Failure, Result},
     node::App,
     source::Source,
@@ -158,14 +159,21 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
     let late =
         || Failure::new(Code::Deadline, format!("no answer within {limit:?}"), "ask again: apictl config history");
     let asked = app.ui.slow(&format!("asking {}", target.name), timeout(limit, asked)).await;
-    let (answer, target) = asked.unwrap_or_else(|_| Err(late()))?;
+    let (answer, after) = asked.unwrap_or_else(|_| Err(late()))?;
     let dry_run = options.dry_run;
     let outcome = |answer, state: &str| Outcome { answer, dry_run, state: state.to_owned(), diff: String::new() };
     if dry_run {
-        let diff = ask::diff(app, &target, change).await?;
+        let diff = ask::diff(app, target, change).await?;
         return Ok(Outcome { diff, ..outcome(answer, "nothing was changed") });
     }
     let revision = answer.revision;
+    if revision == 0 {
+        return Ok(outcome(answer, "as it was: nothing changes"));
+    }
+    // It is durable: whatever becomes of the wait, the node shows another certificate from now on.
+    if after.pin != target.pin && enlist::signed(&app.global, &target.endpoint)? {
+        app.ui.note(&format!("{}: from now on recognised by its authority, no more by its fingerprint", target.name));
+    }
     app.ui.note(&format!("{}: revision {revision} is kept", target.name));
     if mode == ApplyMode::Staged {
         return Ok(outcome(answer, "comes into effect with the next boot"));
@@ -179,11 +187,6 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
         _ => EFFECT_WITHIN,
     };
     let deadline = started + app.global.timeout.unwrap_or(usual);
-    let state = follow::until_in_effect(app, &target, revision, options.goal(mode), deadline).await?;
-    if let Change::Documents { .. } = change
-        && crate::enlist::signed(&app.global, &target.endpoint)?
-    {
-        app.ui.note(&format!("{}: from now on recognised by its authority, no more by its fingerprint", target.name));
-    }
+    let state = follow::until_in_effect(app, &after, revision, options.goal(mode), deadline).await?;
     Ok(outcome(answer, &state))
 }
