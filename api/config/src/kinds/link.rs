@@ -39,7 +39,8 @@ impl Kind for Link {
     const NAMED: bool = true;
     const NAME: &'static str = "The link's name, such as `eth0`; with `match`, any name of yours.";
     const DOC: &'static str = "A network link and how it gets its addresses. It may come and go; what the document says is \
-                               done whenever it is there.";
+                               done whenever it is there. A network card that no document names asks for addresses by \
+                               itself.";
     const KEYED: &'static [(&'static str, &'static str)] = &[("routes", "to")];
     const EXAMPLES: &'static [&'static str] = &[
         "apiVersion: stele/v1

@@ -140,4 +140,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(write(&dir.path().join("missing"), 5).is_err());
     }
+
+    fuzz::targets! {
+        saved_time: |bytes| {
+            if let Some(unix) = parse(bytes) {
+                assert!(unix <= LATEST);
+            }
+        },
+    }
 }

@@ -92,6 +92,8 @@ pub(super) struct Clock<S, P> {
     /// When they are asked again.
     due: Instant,
     pause: Duration,
+    /// Whether the machine has an address.
+    connected: bool,
     /// When the first question was, of the servers there are now.
     since_ms: Option<u64>,
 }
@@ -103,7 +105,21 @@ impl<S: Servers, P: Power> Clock<S, P> {
         }
         let (asking, heard, due) = (JoinSet::new(), Vec::new(), Instant::now());
         let (spec, status) = (TimeSpec::default(), Time::default());
-        Self { servers, power, sure, mark, events, spec, status, asking, heard, due, pause: FIRST, since_ms: None }
+        Self {
+            servers,
+            power,
+            sure,
+            mark,
+            events,
+            spec,
+            status,
+            asking,
+            heard,
+            due,
+            pause: FIRST,
+            connected: false,
+            since_ms: None,
+        }
     }
 
     /// Others are asked from now on.
@@ -235,7 +251,7 @@ impl<S: Servers, P: Power> Controller for Clock<S, P> {
 
     fn declare(ports: &mut Ports) {
         documents::declare(ports);
-        ports.watch::<TimeServer>();
+        ports.watch::<TimeServer>().watch::<Condition>();
         ports.own::<TimeSpec>().own::<Time>().share::<Condition>().share::<Wait>();
     }
 
@@ -244,6 +260,12 @@ impl<S: Servers, P: Power> Controller for Clock<S, P> {
         let offered = cx.list::<TimeServer>()?;
         let offered = offered.into_iter().map(|server| server.value.address.to_string()).collect();
         self.turn_to(spec(documents.into_iter().next(), offered));
+        let connected = cx.get::<Condition>(Condition::NETWORK)?.is_some_and(|network| network.value.met);
+        if connected && !std::mem::replace(&mut self.connected, connected) && !self.sure.is() {
+            // What was asked without an address tells nothing.
+            (self.due, self.pause) = (Instant::now(), FIRST);
+        }
+        self.connected = connected;
         let judged = if self.asking.is_empty() && !self.heard.is_empty() { self.judge() } else { Ok(()) };
         if judged.is_err() {
             self.due = Instant::now() + SOON;

@@ -122,6 +122,10 @@ async fn without_an_answer_it_waits_so_long_and_goes_on_asking() {
         tokio::time::advance(SOON).await;
     }
     assert_eq!(pauses, [4, 8, 16, 32, 64, 64, 64]);
+    // With an address it is asked at once.
+    let conditions = world.store.shared_writer::<Condition>("test").unwrap();
+    conditions.put(Condition::NETWORK, Condition::met("eth0 has an address")).unwrap();
+    assert_eq!(world.round().await.as_secs(), 4);
     let wait = world.store.get::<Wait>("time").unwrap().value;
     assert_eq!(wait.deadline_uptime_ms.unwrap() - wait.since_uptime_ms, 30_000);
     assert!(wait.reason.contains("a: no answer"), "{}", wait.reason);
