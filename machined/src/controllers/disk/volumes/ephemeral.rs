@@ -30,8 +30,9 @@ const REPAIR_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 impl<P: Powers> Volumes<P> {
     /// One step for EPHEMERAL.
     pub(super) async fn keep_ephemeral(&mut self, cx: &mut Cycle<'_>, system: &System) -> Result<(), CycleError> {
-        let System::Found { name, size, settled, .. } = system else {
+        let System::Found { name, size, complete, settled } = system else {
             if !matches!(self.ephemeral, Stand::Mounted { .. }) {
+                self.tried = None;
                 let (System::Looking(why) | System::None(why)) = system else { return Ok(()) };
                 self.ephemeral = Stand::Waiting(why.clone());
             }
@@ -40,13 +41,19 @@ impl<P: Powers> Volumes<P> {
         let again = self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
         match (&self.state, &self.ephemeral) {
             (_, Stand::Mounted { .. } | Stand::Unusable(_)) => {}
+            (Stand::Mounted { .. }, _) if let (Err(why), None) = (complete, self.powers.mounted(&self.places.var)) => {
+                self.ephemeral = Stand::Waiting(why.clone());
+            }
             (Stand::Mounted { .. }, _) if again => {
                 self.ephemeral = self.find_or_make(cx, name, settled).await?;
                 let came_to_nothing = matches!(self.ephemeral, Stand::Absent(_) | Stand::Half(_));
                 self.tried = came_to_nothing.then(Instant::now);
             }
             (Stand::Mounted { .. }, _) => {}
-            _ => self.ephemeral = Stand::Waiting("it is made and mounted after STATE".into()),
+            _ => {
+                self.tried = None;
+                self.ephemeral = Stand::Waiting("it is made and mounted after STATE".into());
+            }
         }
         if let (Stand::Mounted { number, .. }, Ok(())) = (&self.ephemeral, settled)
             && self.grown != Some(*size)

@@ -169,7 +169,9 @@ impl<P: Powers> Volumes<P> {
             Finding::Missing => Stand::Absent(format!("{name} has no STATE partition")),
             Finding::Half(_, why) => Stand::Half(why),
             Finding::Ours(entry) => {
-                if let Err(why) = complete {
+                // One that is mounted already, by a machined before, waits for nothing: neither does the API.
+                let mounted = self.powers.mounted(&self.places.state).is_some();
+                if let (false, Err(why)) = (mounted, complete) {
                     self.handle.need_disks();
                     return Ok(Stand::Waiting(why.clone()));
                 }

@@ -51,7 +51,12 @@ async fn both_are_made_with_the_first_configuration_and_found_at_every_boot() {
 
         // A machined that was restarted finds them mounted, and checks nothing.
         machine.powers.forget();
-        run_cycle(&mut machine.restart(), &machine.store).await.unwrap();
+        machine.system(|disk| (disk.complete, disk.settled) = (false, false));
+        let mut restarted = machine.restart();
+        run_cycle(&mut restarted, &machine.store).await.unwrap();
+        assert!(!machine.handle.needs().borrow().disks && machine.condition("ephemeral").met);
+        machine.system(|disk| (disk.complete, disk.settled) = (true, true));
+        run_cycle(&mut restarted, &machine.store).await.unwrap();
         assert_eq!(
             (machine.handle.state(), machine.powers.calls()),
             (State::Mounted { root: made }, vec!["xfs_growfs".into()])
