@@ -61,6 +61,9 @@ pub struct Link {
     pub up: bool,
     /// A cable with something at its other end.
     pub carrier: bool,
+    /// How often the cable was lost since the link is there.
+    #[serde(default)]
+    pub carrier_losses: u32,
     /// The kernel's own judgement.
     pub oper_state: OperState,
     /// The bond or bridge it is a port of; such a link has no addresses of its own.
@@ -97,6 +100,7 @@ impl Resource for Link {
         Column::wide("BUS", "/busPath"),
         Column::wide("SPEED", "/speedMbps"),
         Column::wide("INDEX", "/index"),
+        Column::wide("LOSSES", "/carrierLosses"),
         Column::wide("CONTROLLER", "/controller"),
         Column::wide("DOCUMENT", "/origin/document"),
     ];

@@ -20,6 +20,8 @@ pub mod devices;
 pub mod dhcp4;
 pub mod dhcp6;
 pub mod kernel;
+#[cfg(test)]
+mod live;
 pub mod merge;
 pub mod netlink;
 pub mod plan;

@@ -46,6 +46,8 @@ pub struct LinkState {
     pub up: bool,
     /// A cable with something at its other end.
     pub carrier: bool,
+    /// How often the cable was lost since the link is there: a loss that is over before anybody looks shows here alone.
+    pub carrier_losses: u32,
     /// RFC 2863.
     pub oper_state: OperState,
     /// The number of the bond or bridge it is a port of.

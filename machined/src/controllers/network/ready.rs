@@ -62,6 +62,7 @@ mod tests {
             mtu: 1500,
             up: true,
             carrier,
+            carrier_losses: 0,
             oper_state: OperState::Up,
             controller: None,
             driver: String::new(),

@@ -82,6 +82,7 @@ fn link(state: &LinkState, all: &[LinkState], devices: &Devices, origin: Option<
         mtu: state.mtu,
         up: state.up,
         carrier: state.carrier,
+        carrier_losses: state.carrier_losses,
         oper_state: state.oper_state,
         controller: state.controller.and_then(named),
         driver: device.driver,

@@ -38,6 +38,7 @@ fn card(index: u32, mac: &str) -> Link {
         mtu: 1500,
         up: true,
         carrier: true,
+        carrier_losses: 0,
         oper_state: OperState::Up,
         controller: None,
         driver: "virtio_net".into(),

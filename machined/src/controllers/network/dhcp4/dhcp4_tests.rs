@@ -87,6 +87,7 @@ impl World {
             mtu: 1500,
             up: true,
             carrier,
+            carrier_losses: 0,
             oper_state: OperState::Up,
             controller: None,
             driver: String::new(),

@@ -55,6 +55,8 @@ pub struct Setup {
 struct Session<W> {
     index: u32,
     mac: [u8; 6],
+    /// Losses of the cable that the client knows of.
+    losses: u32,
     client: Client,
     wire: Option<W>,
     /// Why there is no socket, which is no other link's concern.
@@ -97,7 +99,8 @@ impl<W: Wire> Dhcp4<W> {
                 let random = (self.setup.random)();
                 let hostname = self.setup.identity.borrow().hostname.clone();
                 let client = Client::new(mac, hostname, kept.clone(), now, random);
-                let session = Session { index: link.value.index, mac, client, wire: None, shut: None, kept };
+                let (index, losses) = (link.value.index, link.value.carrier_losses);
+                let session = Session { index, mac, losses, client, wire: None, shut: None, kept };
                 self.sessions.insert(link.id.clone(), session);
             }
         }
@@ -134,7 +137,13 @@ fn mac(link: &Link) -> Option<[u8; 6]> {
 
 impl<W: Wire> Session<W> {
     /// Brings the client up to now: cable, answers, time.
-    fn step(&mut self, carrier: bool, now: u64) {
+    fn step(&mut self, link: &Link, now: u64) {
+        let carrier = link.up && link.carrier;
+        // Lost and back before anybody looked: it may be another cable.
+        if self.losses != link.carrier_losses {
+            self.losses = link.carrier_losses;
+            self.client.carrier(now, false);
+        }
         if !carrier {
             self.shut = None;
         }
@@ -227,7 +236,7 @@ impl<W: Wire> Controller for Dhcp4<W> {
             let Some(session) = self.sessions.get_mut(&link.id) else { continue };
             session.client.name(&self.setup.identity.borrow().hostname);
             let before = session.shut.as_ref().map(|shut| shut.why.clone());
-            session.step(link.value.up && link.value.carrier, now);
+            session.step(&link.value, now);
             if let Some(shut) = session.shut.as_ref().filter(|shut| before.as_ref() != Some(&shut.why)) {
                 self.setup.events.warn("network", format!("{}: {}", link.id, shut.why));
             }

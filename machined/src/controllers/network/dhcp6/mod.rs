@@ -39,6 +39,8 @@ const DUID_UUID: [u8; 2] = [0, 4];
 struct Session<W> {
     index: u32,
     id: Vec<u8>,
+    /// Losses of the cable that the client knows of.
+    losses: u32,
     client: Client,
     /// With the link-local address it is bound to.
     wire: Option<(Ipv6Addr, W)>,
@@ -111,14 +113,20 @@ impl<W: Wire> Dhcp6<W> {
         self.sessions.entry(name.to_owned()).or_insert_with(|| {
             let kept = setup.leases.load(name);
             let client = Client::new(id.to_vec(), association(link), kept.clone(), now, (setup.random)());
-            Session { index: link.index, id: id.to_vec(), client, wire: None, shut: None, kept }
+            let (index, losses) = (link.index, link.carrier_losses);
+            Session { index, id: id.to_vec(), losses, client, wire: None, shut: None, kept }
         })
     }
 }
 
 impl<W: Wire> Session<W> {
     /// Brings the client up to now: network, answers, time. `local` is none while the link cannot be used.
-    fn step(&mut self, local: Option<Ipv6Addr>, now: u64) {
+    fn step(&mut self, link: &Link, local: Option<Ipv6Addr>, now: u64) {
+        // Lost and back before anybody looked: it may be another cable.
+        if self.losses != link.carrier_losses {
+            self.losses = link.carrier_losses;
+            self.client.network(now, false);
+        }
         if self.wire.as_ref().is_some_and(|(bound, _)| Some(*bound) != local) {
             self.wire = None;
         }
@@ -214,7 +222,7 @@ impl<W: Wire> Controller for Dhcp6<W> {
             let usable = link.value.up && link.value.carrier;
             let local = local(name, &addresses).filter(|_| usable);
             let session = self.session(name, &link.value, &id, now);
-            session.step(local, now);
+            session.step(&link.value, local, now);
             let asking = session.client.asking_since().map(|since| (since, session.reason(name)));
             if let Some(lease) = session.client.lease() {
                 let config = lease.config(name);

@@ -50,6 +50,7 @@ pub(super) fn link(message: &LinkMessage, names: &Names) -> LinkState {
         up: flags.contains(LinkFlags::Up),
         // The attribute IFLA_CARRIER also says yes while the link is off; the flag is true only when both are.
         carrier: flags.contains(LinkFlags::LowerUp),
+        carrier_losses: 0,
         oper_state: OperState::Unknown,
         controller: None,
         accept_ra: None,
@@ -65,6 +66,7 @@ pub(super) fn link(message: &LinkMessage, names: &Names) -> LinkState {
             LinkAttribute::MinMtu(least) => link.mtu_limits.0 = *least,
             // 0 means that there is no limit.
             LinkAttribute::MaxMtu(most) => link.mtu_limits.1 = (*most > 0).then_some(*most),
+            LinkAttribute::CarrierDownCount(count) => link.carrier_losses = *count,
             LinkAttribute::Controller(index) => link.controller = Some(*index),
             LinkAttribute::OperState(state) => link.oper_state = oper_state(*state),
             LinkAttribute::LinkInfo(infos) => {

@@ -34,7 +34,7 @@ impl Netlink for Kernel {
 }
 
 /// Runs `work` with a connection that is polled beside it.
-async fn with<T, F>(work: impl FnOnce(Handle) -> F) -> Result<T, Error>
+pub(super) async fn with<T, F>(work: impl FnOnce(Handle) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -71,3 +71,5 @@ async fn observe(handle: Handle) -> Result<Observed, Error> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::in_namespace;

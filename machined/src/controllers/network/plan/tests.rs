@@ -186,6 +186,7 @@ fn link_state(name: &str, up: bool, mtu: u32, accept_ra: u8) -> LinkState {
         mtu_limits: (68, Some(1401)),
         up,
         carrier: up,
+        carrier_losses: 0,
         oper_state: OperState::Up,
         controller: None,
         accept_ra: Some(accept_ra),

@@ -122,6 +122,7 @@ impl World {
             mtu_limits: (0, None),
             up: false,
             carrier: false,
+            carrier_losses: 0,
             oper_state: OperState::Down,
             controller: None,
             // Not known: so it is set whatever is wanted.

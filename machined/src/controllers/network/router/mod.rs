@@ -1,5 +1,8 @@
 //! Name servers and search domains from router announcements. Addresses and routes of announcements are the kernel's work;
 //! these it passes on. Kept in a file under /run, because a router says them again only after minutes.
+//!
+//! A cable that was lost may be in another network now: the kernel asks for routers as soon as it is back, and what they said
+//! before counts only until they speak again, or a while.
 
 pub mod option;
 
@@ -24,16 +27,37 @@ const EACH_MAX: usize = 16;
 /// As many announcements are kept while links are not known yet.
 const EARLY_MAX: usize = 64;
 
+/// Routers that are asked answer within a second or so, and the kernel asks three times, four seconds apart (RFC 4861, 10).
+const DOUBT_MS: u64 = 15_000;
+
 /// What routers said about one link, and until when (milliseconds since the kernel started).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     servers: BTreeMap<Ipv6Addr, u64>,
     search: BTreeMap<String, u64>,
+    /// Losses of the cable that are known of.
+    #[serde(default)]
+    losses: u32,
+    /// All of it is from before the cable was lost, and over then.
+    #[serde(default)]
+    doubt: Option<u64>,
 }
 
 impl Said {
+    /// The cable was lost so often.
+    pub fn lost(&mut self, now: u64, losses: u32) {
+        if self.losses != losses {
+            self.losses = losses;
+            self.doubt = Some(now + DOUBT_MS);
+        }
+    }
+
     /// Takes an announcement in.
     pub fn hear(&mut self, now: u64, announced: &Announced) {
+        if self.doubt.take().is_some() {
+            self.servers.clear();
+            self.search.clear();
+        }
         let until = match announced.lifetime {
             u32::MAX => u64::MAX,
             seconds => now + u64::from(seconds) * 1000,
@@ -48,9 +72,13 @@ impl Said {
 
     /// Forgets what is over; returns when the next is.
     pub fn expire(&mut self, now: u64) -> Option<u64> {
+        if self.doubt.is_some_and(|doubt| doubt <= now) {
+            *self = Self { losses: self.losses, ..Self::default() };
+        }
         self.servers.retain(|_, until| *until > now);
         self.search.retain(|_, until| *until > now);
-        self.servers.values().chain(self.search.values()).copied().filter(|until| *until != u64::MAX).min()
+        let said = self.servers.values().chain(self.search.values()).copied();
+        said.chain(self.doubt).filter(|until| *until != u64::MAX).min()
     }
 
     fn config(&self, link: &str) -> LinkConfig {
@@ -115,9 +143,16 @@ impl Controller for Router {
             return Ok(Next::Unready);
         }
         let (now, before) = (uptime::now_ms(), self.said.clone());
+        for link in &links {
+            if let Some(said) = self.said.get_mut(&link.id) {
+                said.lost(now, link.value.carrier_losses);
+            }
+        }
         for announced in std::mem::take(&mut self.early) {
             if let Some(link) = links.iter().find(|link| link.value.index == announced.link) {
-                self.said.entry(link.id.clone()).or_default().hear(now, &announced);
+                let losses = link.value.carrier_losses;
+                let said = self.said.entry(link.id.clone()).or_insert_with(|| Said { losses, ..Said::default() });
+                said.hear(now, &announced);
             }
         }
         self.said.retain(|name, _| links.iter().any(|link| link.id == *name));
@@ -144,6 +179,36 @@ impl Controller for Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_said_before_the_cable_was_lost_counts_until_routers_speak_again() {
+        let (old, new): (Ipv6Addr, Ipv6Addr) = ("fec0::3".parse().unwrap(), "fec0::4".parse().unwrap());
+        let announced = |server, search: &[&str]| {
+            let search = search.iter().map(|domain| (*domain).to_owned()).collect();
+            Announced { link: 2, lifetime: 600, servers: Vec::from_iter(server), search }
+        };
+        let before = || {
+            let mut said = Said::default();
+            said.hear(1000, &announced(Some(old), &["old.example"]));
+            said.lost(2000, 1);
+            assert_eq!(said.config("eth0").servers, [IpAddr::V6(old)], "as long as nobody speaks");
+            said
+        };
+        // Both options of one announcement count.
+        let mut said = before();
+        said.hear(3000, &announced(Some(new), &[]));
+        said.hear(3000, &announced(None, &["new.example"]));
+        assert_eq!(
+            (said.config("eth0").servers, said.config("eth0").search),
+            (vec![IpAddr::V6(new)], vec!["new.example".into()])
+        );
+        assert_eq!(said.expire(4000), Some(603_000));
+        // Nobody speaks.
+        let mut said = before();
+        assert_eq!(said.expire(3000), Some(2000 + DOUBT_MS));
+        assert_eq!(said.expire(2000 + DOUBT_MS), None);
+        assert!(said.config("eth0").servers.is_empty() && said.losses == 1);
+    }
 
     #[test]
     fn what_is_said_ends() {

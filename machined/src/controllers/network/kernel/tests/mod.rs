@@ -17,7 +17,7 @@ use crate::resources::link_config::LinkSpec;
 use crate::resources::route::RouteSpec;
 
 /// Runs `test` in a new network namespace that ends with it.
-fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+pub(in crate::controllers::network) fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(|| {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
             // past the test harness, which would hide it
@@ -25,7 +25,7 @@ fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'stati
             return;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(30), test()).await.unwrap() });
+        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(120), test()).await.unwrap() });
     });
     thread.join().unwrap();
 }
