@@ -69,6 +69,10 @@ async fn main() -> anyhow::Result<()> {
         clock_sure: watch::Sender::new(false).subscribe(),
     };
     let (offering, offer) = watch::channel(sources.now());
+    let (log, _) = machined::audit::build(
+        machined::state::Handle::new(),
+        machined::events::Events::open(&Store::new(), dir.join("audit-events"))?,
+    );
     let parts = Parts {
         about,
         names: names.subscribe(),
@@ -79,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),
             &dir,

@@ -30,7 +30,7 @@ use crate::server::{self, Parts, ready, sockets};
 use crate::services::{self, Paths};
 use crate::shutdown::{self, Shutdown};
 use crate::tasks::Tasks;
-use crate::{cgroup, clock, entropy, etc, limits, meta, mounts, offer, platform, state, stop, trace};
+use crate::{audit, cgroup, clock, entropy, etc, limits, meta, mounts, offer, platform, state, stop, trace};
 
 /// What survives a restart of machined, and the sockets.
 const RUN: &str = "/run/stele";
@@ -234,6 +234,8 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     offering.send_replace(sources.now());
     tasks.start("offer", sources.follow(offering));
     tasks.start("fingerprint", follow_offer(offer.clone(), fingerprint));
+    let (audit, log) = audit::build(state.clone(), events.clone());
+    tasks.start("audit", log.run());
     let about = about(&image);
     let parts = Parts {
         about,
@@ -246,6 +248,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         controllers: status,
         engine,
         node,
+        audit,
         events: events.clone(),
         offer: offer.clone(),
         maintenance: door.watch(),

@@ -74,6 +74,10 @@ fn machined(dir: &Path, identity: &Identity) -> Server {
         clock_sure: false,
     };
     let offer = Offer::Keys(Arc::new(keys));
+    let (log, _) = machined::audit::build(
+        machined::state::Handle::new(),
+        machined::events::Events::open(&Store::new(), dir.join("audit-events")).unwrap(),
+    );
     let parts = Parts {
         about: About { version: "1.2.3".into(), ..About::default() },
         names: watch::Sender::new(names).subscribe(),
@@ -84,6 +88,7 @@ fn machined(dir: &Path, identity: &Identity) -> Server {
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),
             dir,

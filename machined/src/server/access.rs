@@ -95,6 +95,28 @@ const STREAMS: &[&str] = &[
     "/stele.v1.Resource/Watch",
 ];
 
+/// Those that change something: recorded durably before they are answered.
+const CHANGES: &[&str] = &[
+    "/stele.v1.Config/Apply",
+    "/stele.v1.Config/Confirm",
+    "/stele.v1.Config/Revert",
+    "/stele.v1.Enrolment/Install",
+    "/stele.v1.Enrolment/Renew",
+    "/stele.v1.Enrolment/RenewNode",
+    "/stele.v1.Machine/Reboot",
+    "/stele.v1.Machine/Shutdown",
+];
+
+/// Whether the method at `path` changes something.
+pub fn changes(path: &str) -> bool {
+    CHANGES.contains(&path)
+}
+
+/// Whether there is such a method.
+pub fn exists(path: &str) -> bool {
+    TABLE.iter().any(|(method, _)| *method == path)
+}
+
 /// Whether the method at `path` may take minutes to answer.
 pub fn takes_long(path: &str) -> bool {
     path == "/stele.v1.Config/Apply"
@@ -190,6 +212,33 @@ mod tests {
     fn every_stream_is_known_as_one() {
         let described: Vec<_> = methods().into_iter().filter_map(|(name, streams)| streams.then_some(name)).collect();
         assert_eq!(STREAMS, described, "left: the table (keep it sorted); right: the descriptors");
+    }
+
+    #[test]
+    fn what_is_no_change_is_known_as_a_read() {
+        let reads = [
+            "Check",
+            "Watch",
+            "ServerReflectionInfo",
+            "Entries",
+            "Head",
+            "History",
+            "Read",
+            "Controllers",
+            "Request",
+            "Kernel",
+            "Service",
+            "Version",
+            "WatchPhase",
+            "Get",
+            "List",
+            "Types",
+        ];
+        for (method, _) in TABLE {
+            let name = method.rsplit('/').next().unwrap();
+            assert!(changes(method) != reads.contains(&name), "{method}: a change, or a read?");
+        }
+        assert!(CHANGES.iter().all(|method| exists(method)));
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub enum Error {
     /// A request that is not signed as it is.
     #[error("the request is not signed")]
     Unsigned(#[from] api::pki::Error),
+    /// The log of calls.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::Error),
     /// The node's own certificate.
     #[error(transparent)]
     Node(#[from] node::Error),
@@ -164,6 +167,7 @@ impl Error {
                 (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
             }
             Self::Node(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
+            Self::Audit(_) => (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk"),
             Self::SlowRead(_) => {
                 (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }

@@ -21,6 +21,7 @@ use tonic::service::Routes;
 mod about;
 pub mod accept;
 pub mod access;
+mod audit;
 mod config;
 mod diagnostics;
 mod enrolment;
@@ -40,8 +41,9 @@ pub use about::About;
 
 use crate::{configuration, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
 use api::v1::{
-    config_server::ConfigServer, diagnostics_server::DiagnosticsServer, enrolment_server::EnrolmentServer,
-    log_server::LogServer, machine_server::MachineServer, resource_server::ResourceServer,
+    audit_server::AuditServer, config_server::ConfigServer, diagnostics_server::DiagnosticsServer,
+    enrolment_server::EnrolmentServer, log_server::LogServer, machine_server::MachineServer,
+    resource_server::ResourceServer,
 };
 
 /// Largest request. All of ours are a few names; what takes documents will have a limit of its own.
@@ -73,6 +75,8 @@ pub struct Parts {
     pub engine: configuration::Handle,
     /// The node's own certificate.
     pub node: crate::pki::node::Handle,
+    /// The log of calls.
+    pub audit: crate::audit::Handle,
     /// The log for people.
     pub events: crate::events::Events,
     /// What the gateway is to have.
@@ -114,6 +118,7 @@ pub struct Server {
     offer: watch::Receiver<keys::Offer>,
     maintenance: watch::Receiver<Maintenance>,
     events: crate::events::Events,
+    audit: crate::audit::Handle,
     api: UnixListener,
     keys: UnixListener,
     gateway: u32,
@@ -122,8 +127,22 @@ pub struct Server {
 
 /// Puts the parts together.
 pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
-    let Parts { about, names, store, stop, init, logs, graph, controllers, engine, node, events, offer, maintenance } =
-        parts;
+    let Parts {
+        about,
+        names,
+        store,
+        stop,
+        init,
+        logs,
+        graph,
+        controllers,
+        engine,
+        node,
+        audit,
+        events,
+        offer,
+        maintenance,
+    } = parts;
     let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
@@ -140,6 +159,7 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
             EnrolmentServer::new(enrolment::Enrolments::new(engine.active(), node, events.clone()))
                 .max_decoding_message_size(enrolment::REQUEST),
         )
+        .add_service(AuditServer::new(audit::Records::new(audit.clone())).max_decoding_message_size(REQUEST))
         .add_service(ConfigServer::new(config::Configs::new(engine)).max_decoding_message_size(config::REQUEST))
         .add_service(health_service.max_decoding_message_size(REQUEST))
         .add_service(v1.max_decoding_message_size(REFLECTION))
@@ -153,6 +173,7 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         offer,
         maintenance,
         events,
+        audit,
         api: UnixListener::from_std(sockets.api)?,
         keys: UnixListener::from_std(sockets.keys)?,
         gateway: sockets.gateway,
@@ -168,8 +189,21 @@ impl Server {
 
     /// Serves for ever; the caller ends it by dropping the future.
     pub async fn run(self) {
-        let Self { routes, health, stop, wished, init, offer, mut maintenance, events, api, keys, gateway, delivered } =
-            self;
+        let Self {
+            routes,
+            health,
+            stop,
+            wished,
+            init,
+            offer,
+            mut maintenance,
+            events,
+            audit,
+            api,
+            keys,
+            gateway,
+            delivered,
+        } = self;
         // Until it is known who is let in nobody is told anything: after a restart clients wait at the sockets, and the gateway
         // keeps those it has.
         if let Maintenance::Closed(why) = &*maintenance.borrow() {
@@ -182,7 +216,7 @@ impl Server {
         let (to, connections) = mpsc::channel(16);
         tokio::join!(
             accept::accept(api, gateway, to),
-            serve_all(connections, routes, maintenance.clone(), events),
+            serve_all(connections, routes, maintenance.clone(), events, audit),
             keys::serve(keys, gateway, offer, delivered),
             machine::stopper(wished, stop.clone(), init),
             health::follow(health, stop),
@@ -195,6 +229,7 @@ async fn serve_all(
     routes: Routes,
     maintenance: watch::Receiver<Maintenance>,
     events: crate::events::Events,
+    audit: crate::audit::Handle,
 ) {
     let flights = flights::Flights::default();
     let mut clients = JoinSet::new();
@@ -202,7 +237,7 @@ async fn serve_all(
         tokio::select! {
             Some(connection) = connections.recv() => {
                 shout(connection.peer(), &events);
-                clients.spawn(serve::serve(connection, routes.clone(), flights.clone(), maintenance.clone()));
+                clients.spawn(serve::serve(connection, routes.clone(), flights.clone(), maintenance.clone(), audit.clone()));
             }
             Some(_) = clients.join_next() => {}
             else => return,

@@ -17,17 +17,18 @@ use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{sync::watch, time::timeout};
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
 use super::{
     accept::Connection,
     access::{self, Refusal},
+    audit::{Witness, Witnessed, record},
     error::Error,
     flights::{Flight, Flights},
     peer::Peer,
 };
-use crate::maintenance::Maintenance;
+use crate::{audit, maintenance::Maintenance};
 
 /// Streams of one connection.
 const STREAMS: u32 = 64;
@@ -60,12 +61,13 @@ pub(super) async fn serve(
     routes: Routes,
     flights: Flights,
     maintenance: watch::Receiver<Maintenance>,
+    log: audit::Handle,
 ) {
     let peer = connection.peer().clone();
     let who = peer.clone();
     let service = service_fn(move |request| {
         let now = maintenance.borrow().clone();
-        answer(request, routes.clone(), peer.clone(), flights.clone(), now)
+        answer(request, routes.clone(), peer.clone(), flights.clone(), now, log.clone())
     });
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -90,8 +92,15 @@ async fn answer(
     peer: Peer,
     flights: Flights,
     maintenance: Maintenance,
+    log: audit::Handle,
 ) -> Result<Response<Body>, Infallible> {
-    Ok(admit(request, routes, peer, flights, maintenance).await.unwrap_or_else(|error| Status::from(error).into_http()))
+    let (witness, path, who) = (Witness::default(), request.uri().path().to_owned(), peer.clone());
+    let admitted = admit(request, routes, peer, flights, maintenance, witness.clone()).await;
+    let response = admitted.unwrap_or_else(|error| Status::from(error).into_http());
+    // What failed says so in its headers; a stream that has begun is one that was let through.
+    let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+    record(&log, &who, &path, witness.seen(), code).await;
+    Ok(response)
 }
 
 async fn admit(
@@ -100,6 +109,7 @@ async fn admit(
     peer: Peer,
     flights: Flights,
     maintenance: Maintenance,
+    witness: Witness,
 ) -> Result<Response<Body>, Error> {
     let method = || request.uri().path().chars().take(200).collect();
     access::check(request.uri().path(), &peer, &maintenance).map_err(|refusal| match refusal {
@@ -112,7 +122,9 @@ async fn admit(
     let flight = flights.take(peer.address.ip(), access::streams(request.uri().path()))?;
     request.extensions_mut().insert(peer);
     let within = if access::takes_long(request.uri().path()) { CHANGE } else { ANSWER };
-    let Ok(response) = timeout(within, routes.call(request.map(Body::new))).await.map_err(|_| Error::Slow(within))?;
+    let Ok(response) = timeout(within, routes.call(request.map(|body| Body::new(Witnessed::new(body, witness)))))
+        .await
+        .map_err(|_| Error::Slow(within))?;
     Ok(response.map(|body| Body::new(Held { body, _flight: flight })))
 }
 

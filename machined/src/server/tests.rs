@@ -26,6 +26,7 @@ use crate::{
     resources::{Condition, Machine, Wait, machine::Phase},
 };
 
+mod audit;
 mod enrolment;
 mod stops;
 
@@ -39,6 +40,7 @@ struct Node {
     shown: watch::Sender<Arc<Identity>>,
     maintenance: watch::Sender<Maintenance>,
     active: watch::Sender<Arc<configuration::Active>>,
+    state: crate::state::Handle,
     init: Arc<Mutex<Init>>,
     link: JoinSet<()>,
     delivered: Option<watch::Receiver<Delivered>>,
@@ -74,6 +76,7 @@ async fn node() -> Node {
         stop,
         shown,
         maintenance,
+        state: crate::state::Handle::new(),
         active: watch::Sender::new(Arc::new(configuration::Active::looking())),
         init: Arc::default(),
         link: JoinSet::new(),
@@ -121,6 +124,9 @@ impl Node {
         offering.send_replace(sources.now());
         self.link.spawn(sources.follow(offering));
         let sure = watch::Sender::new(true);
+        let (log, writer) =
+            crate::audit::build(self.state.clone(), Events::open(&Store::new(), self.path("audit-events")).unwrap());
+        self.link.spawn(writer.run());
         let parts = Parts {
             about: About { version: "1.2.3".into(), ..About::default() },
             names: self.names.subscribe(),
@@ -131,7 +137,8 @@ impl Node {
             graph: runtime.graph(),
             controllers: runtime.status(),
             engine: configuration::Handle::nobody().in_effect(self.active.subscribe()),
-            node: pki::node::Handle::new(crate::state::Handle::new(), self.folder.path(), sure.subscribe()),
+            audit: log,
+            node: pki::node::Handle::new(self.state.clone(), self.folder.path(), sure.subscribe()),
             events: Events::open(&Store::new(), self.path("events")).unwrap(),
             offer,
             maintenance: self.maintenance.subscribe(),

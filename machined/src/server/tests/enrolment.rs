@@ -13,13 +13,13 @@ use crate::resources::config_status::State;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-struct Cas {
-    ca: Ca,
+pub(super) struct Cas {
+    pub(super) ca: Ca,
     rescue: Ca,
 }
 
 /// A configured machine that lets in clients of `ca`, and signs with it unless it has no authority.
-async fn configured(authority: bool) -> (Node, Cas) {
+pub(super) async fn configured(authority: bool) -> (Node, Cas) {
     let node = node().await;
     let cas = Cas { ca: Ca::make("ca").unwrap(), rescue: Ca::make("rescue").unwrap() };
     let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
@@ -47,7 +47,7 @@ fn shown(key: &Key, certificate: &Certificate) -> Shown {
     Shown::from_der(vec![CertificateDer::from(certificate.der().to_vec())], private).unwrap()
 }
 
-fn client(ca: &Ca, role: Role) -> Shown {
+pub(super) fn client(ca: &Ca, role: Role) -> Shown {
     let key = Key::make().unwrap();
     let wanted = Client { common_name: "alice".into(), role, ttl: DAY };
     shown(&key, &ca.sign_client(&key.request("x", &[]).unwrap(), &wanted).unwrap())
@@ -55,7 +55,7 @@ fn client(ca: &Ca, role: Role) -> Shown {
 
 impl Node {
     /// As this client; waits until the gateway lets it in.
-    async fn enrol(&self, client: &Shown) -> EnrolmentClient<Channel> {
+    pub(super) async fn channel(&self, client: &Shown) -> Channel {
         let pin = Pin::Exact(vec![Fingerprint::of_der(&self.shown.borrow().certificate)]);
         let endpoint: api::endpoint::Endpoint = self.address.to_string().parse().unwrap();
         let connector = Connector::new(endpoint, pin).client(Some(client.clone()));
@@ -63,12 +63,16 @@ impl Node {
             loop {
                 // Right after the change of its terms.
                 if let Ok(channel) = connector.connect().await {
-                    return EnrolmentClient::new(channel);
+                    return channel;
                 }
                 tokio::task::yield_now().await;
             }
         };
         timeout(SOON, connected).await.unwrap()
+    }
+
+    async fn enrol(&self, client: &Shown) -> EnrolmentClient<Channel> {
+        EnrolmentClient::new(self.channel(client).await)
     }
 }
 

@@ -1,0 +1,295 @@
+//! The audit log: every call to the API, chained by hashes, in a ring on STATE.
+//!
+//! Invariant: a change is durable before it is answered; reads are written every few seconds, equal ones as one record, and
+//! what is too much is counted. Before STATE is there records wait in memory, as many as [`WAITING`]; they are written when it
+//! comes. One task writes, [`Log::run`], started by `boot`; `server` has the [`Handle`].
+
+mod ring;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use api::audit::{Head, Record, SIZE};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout},
+};
+
+pub use ring::{Error, Ring};
+
+use crate::{blocking, events::Events, state, trace::chain};
+
+/// How often reads are written.
+const EVERY: Duration = Duration::from_secs(5);
+/// Different reads that are written at once; what is more is counted. At this rate the ring lasts for an hour of an attack,
+/// and some weeks of use.
+const READS: usize = 32;
+/// Records that wait for STATE.
+const WAITING: usize = 256;
+/// For a change to be durable: a disk that takes longer is not waited for, and that is said.
+const DURABLE: Duration = Duration::from_secs(10);
+/// Records that are read at once for a client.
+const PAGE: usize = 64;
+
+/// The method of a record that stands for calls nobody wrote down one by one.
+pub const DROPPED: &str = "(dropped)";
+
+/// A call, as far as it is the same for equal ones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// See [`Record`].
+    pub fingerprint: [u8; 32],
+    /// See [`Record`].
+    pub code: u32,
+    /// See [`Record`].
+    pub rescue: bool,
+    /// See [`Record`].
+    pub role: String,
+    /// See [`Record`].
+    pub subject: String,
+    /// The client's address, without its port for reads.
+    pub address: String,
+    /// See [`Record`].
+    pub method: String,
+}
+
+/// Some records with their numbers.
+pub type Page = Vec<(u64, [u8; SIZE])>;
+
+/// A request's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Their SHA-256.
+    pub digest: [u8; 32],
+    /// How many.
+    pub bytes: u64,
+}
+
+/// What others have of it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    changes: mpsc::Sender<(Record, oneshot::Sender<()>)>,
+    reads: Arc<Mutex<Reads>>,
+    shown: watch::Receiver<Shown>,
+}
+
+/// Reads that wait for their turn.
+#[derive(Debug, Default)]
+struct Reads {
+    calls: HashMap<Call, Record>,
+    dropped: u32,
+    /// Since machined started.
+    all_dropped: u64,
+}
+
+/// Where the log is, and how far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The ring's file; none without STATE.
+    pub path: Option<PathBuf>,
+    /// The newest record.
+    pub head: Head,
+    /// The oldest that is kept; 0 in an empty log.
+    pub oldest: u64,
+}
+
+/// The one writer.
+#[derive(Debug)]
+pub struct Log {
+    changes: mpsc::Receiver<(Record, oneshot::Sender<()>)>,
+    reads: Arc<Mutex<Reads>>,
+    shown: watch::Sender<Shown>,
+    state: state::Handle,
+    events: Events,
+    ring: Option<Ring>,
+    waiting: Vec<Record>,
+}
+
+/// A log that waits for STATE.
+pub fn build(state: state::Handle, events: Events) -> (Handle, Log) {
+    // Each waits for its answer, so there are as many as calls under way.
+    let (sender, changes) = mpsc::channel(64);
+    let (shown, watched) = watch::channel(Shown::default());
+    let reads = Arc::<Mutex<Reads>>::default();
+    let handle = Handle { changes: sender, reads: reads.clone(), shown: watched };
+    (handle, Log { changes, reads, shown, state, events, ring: None, waiting: Vec::new() })
+}
+
+impl Call {
+    fn record(self, request: Request, change: bool) -> Record {
+        let Self { fingerprint, code, rescue, role, subject, address, method } = self;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Record {
+            time_unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            calls: 1,
+            digest: request.digest,
+            request_bytes: request.bytes,
+            change,
+            code,
+            fingerprint,
+            rescue,
+            role,
+            subject,
+            address,
+            method,
+            ..Record::default()
+        }
+    }
+}
+
+impl Handle {
+    /// Writes a change; returns when it is durable, or waits for STATE.
+    pub async fn change(&self, call: Call, request: Request) {
+        let (done, written) = oneshot::channel();
+        let method = call.method.clone();
+        let sent =
+            async { self.changes.send((call.record(request, true), done)).await.is_ok() && written.await.is_ok() };
+        if timeout(DURABLE, sent).await != Ok(true) {
+            tracing::error!("{method} is answered before its audit record is durable: the disk does not answer");
+        }
+    }
+
+    /// Notes a read; it is written soon.
+    pub fn read(&self, call: Call, request: Request) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = reads.calls.get_mut(&call) {
+            record.calls = record.calls.saturating_add(1);
+        } else if reads.calls.len() < READS {
+            let record = call.clone().record(request, false);
+            reads.calls.insert(call, record);
+        } else {
+            reads.dropped = reads.dropped.saturating_add(1);
+            reads.all_dropped += 1;
+        }
+    }
+
+    /// Reads that were only counted, since machined started.
+    pub fn dropped(&self) -> u64 {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).all_dropped
+    }
+
+    /// How far the log is, now and later.
+    pub fn shown(&self) -> watch::Receiver<Shown> {
+        self.shown.clone()
+    }
+
+    /// Records from this number on, some at a time, as they lie on the disk; those that cannot be read are left out, which the
+    /// chain shows. Also the number to go on with; none when there is nothing newer.
+    pub async fn page(&self, from: u64) -> Result<Option<(Page, u64)>, Error> {
+        let Shown { path, head, oldest } = self.shown.borrow().clone();
+        let path = path.ok_or(Error::NoState)?;
+        let first = from.max(oldest).max(1);
+        let last = head.sequence.min(first.saturating_add(PAGE as u64 - 1));
+        if first > last {
+            return Ok(None);
+        }
+        let records = blocking::run(move || ring::read(&path, first, last)).await?;
+        Ok(Some((records, last + 1)))
+    }
+}
+
+impl Log {
+    /// For ever.
+    pub async fn run(mut self) {
+        let mut state = self.state.watch();
+        let mut turn = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
+        loop {
+            let found = state.borrow_and_update().clone();
+            if let (state::State::Mounted { root }, None) = (&found, &self.ring) {
+                self.open(root.join("audit")).await;
+            }
+            tokio::select! {
+                Some(first) = self.changes.recv() => self.changed(first).await,
+                _ = turn.tick() => self.flush().await,
+                Ok(()) = state.changed() => {}
+            }
+        }
+    }
+
+    async fn open(&mut self, path: PathBuf) {
+        match blocking::run(move || Ring::open(&path)).await {
+            Ok((ring, lost)) => {
+                if lost > 0 {
+                    self.events.warn(
+                        "audit",
+                        format!("{lost} audit records that were being written when power was cut are lost"),
+                    );
+                }
+                self.ring = Some(ring);
+                let waiting = std::mem::take(&mut self.waiting);
+                self.write(waiting).await;
+            }
+            // Tried again when STATE changes.
+            Err(error) => self.events.error("audit", format!("the audit log cannot be opened: {}", chain(&error))),
+        }
+    }
+
+    /// As many as have come, with one wait for the disk.
+    async fn changed(&mut self, first: (Record, oneshot::Sender<()>)) {
+        let mut all = vec![first];
+        while all.len() < ring::BATCH
+            && let Ok(next) = self.changes.try_recv()
+        {
+            all.push(next);
+        }
+        let (records, done): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        if self.write(records).await {
+            for done in done {
+                // Who asked may have gone.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn flush(&mut self) {
+        let (calls, dropped) = {
+            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            (std::mem::take(&mut reads.calls), std::mem::take(&mut reads.dropped))
+        };
+        let mut records: Vec<_> = calls.into_values().collect();
+        records.sort_by_key(|record| record.time_unix_ms);
+        if dropped > 0 {
+            let call = Call {
+                fingerprint: [0; 32],
+                code: 0,
+                rescue: false,
+                role: String::new(),
+                subject: String::new(),
+                address: String::new(),
+                method: DROPPED.into(),
+            };
+            records.push(Record { calls: dropped, ..call.record(Request::default(), false) });
+        }
+        if !records.is_empty() {
+            self.write(records).await;
+        }
+    }
+
+    /// Whether they are durable, or wait where nothing is durable.
+    async fn write(&mut self, records: Vec<Record>) -> bool {
+        let Some(mut ring) = self.ring.take() else {
+            self.waiting.extend(records);
+            let over = self.waiting.len().saturating_sub(WAITING);
+            self.waiting.drain(..over);
+            return true;
+        };
+        let (ring, written) = blocking::run(move || {
+            let written = ring.append(records);
+            (ring, written)
+        })
+        .await;
+        self.shown.send_replace(ring.shown());
+        self.ring = Some(ring);
+        if let Err(error) = &written {
+            self.events.error("audit", format!("calls are not in the audit log: {}", chain(error)));
+        }
+        written.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

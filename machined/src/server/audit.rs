@@ -1,0 +1,162 @@
+//! The service Audit: the records as they lie on the disk, for clients that verify them; and what of a call is recorded.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use http_body::{Frame, SizeHint};
+use hyper::body::{Body, Incoming};
+use sha2::{Digest, Sha256};
+use tonic::{Request, Response, Status};
+
+use super::{access, error::Error, peer::Peer};
+use crate::audit::{Call, Handle, Request as Seen};
+use api::{
+    roles::Role,
+    v1::{self, audit_server::Audit},
+};
+
+/// Serves the log.
+#[derive(Debug)]
+pub(super) struct Records {
+    log: Handle,
+}
+
+impl Records {
+    /// Of this log.
+    pub(super) fn new(log: Handle) -> Self {
+        Self { log }
+    }
+}
+
+/// Where a client's stream is.
+struct Cursor {
+    log: Handle,
+    next: u64,
+    page: std::vec::IntoIter<(u64, [u8; api::audit::SIZE])>,
+    follow: bool,
+}
+
+impl Cursor {
+    async fn next(mut self) -> Option<(Result<v1::EntriesResponse, Status>, Self)> {
+        let mut shown = self.log.shown();
+        loop {
+            if let Some((sequence, record)) = self.page.next() {
+                return Some((Ok(v1::EntriesResponse { sequence, record: record.to_vec() }), self));
+            }
+            shown.mark_unchanged();
+            match self.log.page(self.next).await {
+                Ok(Some((page, next))) => (self.page, self.next) = (page.into_iter(), next),
+                Ok(None) if self.follow => shown.changed().await.ok()?,
+                Ok(None) => return None,
+                Err(error) => {
+                    (self.follow, self.next) = (false, u64::MAX);
+                    return Some((Err(Error::from(error).into()), self));
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Audit for Records {
+    type EntriesStream = BoxStream<'static, Result<v1::EntriesResponse, Status>>;
+
+    async fn entries(&self, request: Request<v1::EntriesRequest>) -> Result<Response<Self::EntriesStream>, Status> {
+        let v1::EntriesRequest { from, follow } = request.into_inner();
+        if self.log.shown().borrow().path.is_none() {
+            return Err(Error::from(crate::audit::Error::NoState).into());
+        }
+        let cursor = Cursor { log: self.log.clone(), next: from, page: Vec::new().into_iter(), follow };
+        Ok(Response::new(Box::pin(stream::unfold(cursor, Cursor::next))))
+    }
+
+    async fn head(&self, _: Request<v1::HeadRequest>) -> Result<Response<v1::HeadResponse>, Status> {
+        let shown = self.log.shown().borrow().clone();
+        if shown.path.is_none() {
+            return Err(Error::from(crate::audit::Error::NoState).into());
+        }
+        Ok(Response::new(v1::HeadResponse {
+            sequence: shown.head.sequence,
+            hash: shown.head.hash.to_vec(),
+            oldest: shown.oldest,
+            dropped: self.log.dropped(),
+        }))
+    }
+}
+
+/// Records one call. Nothing of machined's own questions to itself.
+pub(super) async fn record(log: &Handle, peer: &Peer, path: &str, seen: Seen, code: tonic::Code) {
+    let certificate = peer.certificate.as_deref();
+    let own = Role::Probe.organisation();
+    if certificate.is_some_and(|certificate| certificate.organisations.iter().any(|o| o == own)) {
+        return;
+    }
+    let change = access::changes(path);
+    let call = Call {
+        fingerprint: certificate.map(|certificate| certificate.fingerprint).unwrap_or_default(),
+        code: u32::try_from(i32::from(code)).unwrap_or(u32::MAX),
+        rescue: certificate.is_some_and(|certificate| certificate.rescue),
+        role: certificate.map(|certificate| certificate.organisations.join(",")).unwrap_or_default(),
+        subject: certificate.map(|certificate| certificate.subject.clone()).unwrap_or_default(),
+        // Of reads, those of one client count as equal whatever connection they come by.
+        address: if change { peer.address.to_string() } else { peer.address.ip().to_string() },
+        method: if access::exists(path) { path.to_owned() } else { "(unknown)".to_owned() },
+    };
+    if change { log.change(call, seen).await } else { log.read(call, seen) }
+}
+
+/// What of a request has been seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Witness(Arc<Mutex<(Sha256, u64)>>);
+
+impl Witness {
+    /// Digest and length so far.
+    pub(super) fn seen(&self) -> Seen {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Seen { digest: seen.0.clone().finalize().into(), bytes: seen.1 }
+    }
+}
+
+/// A request's body whose bytes are digested as they pass.
+#[derive(Debug)]
+pub(super) struct Witnessed {
+    body: Incoming,
+    witness: Witness,
+}
+
+impl Witnessed {
+    /// With this witness.
+    pub(super) fn new(body: Incoming, witness: Witness) -> Self {
+        Self { body, witness }
+    }
+}
+
+impl Body for Witnessed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let mut seen = self.witness.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.0.update(data);
+            seen.1 += data.len() as u64;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

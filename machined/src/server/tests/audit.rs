@@ -1,0 +1,61 @@
+//! Every call leaves its record, by real connections.
+
+use api::{
+    audit::{Chain, Record},
+    v1::audit_client::AuditClient,
+};
+use sha2::{Digest, Sha256};
+
+use super::{enrolment::*, *};
+use crate::state::State;
+
+#[tokio::test]
+async fn who_did_what_is_written_before_it_is_answered() {
+    let (node, cas) = configured(true).await;
+    node.state.put(State::Mounted { root: node.folder.path().into() });
+    let alice = client(&cas.ca, api::roles::Role::Admin);
+    let channel = node.channel(&alice).await;
+    let mut audit = AuditClient::new(channel.clone());
+    let key = api::pki::Key::make().unwrap();
+    let renew = v1::RenewRequest { request: key.request("x", &[]).unwrap().pem() };
+    let bytes = {
+        let message = prost::Message::encode_to_vec(&renew);
+        let mut frame = vec![0];
+        frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+        frame.extend(message);
+        frame
+    };
+    let mut enrolment = v1::enrolment_client::EnrolmentClient::new(channel.clone());
+    enrolment.renew(renew).await.unwrap();
+    let head = audit.head(v1::HeadRequest {}).await.unwrap().into_inner();
+    assert_eq!((head.sequence, head.oldest), (1, 1), "it was there before the answer");
+    // Refused, and by whom it was.
+    let reader = client(&cas.ca, api::roles::Role::Reader);
+    let reboot = v1::RebootRequest { reason: "no".into(), ..Default::default() };
+    let refused = MachineClient::new(node.channel(&reader).await).reboot(reboot).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let mut refused = AuditClient::new(node.channel(&reader).await);
+    assert_eq!(refused.head(v1::HeadRequest {}).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let request = v1::EntriesRequest { from: 0, follow: true };
+    let mut entries = audit.entries(request).await.unwrap().into_inner();
+    let mut chain = Chain::default();
+    let mut next = async || -> Record {
+        let entry = timeout(SOON, entries.next()).await.unwrap().unwrap().unwrap();
+        let record = chain.push(&entry.record).unwrap();
+        assert_eq!(record.sequence, entry.sequence);
+        record
+    };
+    let renewed = next().await;
+    assert_eq!((renewed.method.as_str(), renewed.code), ("/stele.v1.Enrolment/Renew", 0));
+    assert_eq!(renewed.request_bytes, bytes.len() as u64);
+    assert_eq!(renewed.digest, <[u8; 32]>::from(Sha256::digest(&bytes)));
+    assert!(renewed.subject.contains("CN=alice") && renewed.role == "stele:admin" && renewed.change);
+    assert!(renewed.address.starts_with("127.0.0.1:"));
+    let refused = next().await;
+    assert_eq!((refused.method.as_str(), refused.role.as_str()), ("/stele.v1.Machine/Reboot", "stele:reader"));
+    assert_eq!(refused.code, Code::PermissionDenied as u32);
+    // Reads come within seconds, in a batch: the head was asked for twice, once in vain.
+    let reads = [next().await, next().await];
+    assert!(reads.iter().all(|read| !read.change && read.method.starts_with("/stele.v1.Audit/")), "{reads:?}");
+}
