@@ -14,6 +14,7 @@ mod any_hardware;
 mod back_soon;
 mod boots_by_firmware;
 mod boots_by_kernel;
+mod certificates;
 mod damage;
 mod few_resources;
 mod five_seconds_without_machined;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let stories = [
         killed_again_and_again::stories(),
         from_maintenance_to_configured::stories(),
+        certificates::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),
