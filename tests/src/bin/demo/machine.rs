@@ -23,7 +23,7 @@ pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
         fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
     }
     fs::create_dir_all(&folder)?;
-    let mut spec = Spec::disk(&artifacts::product_image(kernel))?;
+    let mut spec = Spec::roomy(&artifacts::product_image(kernel))?;
     spec.detached = true;
     spec.port = if TcpListener::bind(("127.0.0.1", PORT)).is_ok() { PORT } else { 0 };
     let vm = Vm::start_in(&spec, &folder)?;
@@ -35,15 +35,16 @@ pub(crate) fn start(out: &Path, kernel: &str) -> Result<Vm> {
 }
 
 /// Lets the machine run on, and says how to go on with it.
-pub(crate) fn leave(vm: Vm, out: &Path, fingerprint: &str) -> Result<()> {
+pub(crate) fn leave(vm: Vm, out: &Path) -> Result<()> {
     let folder = out.join("demo");
-    let endpoint = vm.api;
     vm.leave_running();
     let env = folder.join("env");
     fs::write(
         &env,
+        // The context with the operator's certificate is there, apart from whatever contexts the user has.
         format!(
-            "export APICTL_ENDPOINT={endpoint} APICTL_FINGERPRINT={fingerprint}\nexport PATH=\"{}:$PATH\"\n",
+            "export XDG_CONFIG_HOME='{}'\nexport PATH=\"{}:$PATH\"\n",
+            folder.join("apictl").display(),
             out.display()
         ),
     )?;

@@ -44,8 +44,8 @@ fn main() -> Result<()> {
             let out = out.canonicalize()?;
             machine::stop(&out)?;
             let vm = machine::start(&out, &kernel)?;
-            let fingerprint = tour::show(&vm, &out)?;
-            machine::leave(vm, &out, &fingerprint)
+            tour::show(&vm, &out, &out.join("demo/operator"))?;
+            machine::leave(vm, &out)
         }
         Command::Stop { out } => {
             let stopped = out.exists() && machine::stop(&out.canonicalize()?)?;
