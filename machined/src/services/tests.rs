@@ -159,7 +159,7 @@ async fn needs_are_waited_for_and_bad_files_do_not_stop_others() {
     assert_eq!(run.state("db", State::Waiting).await.why, "needs path:/nonexistent/disk");
     run.state("fine", State::Ready).await;
     let condition = run.store.get::<Condition>("service-bad").unwrap();
-    assert!(condition.value.reason.contains("expected a sequence"), "{}", condition.value.reason);
+    assert!(condition.value.reason.contains("expected a list"), "{}", condition.value.reason);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(crate) struct Kept {
     /// What was written.
     wanted: String,
     /// What the kernel then showed: `0x10` reads as `16`. Absent: not written yet, or not shown.
-    applied: Option<String>,
+    pub(super) applied: Option<String>,
 }
 
 /// What came of a setting.
@@ -138,7 +138,8 @@ fn set(host: &impl Host, path: &str, value: &str, entry: &mut Kept) -> Outcome {
 }
 
 fn put_back(host: &impl Host, path: &str, entry: &Kept) -> Result<(), String> {
-    let (Some(before), Some(_)) = (&entry.before, &entry.applied) else { return Ok(()) };
+    // Also when it is not known that it was written: machined may have ended in between.
+    let Some(before) = &entry.before else { return Ok(()) };
     match host.read(path) {
         Ok(now) if same(&now, before) => return Ok(()),
         // The link or the module it belonged to is gone.

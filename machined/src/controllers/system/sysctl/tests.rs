@@ -34,8 +34,10 @@ impl Host for Fake {
             (_, None) => Err(io::ErrorKind::NotFound.into()),
             ("wrong", _) => Err(io::ErrorKind::InvalidInput.into()),
             // As the kernel shows what it was given.
-            ("0x10", Some(old)) => Ok(*old = "16".into()),
-            (value, Some(old)) => Ok(*old = value.replace(' ', "\t")),
+            (value, Some(old)) => {
+                *old = if value == "0x10" { "16".into() } else { value.replace(' ', "\t") };
+                Ok(())
+            }
         }
     }
 }
@@ -158,6 +160,19 @@ async fn nothing_is_changed_when_what_it_was_cannot_be_kept() {
     assert_eq!(world.host.get("vm/hex"), "1");
 }
 
+#[tokio::test]
+async fn what_was_written_by_a_machined_that_died_right_then_is_put_back() {
+    let mut world = World::new();
+    world.run(Some(json!({ "vm.hex": "5" }))).await;
+    let mut kept = world.controller.kept();
+    // As it was kept before the write.
+    kept.get_mut("vm/hex").unwrap().applied = None;
+    std::fs::write(&world.path, serde_json::to_vec(&kept).unwrap()).unwrap();
+    world.restart();
+    world.run(None).await;
+    assert_eq!(world.host.get("vm/hex"), "1");
+}
+
 #[test]
 fn names_are_as_sysctl_prints_them() {
     for (path, expected) in [
@@ -167,4 +182,38 @@ fn names_are_as_sysctl_prints_them() {
         assert_eq!(name(path), expected);
         assert_eq!(config::kinds::sysctl_path(expected).unwrap(), path);
     }
+}
+
+/// The real kernel, in a network of its own.
+#[test]
+fn the_kernel_takes_shows_and_gets_back_its_settings() {
+    let work = || {
+        if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+            eprintln!("skipped: no network namespace: {error}");
+            return;
+        }
+        let (host, kept) = (Proc::new("/proc/sys"), std::cell::RefCell::new(BTreeMap::new()));
+        let apply = |settings: &[(&str, &str)]| {
+            let wanted = settings.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+            let known = kept.borrow().clone();
+            let keep = |new: &BTreeMap<String, Kept>| {
+                kept.replace(new.clone());
+                Ok(())
+            };
+            apply::apply(&host, &wanted, known, keep).unwrap()
+        };
+        let (forward, range) = ("net/ipv4/ip_forward", "net/ipv4/ip_local_port_range");
+        let before = host.read(range).unwrap();
+        let first = apply(&[(forward, "1"), (range, "40000 50000"), ("net/ipv4/nothing", "1"), ("net/ipv4", "1")]);
+        assert_eq!((first[forward].value.as_str(), first[forward].problem.as_str()), ("1", ""));
+        assert_eq!(first[range].value, "40000\t50000");
+        assert!(first["net/ipv4/nothing"].problem.contains("there is no /proc/sys/net/ipv4/nothing"), "{first:?}");
+        assert!(first["net/ipv4"].problem.contains("a group of settings"), "{first:?}");
+        host.write(forward, "0").unwrap();
+        assert_eq!(apply(&[(forward, "1"), (range, "40000 50000")])[forward].drifted.as_deref(), Some("0"));
+        assert!(apply(&[(forward, "1"), (range, "nonsense")])[range].problem.contains("does not take"));
+        assert!(apply(&[]).is_empty() && kept.borrow().is_empty());
+        assert_eq!((host.read(forward).unwrap(), host.read(range).unwrap()), ("0".into(), before));
+    };
+    std::thread::spawn(work).join().unwrap();
 }
