@@ -101,7 +101,10 @@ impl Certificates {
 
     /// Names and addresses by which others reach this machine.
     fn names(&self, api: Option<&Api>, addresses: Vec<Address>) -> Vec<String> {
-        let mut names = vec![self.world.machine.borrow().hostname.clone()];
+        let mut names = {
+            let machine = self.world.machine.borrow();
+            vec![machine.hostname.clone(), machine.short().to_owned()]
+        };
         let mut global: Vec<IpAddr> = addresses
             .into_iter()
             .filter(|found| {
