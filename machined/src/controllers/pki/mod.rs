@@ -8,6 +8,8 @@ mod show;
 use reconcile::Runtime;
 
 pub use certificate::{Certificates, World};
+#[cfg(test)]
+pub(crate) use renew::renew;
 
 /// Adds the controllers of this area.
 pub fn register(runtime: &mut Runtime, world: World) {

@@ -19,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Asks one after the other, showing `held`, until one has signed; why none did. `accepted`: PEM of the authorities whose
 /// machines are trusted.
-pub(super) async fn renew(from: &[String], accepted: &str, held: &Held, node: &node::Handle) -> Result<(), String> {
+pub(crate) async fn renew(from: &[String], accepted: &str, held: &Held, node: &node::Handle) -> Result<(), String> {
     let mut failures = Vec::new();
     for place in from {
         let asked = tokio::time::timeout(WITHIN, ask(place, accepted, held, node));

@@ -157,3 +157,36 @@ async fn a_machine_without_an_authority_says_so_and_takes_what_was_signed_for_it
     let refused = reader.request(v1::EnrolmentRequestRequest {}).await.unwrap_err();
     assert_eq!(reason(&refused), "ROLE_MISSING");
 }
+
+#[tokio::test]
+async fn a_machine_without_an_authority_is_renewed_by_one_that_has_it() {
+    let (node, cas) = configured(true).await;
+    let sign = |names: &[&str]| {
+        let key = Key::make().unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let wanted = api::pki::Node { names, ttl: DAY };
+        let own = cas.ca.sign_node(&key.request("x", &[]).unwrap(), &wanted).unwrap();
+        pki::node::Held { chain: vec![own, cas.ca.certificate().clone()], key }
+    };
+    node.held.send_replace(pki::node::Now::Held(Arc::new(sign(&["127.0.0.1"]))));
+    let folder = tempfile::tempdir().unwrap();
+    let sure = watch::Sender::new(true);
+    let asks = pki::node::Handle::new(crate::state::Handle::new(), folder.path(), sure.subscribe());
+    // It has other names by now; what it shows is what is renewed.
+    asks.put_names(vec!["node-2".into(), "192.0.2.99".into()]);
+    let (present, accepted) = (sign(&["node-2", "192.0.2.2"]), cas.ca.certificate().pem());
+    let renew =
+        async |from: &[String], accepted: &str| crate::controllers::pki::renew(from, accepted, &present, &asks).await;
+    let place = node.address.to_string();
+    let renewed = async {
+        // The first is not there; the second changes its terms just now.
+        while renew(&["127.0.0.1:1".into(), place.clone()], &accepted).await.is_err() {}
+    };
+    timeout(SOON, renewed).await.unwrap();
+    let held = asks.watch().borrow().held().cloned().unwrap();
+    assert_eq!(held.chain[0].names, ["node-2", "192.0.2.2"]);
+    assert!(held.chain[0].is_signed_by(cas.ca.certificate()) && !held.chain[0].is_of(&present.key));
+    // One that is not of an accepted authority is not even asked.
+    let why = renew(&[place], &cas.rescue.certificate().pem()).await.unwrap_err();
+    assert!(why.contains("not signed by an authority"), "{why}");
+}
