@@ -44,7 +44,7 @@ fn life() -> Result<()> {
         let small = size(&volume(apictl, "EPHEMERAL", "mounted")?)?;
 
         // It grows while the machine runs.
-        machine.vm.qmp.execute("block_resize", serde_json::json!({"device": "disk0", "size": 6 << 30}))?;
+        machine.vm.qmp.execute("block_resize", serde_json::json!({"device": "disk0", "size": 6u64 << 30}))?;
         apictl.wait_for("volume", "EPHEMERAL", "EPHEMERAL to grow", |volume| {
             size(&volume["value"]).is_ok_and(|size| size > small + 1900 * MIB)
         })?;
