@@ -1,5 +1,7 @@
 //! The JSON Schema (2020-12) of one document, made from the types: strict, as the parser is.
 
+use std::sync::LazyLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
@@ -76,17 +78,18 @@ impl Transform for Strict {
 
 /// The fields that a kind knows at a path such as `routes[0]`; empty where it knows none, or takes any.
 pub(crate) fn fields(kind: &str, path: &str) -> Vec<String> {
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let Some(entry) = KINDS.iter().find(|entry| entry.kind == kind) else { return Vec::new() };
-    let root = Value::from((entry.schema)(&mut generator));
-    let definitions = generator.take_definitions(true);
-    let mut at = &root;
+    // A stream may have a thousand fields that are wrong.
+    static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+    let Some(definitions) = SCHEMA["$defs"].as_object() else { return Vec::new() };
+    let Some(mut at) = definitions.get(kind) else { return Vec::new() };
     for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
         let next = if part.ends_with(']') { at.get("items") } else { at.get("properties").and_then(|p| p.get(part)) };
         let Some(next) = next else { return Vec::new() };
-        at = resolve(next, &definitions);
+        at = resolve(next, definitions);
     }
-    at.get("properties").and_then(Value::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+    let head = |name: &str| path.is_empty() && ["apiVersion", "kind", "name"].contains(&name);
+    let fields = at.get("properties").and_then(Value::as_object);
+    fields.map(|fields| fields.keys().filter(|name| !head(name)).cloned().collect()).unwrap_or_default()
 }
 
 /// Follows a reference, also that of an optional field.

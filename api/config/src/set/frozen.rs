@@ -13,6 +13,7 @@ use crate::{Document, format, parse_bytes};
 #[test]
 fn documents_of_every_release_still_parse() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/frozen");
+    let validator = jsonschema::draft202012::new(&crate::schema()).unwrap();
     let (mut files, mut kinds) = (0, BTreeSet::new());
     for release in fs::read_dir(root).unwrap() {
         for entry in fs::read_dir(release.unwrap().path()).unwrap() {
@@ -21,8 +22,14 @@ fn documents_of_every_release_still_parse() {
                 continue;
             }
             files += 1;
+            let valid = |document: &Document| {
+                let whole = document.whole();
+                let errors: Vec<_> = validator.iter_errors(&whole).map(|error| error.to_string()).collect();
+                assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+            };
             let shown = path.display();
             let stream = parse_bytes(&fs::read(&path).unwrap()).unwrap_or_else(|p| panic!("{shown}:\n{p}"));
+            stream.documents.iter().for_each(valid);
             let made: Value = stream.documents.iter().map(Document::whole).collect();
             let json = path.with_extension("json");
             // Only what is not there yet is written.

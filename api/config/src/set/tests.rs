@@ -224,9 +224,14 @@ fn a_thousand_documents_are_soon_parsed() {
     assert_eq!(stream.documents.len(), 1000);
     let text = format(&stream.documents);
     assert_eq!(parse(&text).unwrap(), stream);
+    // A thousand that are wrong, too.
+    let wrong = text.replace("addresses:", "adresses:");
+    let problems = parse(&wrong).unwrap_err();
+    assert!(problems.0[0].message.contains("did you mean addresses?") && problems.0.len() == 501, "{problems}");
+    let found_wrong = began.elapsed();
     let changed = crate::changes(&stream.documents, &Default::default());
     assert_eq!(changed.len(), 1000);
-    eprintln!("parsed in {parsed:?}, all in {:?}", began.elapsed());
+    eprintln!("parsed in {parsed:?}, with all problems by {found_wrong:?}, all in {:?}", began.elapsed());
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
