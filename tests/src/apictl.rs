@@ -1,7 +1,7 @@
 //! The real `apictl`, run as an operator would run it, against one machine.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
@@ -38,6 +38,11 @@ impl Apictl {
     /// Trusts whatever answers, for a machine whose console nobody sees.
     pub fn insecure(vm: &Vm) -> Self {
         Self { endpoint: vm.api.to_string(), fingerprint: String::new(), config: vm.folder().join("apictl") }
+    }
+
+    /// Of a workstation whose settings are in this folder: the current context says which node it is.
+    pub fn of_workstation(folder: &Path) -> Self {
+        Self { endpoint: String::new(), fingerprint: String::new(), config: folder.join("apictl") }
     }
 
     /// The pinned fingerprint.

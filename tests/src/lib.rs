@@ -8,6 +8,7 @@ pub mod artifacts;
 pub mod chaos;
 pub mod child;
 pub mod machine;
+pub mod nocloud;
 pub mod operator;
 pub mod runner;
 pub mod scratch;

@@ -23,6 +23,7 @@ mod killed_again_and_again;
 mod kinds_of_disks;
 mod many_ways_to_fail;
 mod no_serial_port;
+mod nocloud;
 mod orphans;
 mod secure_boot;
 mod shared;
@@ -32,6 +33,7 @@ mod stops_in_order;
 mod two_clones;
 mod watched_over_a_restart;
 mod with_next_to_nothing;
+mod wrong_user_data;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         killed_again_and_again::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),
+        nocloud::stories(),
+        wrong_user_data::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),

@@ -41,6 +41,8 @@ pub enum Bus {
     Sata,
     /// USB stick.
     Usb,
+    /// A disc in an optical drive (SATA), as hypervisors attach a NoCloud disk.
+    Optical,
 }
 
 /// One disk.
@@ -262,6 +264,12 @@ impl Spec {
             let file = if disk.writable { disk.image.clone() } else { overlay(folder, number, disk)? };
             let format = if disk.writable { "raw" } else { "qcow2" };
             let id = format!("disk{number}");
+            if disk.bus == Bus::Optical {
+                let file = disk.image.display();
+                command.args(["-drive", &format!("if=none,id={id},format=raw,readonly=on,file={file}")]);
+                command.args(["-device", &device(disk, number, &id)]);
+                continue;
+            }
             command
                 .args(["-drive", &format!("if=none,id={id},format={format},file={},discard=unmap", file.display())])
                 .args(["-device", &device(disk, number, &id)]);
@@ -279,6 +287,7 @@ fn device(disk: &Disk, number: usize, id: &str) -> String {
         Bus::Nvme => format!("nvme,drive={id},serial=STELE{number},{sizes},{boot}"),
         Bus::Scsi => format!("scsi-hd,bus=scsi0.0,drive={id},serial=STELE{number},{sizes},{boot}"),
         Bus::Sata => format!("ide-hd,bus=ide.{number},drive={id},serial=STELE{number},{boot}"),
+        Bus::Optical => format!("ide-cd,bus=ide.{number},drive={id}"),
         Bus::Usb => format!("usb-storage,bus=usb0.0,drive={id},serial=STELE{number},{boot}"),
     }
 }
