@@ -107,6 +107,8 @@ pub struct Log {
     events: Events,
     ring: Option<Ring>,
     waiting: Vec<Record>,
+    /// What is wrong, as it was said last.
+    trouble: String,
 }
 
 /// A log that waits for STATE.
@@ -116,7 +118,7 @@ pub fn build(state: state::Handle, events: Events) -> (Handle, Log) {
     let (shown, watched) = watch::channel(Shown::default());
     let reads = Arc::<Mutex<Reads>>::default();
     let handle = Handle { changes: sender, reads: reads.clone(), shown: watched };
-    (handle, Log { changes, reads, shown, state, events, ring: None, waiting: Vec::new() })
+    (handle, Log { changes, reads, shown, state, events, ring: None, waiting: Vec::new(), trouble: String::new() })
 }
 
 impl Call {
@@ -150,6 +152,14 @@ impl Handle {
             async { self.changes.send((call.record(request, true), done)).await.is_ok() && written.await.is_ok() };
         if timeout(DURABLE, sent).await != Ok(true) {
             tracing::error!("{method} is answered before its audit record is durable: the disk does not answer");
+        }
+    }
+
+    /// Writes a change that nobody waits for any more: whoever asked has gone.
+    pub fn left(&self, call: Call, request: Request) {
+        let method = call.method.clone();
+        if self.changes.try_send((call.record(request, true), oneshot::channel().0)).is_err() {
+            tracing::error!("{method} has no audit record: too many wait for the disk");
         }
     }
 
@@ -223,9 +233,18 @@ impl Log {
                 let waiting = std::mem::take(&mut self.waiting);
                 self.write(waiting).await;
             }
-            // Tried again when STATE changes.
-            Err(error) => self.events.error("audit", format!("the audit log cannot be opened: {}", chain(&error))),
+            // Tried again at the next turn.
+            Err(error) => self.trouble(Some(format!("the audit log cannot be opened: {}", chain(&error)))),
         }
+    }
+
+    /// Says what is wrong, once.
+    fn trouble(&mut self, why: Option<String>) {
+        let why = why.unwrap_or_default();
+        if why != self.trouble && !why.is_empty() {
+            self.events.error("audit", why.as_str());
+        }
+        self.trouble = why;
     }
 
     /// As many as have come, with one wait for the disk.
@@ -284,9 +303,7 @@ impl Log {
         .await;
         self.shown.send_replace(ring.shown());
         self.ring = Some(ring);
-        if let Err(error) = &written {
-            self.events.error("audit", format!("calls are not in the audit log: {}", chain(error)));
-        }
+        self.trouble(written.as_ref().err().map(|error| format!("calls are not in the audit log: {}", chain(error))));
         written.is_ok()
     }
 }

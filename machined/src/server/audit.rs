@@ -11,7 +11,7 @@ use futures_util::stream::{self, BoxStream};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{access, error::Error, peer::Peer};
 use crate::audit::{Call, Handle, Request as Seen};
@@ -89,25 +89,67 @@ impl Audit for Records {
     }
 }
 
-/// Records one call. Nothing of machined's own questions to itself.
-pub(super) async fn record(log: &Handle, peer: &Peer, path: &str, seen: Seen, code: tonic::Code) {
-    let certificate = peer.certificate.as_deref();
-    let own = Role::Probe.organisation();
-    if certificate.is_some_and(|certificate| certificate.organisations.iter().any(|o| o == own)) {
-        return;
+/// One call that is being answered. It leaves a record also when its client goes away before the answer.
+pub(super) struct Pending {
+    log: Handle,
+    peer: Peer,
+    path: String,
+    witness: Witness,
+    done: bool,
+}
+
+impl Pending {
+    /// Of this client.
+    pub(super) fn new(log: Handle, peer: Peer, path: &str) -> Self {
+        Self { log, peer, path: path.to_owned(), witness: Witness::default(), done: false }
     }
-    let change = access::changes(path);
-    let call = Call {
-        fingerprint: certificate.map(|certificate| certificate.fingerprint).unwrap_or_default(),
-        code: u32::try_from(i32::from(code)).unwrap_or(u32::MAX),
-        rescue: certificate.is_some_and(|certificate| certificate.rescue),
-        role: certificate.map(|certificate| certificate.organisations.join(",")).unwrap_or_default(),
-        subject: certificate.map(|certificate| certificate.subject.clone()).unwrap_or_default(),
-        // Of reads, those of one client count as equal whatever connection they come by.
-        address: if change { peer.address.to_string() } else { peer.address.ip().to_string() },
-        method: if access::exists(path) { path.to_owned() } else { "(unknown)".to_owned() },
-    };
-    if change { log.change(call, seen).await } else { log.read(call, seen) }
+
+    /// Sees the request's bytes.
+    pub(super) fn witness(&self) -> Witness {
+        self.witness.clone()
+    }
+
+    /// Records what came of it: a change durably.
+    pub(super) async fn ended(mut self, code: Code) {
+        self.done = true;
+        let Some(call) = self.call(code) else { return };
+        let seen = self.witness.seen();
+        if access::changes(&self.path) { self.log.change(call, seen).await } else { self.log.read(call, seen) }
+    }
+
+    /// None for what machined asks itself.
+    fn call(&self, code: Code) -> Option<Call> {
+        let Self { peer, path, .. } = self;
+        let certificate = peer.certificate.as_deref();
+        let own = Role::Probe.organisation();
+        if certificate.is_some_and(|certificate| certificate.organisations.iter().any(|o| o == own)) {
+            return None;
+        }
+        let change = access::changes(path);
+        Some(Call {
+            fingerprint: certificate.map(|certificate| certificate.fingerprint).unwrap_or_default(),
+            code: u32::try_from(i32::from(code)).unwrap_or(u32::MAX),
+            rescue: certificate.is_some_and(|certificate| certificate.rescue),
+            role: certificate.map(|certificate| certificate.organisations.join(",")).unwrap_or_default(),
+            subject: certificate.map(|certificate| certificate.subject.clone()).unwrap_or_default(),
+            // Of reads, those of one client count as equal whatever connection they come by.
+            address: if change { peer.address.to_string() } else { peer.address.ip().to_string() },
+            method: if access::exists(path) { path.clone() } else { "(unknown)".to_owned() },
+        })
+    }
+}
+
+/// What was begun may be done all the same.
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Some(call) = self.call(Code::Cancelled) {
+            let seen = self.witness.seen();
+            if access::changes(&self.path) { self.log.left(call, seen) } else { self.log.read(call, seen) }
+        }
+    }
 }
 
 /// What of a request has been seen.

@@ -23,7 +23,7 @@ use tower::Service;
 use super::{
     accept::Connection,
     access::{self, Refusal},
-    audit::{Witness, Witnessed, record},
+    audit::{Pending, Witness, Witnessed},
     error::Error,
     flights::{Flight, Flights},
     peer::Peer,
@@ -94,12 +94,12 @@ async fn answer(
     maintenance: Maintenance,
     log: audit::Handle,
 ) -> Result<Response<Body>, Infallible> {
-    let (witness, path, who) = (Witness::default(), request.uri().path().to_owned(), peer.clone());
-    let admitted = admit(request, routes, peer, flights, maintenance, witness.clone()).await;
+    let pending = Pending::new(log, peer.clone(), request.uri().path());
+    let admitted = admit(request, routes, peer, flights, maintenance, pending.witness()).await;
     let response = admitted.unwrap_or_else(|error| Status::from(error).into_http());
     // What failed says so in its headers; a stream that has begun is one that was let through.
     let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
-    record(&log, &who, &path, witness.seen(), code).await;
+    pending.ended(code).await;
     Ok(response)
 }
 

@@ -59,3 +59,24 @@ async fn who_did_what_is_written_before_it_is_answered() {
     let reads = [next().await, next().await];
     assert!(reads.iter().all(|read| !read.change && read.method.starts_with("/stele.v1.Audit/")), "{reads:?}");
 }
+
+#[tokio::test]
+async fn a_change_whose_client_goes_away_is_recorded_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = crate::state::Handle::new();
+    state.put(State::Mounted { root: folder.path().into() });
+    let events = Events::open(&Store::new(), folder.path().join("events")).unwrap();
+    let (log, writer) = crate::audit::build(state, events);
+    let peer = crate::server::peer::Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: None };
+    drop(crate::server::audit::Pending::new(log.clone(), peer.clone(), "/stele.v1.Machine/Reboot"));
+    crate::server::audit::Pending::new(log.clone(), peer, "/stele.v1.Machine/Version").ended(Code::Ok).await;
+    let mut shown = log.shown();
+    tokio::select! {
+        () = writer.run() => unreachable!(),
+        reached = timeout(SOON, shown.wait_for(|shown| shown.head.sequence == 1)) => drop(reached.unwrap().unwrap()),
+    }
+    let (page, _) = log.page(1).await.unwrap().unwrap();
+    let (record, _) = Record::parse(&page[0].1).unwrap();
+    assert_eq!((record.code, record.method.as_str()), (Code::Cancelled as u32, "/stele.v1.Machine/Reboot"));
+    assert!(record.change);
+}
