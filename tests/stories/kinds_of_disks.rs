@@ -1,10 +1,11 @@
-//! The machine boots from whatever a disk is attached to, also one with sectors of 4096 bytes.
+//! The machine boots from whatever a disk is attached to, also one with sectors of 4096 bytes, on which it makes its volumes.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use tests::{
     artifacts, child, machine,
+    operator::{Operator, wait_blessed},
     runner::Story,
     scratch::Scratch,
     vm::{Bus, Disk, Spec},
@@ -24,13 +25,24 @@ fn story(bus: Bus, sector: u32, name: &str) -> Result<()> {
     let raw = if sector == 512 { image.raw()? } else { with_sectors(&image.uki()?, folder.path().join("disk.raw"))? };
     let mut spec = Spec::disk(&image)?;
     spec.tpm = false;
-    spec.disks = vec![Disk { bus, sector, ..Disk::of(raw) }];
+    spec.disks = vec![Disk { bus, sector, size: Some(4 << 30), ..Disk::of(raw) }];
     machine::with(&spec, |machine| {
         machine.apictl.wait_maintenance()?;
         let disk = machine.apictl.get("disk", name)?;
         ensure!(disk["value"]["sector"] == sector, "{disk}");
         let found = machine.wait_system_disk()?;
         ensure!(found["value"]["disk"] == name, "another disk: {found}");
+        if sector == 512 {
+            return Ok(());
+        }
+        Operator::new(machine)?.configure(machine, "node-1")?;
+        wait_blessed(&machine.apictl, 1)?;
+        for (volume, format) in [("STATE", "ext4"), ("EPHEMERAL", "xfs")] {
+            machine.apictl.wait_for("volume", volume, volume, |volume| volume["value"]["phase"] == "mounted")?;
+            let partitions = machine.apictl.list("partitions")?;
+            let made = partitions.iter().find(|partition| partition["value"]["label"] == volume);
+            ensure!(made.is_some_and(|made| made["value"]["content"]["format"] == format), "{partitions:?}");
+        }
         Ok(())
     })
 }
