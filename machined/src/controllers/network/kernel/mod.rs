@@ -72,4 +72,4 @@ async fn observe(handle: Handle) -> Result<Observed, Error> {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(super) use tests::in_namespace;
+pub(super) use tests::{can_make, in_namespace};

@@ -4,6 +4,7 @@
 //!
 //! A namespace belongs to a thread, so each side has one; whatever the node's side starts stays on its thread.
 
+mod bond;
 mod lease;
 mod restart;
 mod server;

@@ -23,7 +23,7 @@ fn taken_away(listener: &Listener) -> Vec<String> {
 }
 
 /// Lives through a restart, with the configuration known late, and a server that is gone.
-async fn survives(node: Node, wanted: &str, has: &[(&str, &str)]) -> Node {
+pub(super) async fn survives(node: Node, wanted: &str, has: &[(&str, &str)]) -> Node {
     for (link, address) in has {
         node.address(link, address).await;
     }

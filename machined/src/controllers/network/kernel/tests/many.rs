@@ -94,8 +94,8 @@ prop_compose! {
     }
 }
 
-/// Whether this kernel can make bonds and VLANs. Asked by making one of each.
-async fn can_make() -> bool {
+/// Whether this kernel can make bonds and VLANs, the latter on `parent`. Asked by making one of each.
+pub(in crate::controllers::network) async fn can_make(parent: &str) -> bool {
     let bond = Virtual::Bond(Bond {
         mode: BondMode::ActiveBackup,
         miimon: 100,
@@ -103,7 +103,7 @@ async fn can_make() -> bool {
         hash_policy: HashPolicy::Layer2,
         primary: None,
     });
-    for (link, make) in [("try0", bond), ("try1", Virtual::Vlan(Vlan { link: "eth0".into(), id: 9 }))] {
+    for (link, make) in [("try0", bond), ("try1", Virtual::Vlan(Vlan { link: parent.into(), id: 9 }))] {
         match Kernel.apply(&Change::CreateLink { link: link.into(), make }).await {
             Ok(()) => Kernel.apply(&Change::DeleteLink { link: link.into() }).await.unwrap(),
             Err(error @ Error::NoModule { .. }) => {
@@ -129,7 +129,7 @@ fn bonds_and_vlans_become_what_is_planned() {
             made.await.unwrap();
             Kernel.apply(&Change::SetUp { link: far, up: true }).await.unwrap();
         }
-        if !can_make().await {
+        if !can_make("eth0").await {
             return;
         }
         let mut runner = TestRunner::deterministic();

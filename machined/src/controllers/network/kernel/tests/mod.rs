@@ -2,6 +2,8 @@
 
 mod many;
 
+pub(in crate::controllers::network) use many::can_make;
+
 use std::io::Write as _;
 
 use futures_util::TryStreamExt;
