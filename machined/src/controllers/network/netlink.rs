@@ -127,6 +127,8 @@ pub enum Change {
         link: String,
         /// As it shall be.
         bond: Bond,
+        /// Tells the LACP rate, too: the kernel refuses that while the bond is on, be it the same.
+        rate: bool,
     },
     /// Makes a link that is off a port of a bond, which switches it on; or no port any more, which switches it off.
     SetController {

@@ -11,9 +11,9 @@ use crate::resources::link_config::{LinkConfig, Source};
 /// What a server gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The client it was given to: a lease of another machine, or of another card, is not ours.
+    /// The client it was given to: a lease of another machine, or of another link, is not ours.
     pub client: Vec<u8>,
-    /// The client's number of the address, made of the card's.
+    /// The client's number of the address, made of the link's name.
     pub association: u32,
     /// Who gave it.
     pub server: Vec<u8>,

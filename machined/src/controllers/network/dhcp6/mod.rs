@@ -56,9 +56,9 @@ pub struct Dhcp6<W> {
     sessions: BTreeMap<String, Session<W>>,
 }
 
-/// The number of a link's address (IAID): the same as long as the card is.
-fn association(link: &Link) -> u32 {
-    let digest = Sha256::digest(link.mac.as_bytes());
+/// The number of a link's address (IAID): of its name, because the hardware address of a bond changes with its ports.
+fn association(link: &str) -> u32 {
+    let digest = Sha256::digest(link.as_bytes());
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
@@ -112,7 +112,7 @@ impl<W: Wire> Dhcp6<W> {
         let setup = &self.setup;
         self.sessions.entry(name.to_owned()).or_insert_with(|| {
             let kept = setup.leases.load(name);
-            let client = Client::new(id.to_vec(), association(link), kept.clone(), now, (setup.random)());
+            let client = Client::new(id.to_vec(), association(name), kept.clone(), now, (setup.random)());
             let (index, losses) = (link.index, link.carrier_losses);
             Session { index, id: id.to_vec(), losses, client, wire: None, shut: None, kept }
         })

@@ -37,12 +37,12 @@ pub(super) async fn apply(handle: Handle, change: &Change) -> Result<(), Error> 
             let message = LinkUnspec::new_with_index(index(&handle, link).await?).link_group(OUR_GROUP);
             handle.link().change(message.build()).execute().await
         }
-        Change::ChangeBond { link, bond } => {
+        Change::ChangeBond { link, bond, rate } => {
             let primary = match &bond.primary {
                 Some(primary) => index(&handle, primary).await?,
                 None => 0,
             };
-            let message = made::change(index(&handle, link).await?, bond, primary);
+            let message = made::change(index(&handle, link).await?, bond, *rate, primary);
             handle.link().change(message).execute().await
         }
         Change::SetController { link, controller } => {

@@ -60,7 +60,7 @@ pub(super) fn create(name: &str, make: &Virtual, parent: Option<u32>) -> LinkMes
     match make {
         Virtual::Vlan(vlan) => LinkVlan::new(name, parent.unwrap_or_default(), vlan.id).link_group(OUR_GROUP).build(),
         Virtual::Bond(bond) => {
-            let mut infos = settings(bond);
+            let mut infos = settings(bond, true);
             infos.extend(MODES.iter().find(|(ours, _)| *ours == bond.mode).map(|(_, mode)| InfoBond::Mode(*mode)));
             LinkBond::new(name).set_info_data(InfoData::Bond(infos)).link_group(OUR_GROUP).build()
         }
@@ -68,8 +68,8 @@ pub(super) fn create(name: &str, make: &Virtual, parent: Option<u32>) -> LinkMes
 }
 
 /// The message that changes a bond; `primary` is 0 for none.
-pub(super) fn change(index: u32, bond: &Bond, primary: u32) -> LinkMessage {
-    let mut infos = settings(bond);
+pub(super) fn change(index: u32, bond: &Bond, rate: bool, primary: u32) -> LinkMessage {
+    let mut infos = settings(bond, rate);
     if bond.has_primary() {
         infos.push(InfoBond::Primary(primary));
     }
@@ -77,13 +77,13 @@ pub(super) fn change(index: u32, bond: &Bond, primary: u32) -> LinkMessage {
     message.set_info_data(InfoData::Bond(infos)).index(index).build()
 }
 
-/// What can be set at any time; the kernel refuses a rate outside of LACP.
-fn settings(bond: &Bond) -> Vec<InfoBond> {
+/// What can be set at any time, and the rate, which the kernel refuses outside of LACP.
+fn settings(bond: &Bond, rate: bool) -> Vec<InfoBond> {
     let mut infos = vec![InfoBond::MiiMon(bond.miimon)];
     infos.extend(
         POLICIES.iter().find(|(ours, _)| *ours == bond.hash_policy).map(|(_, hash)| InfoBond::XmitHashPolicy(*hash)),
     );
-    if bond.mode == BondMode::Lacp {
+    if rate && bond.mode == BondMode::Lacp {
         infos.push(InfoBond::AdLacpRate(match bond.lacp_rate {
             LacpRate::Slow => BondLacpRate::Slow,
             LacpRate::Fast => BondLacpRate::Fast,

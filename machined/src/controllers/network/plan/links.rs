@@ -20,7 +20,7 @@ pub(super) fn plan(desired: &Desired, world: &mut World) {
     delete(desired, world);
     claim(desired, world);
     release(desired, world);
-    create(desired, world);
+    create(desired, world, "bond");
     for (name, spec) in &desired.links {
         enslave(name, spec, world);
     }
@@ -29,6 +29,8 @@ pub(super) fn plan(desired: &Desired, world: &mut World) {
             set_bond(name, bond, world);
         }
     }
+    // A bond has the hardware address of its first port, and a VLAN that of its bond.
+    create(desired, world, "vlan");
     for name in from_below(world) {
         if let Some(spec) = desired.links.get(&name) {
             set(&name, spec, desired, world);
@@ -88,9 +90,9 @@ fn claim(desired: &Desired, world: &mut World) {
 }
 
 /// What is not there. A name that somebody else's link has stays theirs, and a VLAN waits for its link.
-fn create(desired: &Desired, world: &mut World) {
+fn create(desired: &Desired, world: &mut World, kind: &str) {
     let all = desired.links.iter().filter_map(|(name, spec)| Some((name, spec.make.as_ref()?)));
-    let mut made: Vec<_> = all.filter(|(name, _)| world.link(name).is_none()).collect();
+    let mut made: Vec<_> = all.filter(|(name, make)| make.kind() == kind && world.link(name).is_none()).collect();
     // A VLAN may be on a VLAN: again, as long as the last round made one.
     loop {
         let before = made.len();
@@ -136,10 +138,11 @@ fn set_bond(name: &str, wanted: &Bond, world: &mut World) {
         return;
     }
     // The one setting that the kernel takes only while the bond is off.
-    if bond.lacp_rate != have.lacp_rate && link.up {
+    let rate = bond.lacp_rate != have.lacp_rate;
+    if rate && link.up {
         world.change(Change::SetUp { link: name.to_owned(), up: false });
     }
-    world.change(Change::ChangeBond { link: name.to_owned(), bond });
+    world.change(Change::ChangeBond { link: name.to_owned(), bond, rate });
 }
 
 /// All links, each after those it is on or made of.

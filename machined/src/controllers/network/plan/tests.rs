@@ -35,7 +35,7 @@ impl Model {
             Change::CreateLink { link, make } => self.create(&link, make),
             Change::DeleteLink { link } => self.delete(&link),
             Change::ClaimLink { link } => self.at(&link).group = OUR_GROUP,
-            Change::ChangeBond { link, bond } => {
+            Change::ChangeBond { link, bond, rate } => {
                 if let Some(primary) = &bond.primary {
                     assert!(bond.has_primary(), "EPERM: no primary in this mode");
                     assert!(self.ports(&link).contains(primary), "kept, not told");
@@ -43,7 +43,8 @@ impl Model {
                 let at = self.at(&link);
                 let Some(Virtual::Bond(have)) = &at.made else { panic!("no bond") };
                 assert_eq!(have.mode, bond.mode, "a mode is not changed");
-                assert!(have.lacp_rate == bond.lacp_rate || (bond.mode == BondMode::Lacp && !at.up), "EPERM, EBUSY");
+                assert_eq!(have.lacp_rate != bond.lacp_rate, rate, "not told");
+                assert!(!rate || (bond.mode == BondMode::Lacp && !at.up), "EPERM, EBUSY");
                 at.made = Some(Virtual::Bond(bond));
             }
             Change::SetController { link, controller } => self.set_controller(&link, controller),

@@ -76,7 +76,7 @@ impl World {
             Change::CreateLink { link, make } => self.create(link, make),
             Change::DeleteLink { link } => self.delete(link),
             Change::ClaimLink { link } => self.edit(link, |link| link.group = OUR_GROUP),
-            Change::ChangeBond { link, bond } => {
+            Change::ChangeBond { link, bond, .. } => {
                 self.edit(link, |link| link.made = Some(Virtual::Bond(bond.clone())));
             }
             Change::SetController { link, controller } => self.set_controller(link, controller.as_deref()),
