@@ -1,5 +1,5 @@
-//! META says that the machine is configured, which this version cannot read. It lets no stranger in, says why on its
-//! console, stays alive, and can be rebooted at its keyboard; then it says the same again.
+//! META says that the machine is configured, and its disk has no STATE. It lets no stranger in, says why on its console, stays
+//! alive, and can be rebooted at its keyboard; then it says the same again.
 
 use anyhow::{Context, Result, ensure};
 use tests::{
@@ -14,7 +14,7 @@ use tests::{
 use crate::damage;
 
 /// How the reason begins (machined/src/maintenance.rs).
-const REASON: &str = "META says that this machine is configured";
+const REASON: &str = "this machine is configured, and its configuration cannot be read";
 
 /// Where machined's record lies in META (installer/boot/src/meta.rs).
 const MACHINED: usize = 0xc000;

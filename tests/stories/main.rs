@@ -30,6 +30,7 @@ mod shared;
 mod steady;
 mod stock_clients;
 mod stops_in_order;
+mod trials_and_revisions;
 mod two_clones;
 mod watched_over_a_restart;
 mod with_next_to_nothing;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         certificates::stories(),
         nocloud::stories(),
         wrong_user_data::stories(),
+        trials_and_revisions::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),
