@@ -13,13 +13,15 @@ use std::{
 };
 
 use api::{
-    connect::{Connector, Pin},
+    connect::{Connector, Error, Identity as Shown, Pin},
     fingerprint::Fingerprint,
+    pki::{Ca, Client, Key},
+    roles::Role,
     v1::{VersionRequest, machine_client::MachineClient},
 };
 use machined::{
     configuration,
-    gateway::keys::Keys,
+    gateway::keys::{Accepted, Keys},
     identity, link,
     logs::Logs,
     maintenance::Maintenance,
@@ -28,6 +30,7 @@ use machined::{
     stop,
 };
 use reconcile::{Runtime, Store};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -58,7 +61,7 @@ fn start(dir: &Path, listener: TcpListener) -> Gateway {
     Gateway(child.unwrap())
 }
 
-fn machined(dir: &Path, identity: &Identity) -> Server {
+fn machined(dir: &Path, identity: &Identity, accepted: Vec<Accepted>, door: Maintenance) -> Server {
     let uid = rustix::process::getuid().as_raw();
     let (store, runtime) = (Store::new(), Runtime::new(Store::new()));
     let names = identity::Machine { machine_id: "0".into(), boot_id: "b".into(), hostname: "h".into() };
@@ -68,10 +71,10 @@ fn machined(dir: &Path, identity: &Identity) -> Server {
     let keys = Keys {
         chain: vec![identity.certificate.clone()],
         key: identity.key.clone(),
-        accepted: Vec::new(),
+        accepted,
         allow: Vec::new(),
         revoked: Vec::new(),
-        clock_sure: false,
+        clock_sure: true,
     };
     let offer = Offer::Keys(Arc::new(keys));
     let (log, _) = machined::audit::build(
@@ -96,7 +99,7 @@ fn machined(dir: &Path, identity: &Identity) -> Server {
         ),
         events: machined::events::Events::open(&Store::new(), dir.join("events")).unwrap(),
         offer: watch::Sender::new(offer).subscribe(),
-        maintenance: watch::Sender::new(Maintenance::Open).subscribe(),
+        maintenance: watch::Sender::new(door).subscribe(),
     };
     let open = |name| sockets::open(&dir.join(name), uid, None).unwrap();
     server::build(parts, Sockets { api: open("api"), keys: open("keys"), gateway: uid }).unwrap()
@@ -110,7 +113,7 @@ async fn the_hardened_program_serves() {
     let shown = Identity::make().unwrap();
     let mut gateway = start(dir.path(), listener);
     let mut tasks = JoinSet::new();
-    tasks.spawn(machined(dir.path(), &shown).run());
+    tasks.spawn(machined(dir.path(), &shown, Vec::new(), Maintenance::Open).run());
 
     let mut ready = gateway.0.stdout.take().unwrap();
     let said = machined::blocking::run(move || {
@@ -128,6 +131,53 @@ async fn the_hardened_program_serves() {
         let channel = Connector::new(endpoint.parse().unwrap(), pin).connect().await.unwrap();
         let answer = timeout(SOON, MachineClient::new(channel).version(VersionRequest {})).await.unwrap().unwrap();
         assert_eq!(answer.into_inner().version, "1.2.3");
+    }
+    assert!(gateway.0.try_wait().unwrap().is_none(), "it still runs");
+}
+
+/// What it may do is enough for what clients' certificates need, also for each kind that is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hardened_program_checks_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let node = Identity::make().unwrap();
+    let (ca, rescue, foreign) = (Ca::make("ca").unwrap(), Ca::make("rescue").unwrap(), Ca::make("ca").unwrap());
+    let accepted = [(&ca, false), (&rescue, true)];
+    let accepted = accepted.map(|(ca, rescue)| Accepted { der: ca.certificate().der().to_vec(), rescue });
+    let mut gateway = start(dir.path(), listener);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(machined(dir.path(), &node, accepted.to_vec(), Maintenance::Configured).run());
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let client = |ca: &Ca, ttl, at| {
+        let (key, wanted) = (Key::make().unwrap(), Client { common_name: "x".into(), role: Role::Reader, ttl });
+        let signed = ca.sign_client_at(&key.request("x", &[]).unwrap(), &wanted, at).unwrap();
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.der().to_vec()));
+        Shown::from_der(vec![CertificateDer::from(signed.der().to_vec())], private).unwrap()
+    };
+    let now = std::time::SystemTime::now();
+    let cases = [
+        ("good", Some(client(&ca, hours(24), now)), true),
+        ("none", None, false),
+        ("over", Some(client(&ca, hours(24), now - hours(100))), false),
+        ("not yet", Some(client(&ca, hours(24), now + hours(100))), false),
+        ("foreign", Some(client(&foreign, hours(24), now)), false),
+        ("rescue", Some(client(&rescue, hours(20), now)), true),
+        ("long rescue", Some(client(&rescue, hours(30), now)), false),
+        ("good again", Some(client(&ca, hours(24), now)), true),
+    ];
+    for (name, client, welcome) in cases {
+        let pin = Pin::Exact(vec![Fingerprint::of_der(&node.certificate)]);
+        let connected = Connector::new(endpoint.parse().unwrap(), pin).client(client).connect().await;
+        match connected {
+            Ok(channel) => {
+                let mut machine = MachineClient::new(channel);
+                let answer = timeout(SOON, machine.version(VersionRequest {})).await.unwrap();
+                assert!(welcome, "{name} is let in: {answer:?}");
+                assert_eq!(answer.unwrap().into_inner().version, "1.2.3", "{name}");
+            }
+            Err(error) => assert!(!welcome && matches!(error, Error::NotLetIn { .. }), "{name}: {error}"),
+        }
     }
     assert!(gateway.0.try_wait().unwrap().is_none(), "it still runs");
 }
