@@ -8,6 +8,7 @@ mod a_hung_machined;
 mod a_late_cable;
 mod a_panic;
 mod a_screen;
+mod a_url_in_the_firmware;
 mod a_watchdog;
 mod a_wrong_clock;
 mod any_hardware;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         nocloud::stories(),
         wrong_user_data::stories(),
         trials_and_revisions::stories(),
+        a_url_in_the_firmware::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),

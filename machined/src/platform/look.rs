@@ -249,3 +249,6 @@ impl Files {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

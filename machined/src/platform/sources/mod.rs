@@ -53,6 +53,12 @@ impl Again {
     }
 }
 
+/// By these files.
+#[cfg(test)]
+pub(super) fn url(serial: &std::path::Path, command_line: &std::path::Path) -> impl Source {
+    url::Url::new(serial, command_line)
+}
+
 /// All of them.
 pub(super) fn all() -> Vec<Box<dyn Source>> {
     vec![
