@@ -17,6 +17,7 @@ mod boots_by_firmware;
 mod boots_by_kernel;
 mod certificates;
 mod damage;
+mod documents_change;
 mod few_resources;
 mod five_seconds_without_machined;
 mod from_maintenance_to_configured;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         killed_again_and_again::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),
+        documents_change::stories(),
         nocloud::stories(),
         wrong_user_data::stories(),
         trials_and_revisions::stories(),
