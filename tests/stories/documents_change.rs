@@ -1,4 +1,4 @@
-//! What an operator does to the documents of a machine that is configured: patches, edits, trials, and back again.
+//! What an operator does to the documents of a machine that is configured: patches, trials, and back again.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use tests::{
 };
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new("documents_are_patched_edited_tried_and_reverted_and_nothing_is_lost", story)]
+    vec![Story::new("documents_are_patched_tried_and_reverted_and_nothing_is_lost", story)]
 }
 
 /// `apictl`'s own exit codes (docs/apictl.md).
