@@ -41,6 +41,8 @@ impl Server {
         let joined = std::thread::spawn(move || {
             nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
             say.send(u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap()).unwrap();
+            // Who announces itself and does not forward is no router to the kernel, once it looks closer.
+            std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             while let Ok((job, done)) = work.recv() {
                 runtime.block_on(job());
