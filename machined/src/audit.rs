@@ -146,10 +146,15 @@ impl Call {
 impl Handle {
     /// Writes a change; returns when it is durable, or waits for STATE.
     pub async fn change(&self, call: Call, request: Request) {
+        self.durable(call, request, true).await;
+    }
+
+    /// As [`Handle::change`], for what need not be one.
+    pub async fn durable(&self, call: Call, request: Request, change: bool) {
         let (done, written) = oneshot::channel();
         let method = call.method.clone();
         let sent =
-            async { self.changes.send((call.record(request, true), done)).await.is_ok() && written.await.is_ok() };
+            async { self.changes.send((call.record(request, change), done)).await.is_ok() && written.await.is_ok() };
         if timeout(DURABLE, sent).await != Ok(true) {
             tracing::error!("{method} is answered before its audit record is durable: the disk does not answer");
         }

@@ -11,6 +11,7 @@ mod a_screen;
 mod a_url_in_the_firmware;
 mod a_watchdog;
 mod a_wrong_clock;
+mod an_audit;
 mod any_hardware;
 mod back_soon;
 mod boots_by_firmware;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         wrong_user_data::stories(),
         trials_and_revisions::stories(),
         a_url_in_the_firmware::stories(),
+        an_audit::stories(),
         boots_by_firmware::stories(),
         stops_in_order::stories(),
         back_soon::stories(),

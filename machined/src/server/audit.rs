@@ -114,7 +114,9 @@ impl Pending {
         self.done = true;
         let Some(call) = self.call(code) else { return };
         let seen = self.witness.seen();
-        if access::changes(&self.path) { self.log.change(call, seen).await } else { self.log.read(call, seen) }
+        let change = access::changes(&self.path);
+        // Whatever the rescue does is to be found, and not only if machined lives for some seconds more.
+        if change || call.rescue { self.log.durable(call, seen, change).await } else { self.log.read(call, seen) }
     }
 
     /// None for what machined asks itself.
