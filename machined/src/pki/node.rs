@@ -21,7 +21,7 @@ use crate::{blocking, state, trace::chain};
 const CHAIN: usize = 8;
 
 /// Names in one certificate: hosts with more addresses than that are reached by some of them.
-const NAMES: usize = 64;
+pub const NAMES: usize = 64;
 
 /// Key and chain, as the gateway shows them.
 pub struct Held {

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use api::pki::{Ca, Node};
+use api::{
+    fingerprint::Fingerprint,
+    pki::{Ca, Node},
+};
 use config::kinds::{Api, Authority};
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use tokio::{sync::watch, time::Instant};
@@ -34,7 +37,7 @@ use crate::{
     trace::chain,
 };
 
-/// Between two attempts to have others sign.
+/// Between two attempts to have others sign, and two signatures of our own for the same reasons.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The same thing is said again after so long.
@@ -82,8 +85,19 @@ pub struct Certificates {
     held: watch::Receiver<node::Now>,
     /// When others were last asked, and why they did not sign.
     asked: Option<(Instant, String)>,
+    /// When this machine last signed for itself, and what that was for.
+    signed: Option<(Instant, Reasons)>,
     /// What was said, and when.
     said: BTreeMap<String, (String, Instant)>,
+}
+
+/// What a signature was for: as long as nothing of it changes, another one would not be better.
+#[derive(Debug, PartialEq, Eq)]
+struct Reasons {
+    names: Vec<String>,
+    ttl: Duration,
+    clock_sure: bool,
+    authority: Fingerprint,
 }
 
 /// A document of the configuration.
@@ -96,10 +110,11 @@ impl Certificates {
     /// With nothing done yet.
     pub fn new(world: World) -> Self {
         let held = world.node.watch();
-        Self { world, held, asked: None, said: BTreeMap::new() }
+        Self { world, held, asked: None, signed: None, said: BTreeMap::new() }
     }
 
-    /// Names and addresses by which others reach this machine.
+    /// Names and addresses by which others reach this machine, as a certificate has them: addresses in their one form, and
+    /// no more than it has room for. The plan compares.
     fn names(&self, api: Option<&Api>, addresses: Vec<Address>) -> Vec<String> {
         let mut names = {
             let machine = self.world.machine.borrow();
@@ -116,8 +131,14 @@ impl Certificates {
         names.extend(api.into_iter().flat_map(|api| api.subject_names.iter().cloned()));
         names.extend(global.iter().map(ToString::to_string));
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        for name in &mut names {
+            if let Ok(address) = name.parse::<IpAddr>() {
+                *name = address.to_string();
+            }
+        }
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
+        names.truncate(node::NAMES);
         names
     }
 
@@ -156,14 +177,22 @@ impl Certificates {
             lifetime: api.certificates.server.0,
             ask: !api.renew_from.is_empty(),
         };
-        match (plan(&facts), ca, held) {
+        match (plan(&facts), ca, &held) {
             (Step::Sign(ttl), Some(ca), _) => {
-                let signed = self.world.node.sign(ca, &Node { names: names.to_vec(), ttl }).await?;
+                let (names, authority) = (names.to_vec(), ca.certificate().fingerprint());
+                let reasons = Reasons { names, ttl, clock_sure: facts.clock_sure, authority };
+                if let Some((at, before)) = &self.signed
+                    && *before == reasons
+                    && at.elapsed() < AGAIN
+                {
+                    return Ok(AGAIN.saturating_sub(at.elapsed()));
+                }
+                let signed = self.world.node.sign(ca, &Node { names: reasons.names.clone(), ttl }).await?;
                 let own = &signed.chain[0];
                 let until = show::moment(own.not_after);
                 self.world.events.info("certificate", format!("signed for {} until {until}", own.names.join(", ")));
-                self.asked = None;
-                Ok(Duration::ZERO)
+                (self.asked, self.signed) = (None, Some((Instant::now(), reasons)));
+                Ok(AGAIN)
             }
             (Step::Ask, _, Some(held)) => {
                 if let Some((at, _)) = &self.asked
@@ -172,7 +201,7 @@ impl Certificates {
                     return Ok(AGAIN.saturating_sub(at.elapsed()));
                 }
                 let accepted: String = api.accept.iter().map(|one| format!("{}\n", one.certificate.trim())).collect();
-                match renew::renew(&api.renew_from, &accepted, &held, &self.world.node).await {
+                match renew::renew(&api.renew_from, &accepted, held, &self.world.node).await {
                     Ok(()) => {
                         self.asked = None;
                         self.world.events.info("certificate", "renewed by another machine");

@@ -52,16 +52,18 @@ pub(super) fn plan(facts: &Facts<'_>) -> Step {
     let Facts { now, clock_sure, held, names, authority, lifetime, ask } = *facts;
     if let Some(authority) = authority.filter(|authority| !authority.left(now).is_zero() || !clock_sure) {
         let ttl = if clock_sure { lifetime } else { UNSURE };
+        // Nothing outlives its authority, so near its end a fresh one is shorter than it is meant to be.
+        let half = lifetime.min(authority.left(now)) / 2;
         let good = |held: &&Certificate| {
             held.is_signed_by(authority)
                 && names.iter().all(|name| held.names.contains(name))
                 && !held.is_early(now)
-                && held.left(now) > lifetime / 2
+                && held.left(now) > half
                 // Made for longer, while the clock was not sure or the lifetime another one.
                 && (!clock_sure || held.left(now) <= lifetime + SLACK)
         };
         return match held.filter(good) {
-            Some(held) => Step::Wait(pause(held.left(now).saturating_sub(lifetime / 2))),
+            Some(held) => Step::Wait(pause(held.left(now).saturating_sub(half))),
             None => Step::Sign(ttl),
         };
     }
@@ -145,6 +147,15 @@ mod tests {
             Facts { now, clock_sure: true, held: Some(&almost), names: &a, authority: own, lifetime: DAY, ask: false };
         let Step::Wait(pause) = plan(&facts) else { panic!("not due") };
         assert!(pause < Duration::from_secs(70), "{pause:?}");
+        // An authority that ends sooner than what it signs is meant to.
+        let ending = Ca::make_at("ca", now - 3653 * DAY + 6 * HOUR).unwrap();
+        for (age, expected) in [(Duration::ZERO, wait), (5 * HOUR, Step::Wait(LOOK))] {
+            let held = made(&ending, DAY, now - age);
+            let authority = Some(ending.certificate());
+            let facts =
+                Facts { held: Some(&held), authority, now, clock_sure: true, names: &a, lifetime: DAY, ask: false };
+            assert_eq!(plan(&facts), expected, "{age:?}");
+        }
     }
 
     #[test]

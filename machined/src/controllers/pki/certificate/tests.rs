@@ -36,9 +36,14 @@ fn fixture() -> Fixture {
 impl Fixture {
     /// A configuration in effect; with an authority, its key is among the secrets.
     fn configure(&self, accept: &Ca, authority: Option<&Ca>, key: Option<&Key>) {
+        self.configure_for("api.example", accept, authority, key);
+    }
+
+    /// With these subjectNames.
+    fn configure_for(&self, names: &str, accept: &Ca, authority: Option<&Ca>, key: Option<&Key>) {
         let indent = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
         let mut text = format!(
-            "apiVersion: stele/v1\nkind: Api\naccept:\n- certificate: |\n{}subjectNames: [api.example]\n",
+            "apiVersion: stele/v1\nkind: Api\naccept:\n- certificate: |\n{}subjectNames: [{names}]\n",
             indent(&accept.certificate().pem())
         );
         if let Some(ca) = authority {
@@ -188,4 +193,37 @@ async fn in_maintenance_there_is_nothing_to_show() {
     assert!(fixture.store.list::<Certificate>().is_empty());
     let request = fixture.node.request().await.unwrap();
     assert!(request.names.contains(&"192.0.2.7".to_owned()), "the first request asks for the names there are");
+}
+
+#[tokio::test]
+async fn names_that_a_certificate_has_otherwise_or_no_room_for_are_signed_once() {
+    let ca = Ca::make("ca").unwrap();
+    let many = (0..node::NAMES + 3).map(|n| format!("n{n}.example")).collect::<Vec<_>>().join(", ");
+    for (names, has) in [("\"2001:DB8:0::7\", \"::FFFF:192.0.2.1\"", "2001:db8::7"), (&many, "n7.example")] {
+        let mut fixture = fixture();
+        fixture.configure_for(names, &ca, Some(&ca), Some(ca.key()));
+        fixture.cycle().await;
+        let first = fixture.own().unwrap();
+        assert!(first.names.iter().any(|name| name == has) && first.names.len() <= node::NAMES, "{:?}", first.names);
+        // As if it had been signed long ago.
+        fixture.controller.signed = None;
+        fixture.cycle().await;
+        assert_eq!(fixture.own().unwrap().fingerprint, first.fingerprint, "{names}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_sign_again_at_once_for_the_same_reasons() {
+    let mut fixture = fixture();
+    let (ca, other) = (Ca::make("ca").unwrap(), Ca::make("other").unwrap());
+    fixture.configure(&ca, Some(&ca), Some(ca.key()));
+    assert_eq!(fixture.cycle().await, Next::After(AGAIN));
+    // Whatever makes what was signed just now not good.
+    fixture.node.sign(&other, &Node { names: vec!["node-1".into()], ttl: DAY }).await.unwrap();
+    let Next::After(pause) = fixture.cycle().await else { panic!("it looks again") };
+    assert!(pause > Duration::from_secs(1), "{pause:?}");
+    assert_eq!(fixture.own().unwrap().issuer, "CN=other");
+    tokio::time::advance(AGAIN).await;
+    fixture.cycle().await;
+    assert_eq!(fixture.own().unwrap().issuer, "CN=ca");
 }
