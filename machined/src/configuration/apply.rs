@@ -184,11 +184,11 @@ impl Engine {
         let loaded = Box::new(Loaded { meta, documents, secrets });
         let then = match mode {
             Mode::Staged => {
-                self.with(move |revisions| revisions.point(|now| now.staged = Some(id))).await?;
+                self.stage(id).await?;
                 Then::Rest
             }
             Mode::Reboot if self.active().revision.is_some() => {
-                self.with(move |revisions| revisions.point(|now| now.staged = Some(id))).await?;
+                self.stage(id).await?;
                 Then::Reboot(id)
             }
             Mode::Trial(within_s) => {
@@ -202,7 +202,8 @@ impl Engine {
             }
             Mode::Auto | Mode::Reboot => {
                 self.with(move |revisions| revisions.point(|now| (now.current, now.staged) = (Some(id), None))).await?;
-                self.must_count(Run { revision: id, attempts: 1, trial: None }).await?;
+                // What counts is on STATE, and that is written.
+                self.count(Some(Run { revision: id, attempts: 1, trial: None })).await;
                 Then::Activate(loaded)
             }
         };
@@ -214,18 +215,23 @@ impl Engine {
         Ok(then)
     }
 
-    /// As `count`, and an error when META does not keep it.
+    async fn stage(&mut self, id: Id) -> Result<(), Error> {
+        let boot = self.parts.meta.boot_id().to_owned();
+        let stage = move |now: &mut Pointers| (now.staged, now.staged_boot) = (Some(id), boot);
+        Ok(self.with(move |revisions| revisions.point(stage)).await?)
+    }
+
+    /// As `count`, and an error when META does not keep it: without its record a trial would be none after a reboot.
     async fn must_count(&mut self, run: Run) -> Result<(), Error> {
-        let before = self.parts.meta.record();
         let update = |record: &mut meta::Record| {
             record.run = Some(run);
             record.configured = true;
         };
         match self.parts.meta.update(update).await {
             Ok(meta::Saved::Disk) => Ok(()),
-            // A machine whose META went away: what counts lies on STATE.
-            Ok(meta::Saved::Memory) if before.configured => Ok(()),
-            Ok(meta::Saved::Memory) => Err(Error::NoMeta("it is gone".into())),
+            Ok(meta::Saved::Memory) => {
+                Err(Error::NoMeta("a trial is counted in META, and META is not there to be written".into()))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -261,14 +267,21 @@ impl Engine {
             let changes = config::changes(&self.active().documents, &loaded.documents);
             return Ok((Outcome { changes, ..Outcome::default() }, Then::Rest));
         }
-        if let Some(trial) = self.trial.as_ref().filter(|trial| trial.back != to) {
+        // The way back from a trial is now.
+        let waits = matches!(revert.mode, Mode::Staged | Mode::Reboot | Mode::Trial(_));
+        if let Some(trial) = self.trial.as_ref().filter(|trial| trial.back != to || waits) {
             return Err(Error::Trial(trial.revision));
         }
         let Loaded { meta, documents, secrets } = self.load(to).await?;
         let changes = config::changes(&self.active().documents, &documents);
         let outcome = Outcome { revision: Some(to), changes, problems: None };
-        self.trial = None;
         let then = self.point_to(meta, documents, secrets, revert.mode, &outcome).await?;
+        if let Then::Activate(_) = then
+            && !matches!(revert.mode, Mode::Trial(_))
+        {
+            self.trial = None;
+            self.tell();
+        }
         self.parts.events.info("config", format!("back to revision {to}, by {}", revert.author));
         Ok((outcome, then))
     }

@@ -3,9 +3,9 @@
 //! ```text
 //! trial under way --boots or time used up--> what it goes back to
 //!        | else: one boot less
-//! staged, readable --> current
+//! staged in another boot, readable --> current
 //! current --not proven, and started too often--> blessed
-//! what was chosen cannot be read --> blessed, the one before, none
+//! what was chosen cannot be read --> blessed, the one before, what was current, none
 //! ```
 //! Invariant: what has not been proven is started at most [`ATTEMPTS`] times; each start is written to META before it happens.
 //! A trial whose record does not name the current revision is over: it was cut off before it began, or after it ended.
@@ -13,12 +13,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::revisions::{Id, Pointers};
+use crate::trace::cut;
 
 /// Starts of machined with a revision that never reached its own API. A machine that is switched off and on by an impatient
 /// operator does not use them up.
 pub const ATTEMPTS: u32 = 5;
 /// Boots a trial may take: the reboot it may need, and two that nobody planned.
 pub const BOOTS: u32 = 3;
+
+/// Bytes of a reason: it lies with the pointers, which have their place and no more.
+const REASON: usize = 1000;
 
 /// In META: what is running and how often it was tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,11 +84,14 @@ pub fn choose(
         }
     }
     if trial.is_none()
+        && next.staged_boot != boot
         && let Some(staged) = next.staged.take()
     {
         match why_not(staged) {
             None => next.current = Some(staged),
-            Some(why) => next.given_up = format!("revision {staged} was staged, and cannot be used: {why}"),
+            Some(why) => {
+                next.given_up = cut(format!("revision {staged} was staged, and cannot be used: {why}"), REASON);
+            }
         }
     }
     let tried = |id| run.filter(|run| run.revision == id).map_or(0, |run| run.attempts);
@@ -97,11 +104,13 @@ pub fn choose(
         trial = None;
     }
     let mut why = None;
-    let found = [next.current, next.blessed, next.before].into_iter().flatten().find(|id| match why_not(*id) {
-        None => true,
-        Some(wrong) => {
-            why.get_or_insert(wrong);
-            false
+    let found = [next.current, next.blessed, next.before, pointers.current].into_iter().flatten().find(|id| {
+        match why_not(*id) {
+            None => true,
+            Some(wrong) => {
+                why.get_or_insert(wrong);
+                false
+            }
         }
     });
     if next.current.is_some() && found.is_none() {
@@ -122,7 +131,7 @@ pub fn choose(
 /// Goes back; the reason is kept.
 pub fn give_up(pointers: &mut Pointers, to: Option<Id>, why: &str) {
     if let Some(gone) = pointers.current {
-        pointers.given_up = format!("revision {gone} was given up: {why}");
+        pointers.given_up = cut(format!("revision {gone} was given up: {why}"), REASON);
     }
     pointers.current = to;
 }

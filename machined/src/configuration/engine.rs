@@ -48,6 +48,8 @@ pub struct Parts {
     pub meta: meta::Handle,
     /// Where revisions are kept.
     pub state: state::Handle,
+    /// A file in /run that is there once this boot's machine was configured.
+    pub mark: std::path::PathBuf,
     /// For revisions that come by a reboot.
     pub stop: stop::Handle,
     /// The node's certificate, which may come with the first revision.
@@ -155,7 +157,9 @@ impl Engine {
         if self.revisions.is_some() {
             return;
         }
-        let (meta, configured) = (self.parts.meta.state(), self.parts.meta.record().configured);
+        let (meta, record) = (self.parts.meta.state(), self.parts.meta.record());
+        // Earlier in this boot it was, whatever its disks say now.
+        let configured = record.configured || self.parts.mark.exists();
         if meta == meta::State::Waiting {
             return;
         }
@@ -280,7 +284,8 @@ impl Engine {
             why: String::new(),
             secrets,
         }));
-        self.prove = Some(Prove::new(self.parts.reach.clone()));
+        let proven = self.pointers().blessed == Some(meta.id);
+        self.prove = Some(Prove::new(self.parts.reach.clone(), proven));
         self.parts.events.info("config", format!("revision {} is in effect, by {}", meta.id, meta.author));
         self.tell();
         self.list().await;

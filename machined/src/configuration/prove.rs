@@ -1,7 +1,8 @@
 //! Proving a revision: the machine asks its own API the way a client does, until it answers; then the revision is blessed
 //! as soon as every document could be applied and nobody has to confirm it.
 //!
-//! Invariant: nothing is proven by the passing of time. A revision that has not reached the API for [`WITHIN`] is given up
+//! Invariant: a revision that is new is asked about often enough, and late enough, that the answers are not those of the one
+//! before: the controllers have had [`SETTLE`] to begin, and the last answer comes right before the blessing. A revision that has not reached the API for [`WITHIN`] is given up
 //! when there is a proven one to go back to: nobody could come and mend it.
 
 use std::pin::Pin;
@@ -20,8 +21,12 @@ use crate::resources::config_status::State;
 const WITHIN: Duration = Duration::from_secs(300);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two looks at the conditions, once the API was reached.
-const LOOK: Duration = Duration::from_secs(2);
+/// Between two questions, once the API was reached.
+const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 2000 });
+/// After a revision came into effect, before the first question: links go down and up, and the gateway gets new keys.
+const SETTLE: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 2000 });
+/// So many answers in a row.
+const ANSWERS: u32 = 3;
 
 /// Asks the machine's own API by its own address; why it cannot be reached.
 pub type Reach = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -35,45 +40,46 @@ pub(super) enum Answer {
     NotYet(String),
     /// It does not, for [`WITHIN`].
     Never(String),
-    /// It was reached before: look at the conditions again.
-    Look,
 }
 
 /// The questions about one revision.
 pub(super) struct Prove {
     reach: Reach,
     since: Instant,
-    reached: bool,
-    asked: bool,
+    /// Answers that are still missing.
+    missing: u32,
     given_up: bool,
     question: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
 impl Prove {
-    pub(super) fn new(reach: Reach) -> Self {
-        let (since, question) = (Instant::now(), ask(reach.clone(), Duration::ZERO));
-        Self { reach, since, reached: false, asked: false, given_up: false, question }
+    /// One that was proven before needs one answer, at once: it has been in effect since the start.
+    pub(super) fn new(reach: Reach, proven: bool) -> Self {
+        let (missing, pause) = if proven { (1, Duration::ZERO) } else { (ANSWERS, SETTLE) };
+        let question = ask(reach.clone(), pause);
+        Self { reach, since: Instant::now(), missing, given_up: false, question }
     }
 
     /// The next answer; never without anything to prove. Cancel-safe.
     pub(super) async fn next(prove: &mut Option<Self>) -> Answer {
         let Some(prove) = prove else { return std::future::pending().await };
-        let answer = prove.question.as_mut().await;
-        match answer {
-            Answer::Reached | Answer::Look => {
-                prove.reached = true;
-                prove.question = Box::pin(async {
-                    tokio::time::sleep(LOOK).await;
-                    Answer::Look
-                });
-                answer
-            }
-            Answer::NotYet(why) | Answer::Never(why) => {
-                prove.asked = true;
-                prove.question = ask(prove.reach.clone(), PAUSE);
-                let late = prove.since.elapsed() >= WITHIN && !prove.given_up;
-                prove.given_up |= late;
-                if late { Answer::Never(why) } else { Answer::NotYet(why) }
+        loop {
+            match prove.question.as_mut().await {
+                Answer::Reached => {
+                    prove.since = Instant::now();
+                    prove.missing = prove.missing.saturating_sub(1);
+                    prove.question = ask(prove.reach.clone(), AGAIN);
+                    if prove.missing == 0 {
+                        return Answer::Reached;
+                    }
+                }
+                Answer::NotYet(why) | Answer::Never(why) => {
+                    prove.missing = prove.missing.max(1);
+                    prove.question = ask(prove.reach.clone(), PAUSE);
+                    let late = prove.since.elapsed() >= WITHIN && !prove.given_up;
+                    prove.given_up |= late;
+                    return if late { Answer::Never(why) } else { Answer::NotYet(why) };
+                }
             }
         }
     }
@@ -103,7 +109,6 @@ impl Engine {
                 self.count(run).await;
                 self.judge().await;
             }
-            Answer::Look => self.judge().await,
         }
     }
 

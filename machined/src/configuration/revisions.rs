@@ -70,6 +70,9 @@ pub struct Pointers {
     /// To come into effect at the next boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Id>,
+    /// The boot in which it was staged, which is not the next one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub staged_boot: String,
     /// Why the last one that was given up was given up.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub given_up: String,
@@ -138,7 +141,10 @@ impl Revisions {
         ensure_folder(&folder)?;
         let half = folder.join(NEW);
         match fs::remove_dir_all(&half) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(Error::Io { path: half, source }),
+            // Whoever writes the next one tries again; those that are whole are not lost for it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("cannot clear {} away: {error}", half.display());
+            }
             _ => {}
         }
         let pointers = load(&root.join(POINTERS))?;
@@ -262,6 +268,7 @@ impl Revisions {
             let path = self.path(oldest);
             // Renamed first: half of one must not look like one.
             let half = self.folder().join(NEW);
+            let _ = fs::remove_dir_all(&half);
             let removed = fs::rename(&path, &half).and_then(|()| fs::remove_dir_all(&half));
             removed.map_err(|source| Error::Io { path, source })?;
         }

@@ -49,7 +49,7 @@ impl Show {
                 ("staged", pointers.staged == Some(id)),
                 ("trial", trial == Some(id)),
             ];
-            let marks = marks.into_iter().filter_map(|(mark, set)| set.then(|| mark.to_owned())).collect();
+            let marks = marks.into_iter().filter(|(_, set)| *set).map(|(mark, _)| mark.to_owned()).collect();
             let shown = match &listed.meta {
                 Ok(meta) => Revision {
                     digest: meta.digest.clone(),

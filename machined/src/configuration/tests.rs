@@ -87,7 +87,9 @@ impl Machine {
         let events = Events::open(&store, self.root().join("events")).unwrap();
         let sure = tokio::sync::watch::Sender::new(false).subscribe();
         let node = node::Handle::new(state.clone(), self.root(), sure);
-        let parts = Parts { store: store.clone(), events, meta: meta.clone(), state, stop: stop.clone(), node, reach };
+        let mark = self.root().join("mark");
+        let parts =
+            Parts { store: store.clone(), events, meta: meta.clone(), state, mark, stop: stop.clone(), node, reach };
         let (engine, task) = build(parts).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
@@ -199,6 +201,8 @@ async fn a_trial_is_confirmed_or_goes_by_itself_also_across_boots() {
     let status = life.until("on trial", |now| now.state == State::Reached).await;
     assert_eq!(status.trial.map(|trial| (trial.revision, trial.back)), Some((2, 1)));
     assert!(matches!(life.engine.apply(apply(documents(&pem, "x"), Mode::Auto)).await, Err(Error::Trial(2))));
+    let later = Revert { to: None, mode: Mode::Reboot, dry_run: false, author: "tester".into() };
+    assert!(matches!(life.engine.revert(later).await, Err(Error::Trial(2))), "the way back is now");
     assert!(matches!(life.engine.confirm(Some(7)).await, Err(Error::OtherTrial { asked: 7, running: 2 })));
     life.die().await;
 
@@ -277,6 +281,11 @@ async fn staged_and_reboot_come_with_the_next_boot_and_revert_goes_back() {
     let (machine, pem) = (Machine::new(), authority());
     let life = configured(&machine, &pem).await;
     life.engine.apply(apply(documents(&pem, "two"), Mode::Staged)).await.unwrap();
+    assert_eq!(life.hostname(), "one");
+    life.die().await;
+    // machined starts again: that is no boot.
+    let life = machine.start("a").await;
+    life.blessed(1).await;
     assert_eq!(life.hostname(), "one");
     life.die().await;
     let life = machine.start("b").await;

@@ -103,15 +103,23 @@ impl Engine {
             .with(move |revisions| {
                 let loaded = load(revisions, to)?;
                 let pointed = revisions.point(|now| choice::give_up(now, Some(to), &why));
-                pointed.map_err(|error| chain(&error))?;
-                Ok::<_, String>(loaded)
+                Ok::<_, String>((loaded, pointed.err().map(|error| chain(&error))))
             })
             .await;
         self.trial = None;
         match done {
-            Ok(loaded) => {
-                self.parts.events.error("config", self.pointers().given_up);
-                self.count(Some(Run { revision: to, attempts: 0, trial: None })).await;
+            Ok((loaded, unwritten)) => {
+                match unwritten {
+                    // A STATE that cannot be written takes the way back from nobody; META goes on to say what was tried.
+                    Some(why) => {
+                        let told = format!("back to revision {to}; STATE does not keep that: {why}");
+                        self.parts.events.error("config", told);
+                    }
+                    None => {
+                        self.parts.events.error("config", self.pointers().given_up);
+                        self.count(Some(Run { revision: to, attempts: 0, trial: None })).await;
+                    }
+                }
                 self.pending_reboot.clear();
                 self.activate(loaded).await;
             }

@@ -213,8 +213,14 @@ async fn ask(address: Endpoint, offer: &watch::Receiver<Offer>, own: &Own, withi
     timeout(within, ask).await.map_err(|_| Error::Slow(within))?
 }
 
-/// Asks the API at the address by which others reach this machine; why it does not answer there.
-pub async fn reach(store: &Store, offer: &watch::Receiver<Offer>, own: &Own) -> Result<(), String> {
+/// Asks the API at the address by which others reach this machine; why it does not answer there. An answer with keys of
+/// before counts for nothing: the gateway keeps those when it cannot use new ones.
+pub async fn reach(
+    store: &Store,
+    offer: &watch::Receiver<Offer>,
+    own: &Own,
+    delivered: &watch::Receiver<Delivered>,
+) -> Result<(), String> {
     let addresses: Vec<Address> =
         store.list().into_iter().map(|found: Object<Address>| (*found.value).clone()).collect();
     let links: Vec<Link> = store.list().into_iter().map(|found: Object<Link>| (*found.value).clone()).collect();
@@ -226,7 +232,8 @@ pub async fn reach(store: &Store, offer: &watch::Receiver<Offer>, own: &Own) -> 
         None => return Err("it has no address but link-local ones".into()),
     };
     let endpoint: Endpoint = host.parse().map_err(|error| format!("{host}: {error}"))?;
-    ask(endpoint, offer, own, ATTEMPT).await.map_err(|error| format!("at {host}: {}", crate::trace::chain(&error)))
+    ask(endpoint, offer, own, ATTEMPT).await.map_err(|error| format!("at {host}: {}", crate::trace::chain(&error)))?;
+    delivered.borrow().trouble().map_or(Ok(()), Err)
 }
 
 /// Another writer with our id is a bug; it must not end the API.

@@ -9,6 +9,11 @@ use super::pem;
 use crate::word::{self, Net};
 use crate::{Check, Kind, Span};
 
+// What the machine's gateway holds, with room for the rescue's and its own.
+const MOST_ACCEPTED: usize = 32;
+const MOST_ALLOWED: usize = 1000;
+const MOST_REVOKED: usize = 10_000;
+
 /// Who may use the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +111,14 @@ renewFrom:
     )];
 
     fn check(&self, _: Option<&str>, found: &mut Check<'_>) {
+        let most = [
+            ("accept", self.accept.len(), MOST_ACCEPTED),
+            ("allow", self.allow.len(), MOST_ALLOWED),
+            ("revoked", self.revoked.len(), MOST_REVOKED),
+        ];
+        for (path, have, most) in most {
+            found.need(path, have <= most, &format!("there are {have}, expected {most} at most"));
+        }
         let mut known: Vec<Vec<u8>> = Vec::new();
         for (i, accepted) in self.accept.iter().enumerate() {
             let path = format!("accept[{i}].certificate");
@@ -151,4 +164,19 @@ fn is_endpoint(text: &str) -> bool {
         None => word::is_host(host) && !host.contains(':'),
     };
     host && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_more_is_accepted_than_the_gateway_can_hold() {
+        let ca: String = include_str!("example-ca-deep.txt").into();
+        let with = |nets: usize| {
+            let nets: String = (0..nets).map(|n| format!("- 10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+            crate::parse(&format!("apiVersion: stele/v1\nkind: Api\naccept:\n- certificate: |\n{ca}allow:\n{nets}"))
+        };
+        assert!(with(1000).is_ok(), "{:?}", with(1000));
+        let refused = with(1001).unwrap_err().to_string();
+        assert!(refused.contains("there are 1001, expected 1000 at most"), "{refused}");
+    }
 }

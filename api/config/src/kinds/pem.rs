@@ -27,6 +27,9 @@ pub(super) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, String> {
 pub(super) fn authority(text: &str) -> Result<Vec<u8>, String> {
     let [der] = <[_; 1]>::try_from(certificates(text)?)
         .map_err(|all| format!("expected one certificate, here are {}", all.len()))?;
+    if der.len() > LONGEST {
+        return Err(format!("this certificate has {} bytes, at most {LONGEST} fit where it must be kept", der.len()));
+    }
     let ca = X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| certificate.is_ca());
     if ca {
         Ok(der)
@@ -34,5 +37,8 @@ pub(super) fn authority(text: &str) -> Result<Vec<u8>, String> {
         Err("expected the certificate of an authority (CA:TRUE), not of a server or client".into())
     }
 }
+
+/// Bytes of an authority's certificate: META keeps one, and the gateway all that are accepted.
+const LONGEST: usize = 4096;
 
 const EXPECTED: &str = "expected a certificate as PEM text (-----BEGIN CERTIFICATE-----)";
