@@ -222,12 +222,13 @@ pub struct Chain {
     head: Option<Head>,
     /// A head that must be met on the way.
     kept: Option<Head>,
+    met: bool,
 }
 
 impl Chain {
     /// From wherever the first record is; `kept` is a head that was noted before.
     pub fn new(kept: Option<Head>) -> Self {
-        Self { head: None, kept }
+        Self { head: None, kept, met: false }
     }
 
     /// The next record; what is wrong with it, or with the chain. After an error the chain goes on from it.
@@ -237,6 +238,11 @@ impl Chain {
         let (record, hash) = Record::parse(bytes).map_err(|why| Broken::Unreadable { sequence: expected, why })?;
         let sequence = record.sequence;
         self.head = Some(Head { sequence, hash });
+        // Or the one right after it, which holds its hash, when it was the last that was overwritten.
+        self.met |= self.kept.is_some_and(|kept| {
+            kept == Head { sequence, hash }
+                || Some(sequence) == kept.sequence.checked_add(1) && record.previous == kept.hash
+        });
         match before {
             Some(before) if sequence != expected => {
                 return Err(Broken::Missing { after: before.sequence, found: sequence });
@@ -255,6 +261,11 @@ impl Chain {
     /// The last record.
     pub fn head(&self) -> Option<Head> {
         self.head
+    }
+
+    /// Whether the head that was kept is in it. A chain that begins after that head follows from nothing that is known.
+    pub fn met(&self) -> bool {
+        self.met
     }
 }
 
@@ -335,6 +346,32 @@ mod tests {
         let mut first = good;
         first[0] = Record { previous: [1; 32], ..record() }.format().0;
         assert_eq!(follow(&first[..1], None), [Broken::Changed(1)]);
+    }
+
+    #[test]
+    fn a_kept_head_is_met_or_not() {
+        let (good, mut other) = (log(6), log(6));
+        let (_, hash) = Record::parse(&good[2]).unwrap();
+        let mut previous = [0; 32];
+        for (bytes, sequence) in other.iter_mut().zip(1..) {
+            (*bytes, previous) = Record { sequence, previous, role: "stele:reader".into(), ..record() }.format();
+        }
+        let kept = Some(Head { sequence: 3, hash });
+        for (log, kept, met) in [
+            (&good[..], kept, true),
+            (&good[2..3], kept, true),
+            (&good[3..], kept, true),
+            (&good[4..], kept, false),
+            (&good[..2], kept, false),
+            (&good[..], None, false),
+            (&other[..], kept, false),
+            (&other[3..], kept, false),
+            (&[], kept, false),
+        ] {
+            let mut chain = Chain::new(kept);
+            log.iter().for_each(|bytes| drop(chain.push(bytes)));
+            assert_eq!(chain.met(), met, "{} records", log.len());
+        }
     }
 
     proptest! {

@@ -134,3 +134,14 @@ pub(super) fn missing(node: &str, kept: u64, newest: u64) -> Failure {
     )
     .at(node)
 }
+
+/// Refuses records of which the kept head is none: whether they follow from it cannot be known.
+pub(super) fn unmet(node: &str, kept: u64, first: u64) -> Failure {
+    let message = format!("record {kept}, which was kept as head, is not there: the records begin with {first}");
+    Failure::new(
+        Code::Failed,
+        message,
+        "it was overwritten in its turn, or the log was written anew; keep heads more often, and to begin again: apictl audit head --keep FILE",
+    )
+    .at(node)
+}
