@@ -3,6 +3,7 @@
 //! Invariant: what cannot be had is named in `missing.txt` and keeps nothing else out; the archive is complete or not there.
 
 mod archive;
+mod blank;
 mod parts;
 
 use std::path::PathBuf;

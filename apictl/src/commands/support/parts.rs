@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::Streaming;
 
+use super::blank::without_keys;
 use crate::{
     exit::{Code, Failure, Result},
     node::Node,
@@ -162,42 +163,4 @@ async fn audit(node: &Node) -> Result<String> {
     let hash: String = head.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let (sequence, oldest, dropped) = (head.sequence, head.oldest, head.dropped);
     Ok(pretty(&json!({ "sequence": sequence, "hash": hash, "oldest": oldest, "dropped": dropped })))
-}
-
-/// Nothing of ours shows a key. What an operator wrote into a document by mistake, or a service into its log, is blanked.
-fn without_keys(text: &str) -> String {
-    const END: &str = "PRIVATE KEY-----";
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(END) {
-        let from = rest[..at].rfind("-----BEGIN").unwrap_or(at);
-        out.push_str(&rest[..from]);
-        out.push_str("(a private key was here)");
-        let after = &rest[at + END.len()..];
-        // To the end of the block, or of the line it stands in when it is cut.
-        let end = after.find(END).map(|end| end + END.len()).or_else(|| after.find('\n')).unwrap_or(after.len());
-        rest = &after[end..];
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_blanked_in_text_and_in_json() {
-        let key = "-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----";
-        let blank = "(a private key was here)";
-        for (text, wanted) in [
-            (format!("a\n{key}\nb"), format!("a\n{blank}\nb")),
-            (json!({ "x": key, "y": 1 }).to_string(), format!(r#"{{"x":"{blank}","y":1}}"#)),
-            (format!("{key} and {key}"), format!("{blank} and {blank}")),
-            ("cut: -----BEGIN PRIVATE KEY-----c2Vj\nnext".into(), format!("cut: {blank}\nnext")),
-            ("-----BEGIN CERTIFICATE-----\nx".into(), "-----BEGIN CERTIFICATE-----\nx".into()),
-        ] {
-            assert_eq!(without_keys(&text), wanted);
-        }
-    }
 }
