@@ -217,8 +217,11 @@ impl Client {
                         self.enter(State::Requesting { server, granted }, now, now);
                         self.tick(now)
                     }
-                    // Without a word about the address while it is renewed: it counts on.
-                    (None, None) if well && self.lease.is_some() => None,
+                    // While it is renewed, only a clear word takes the address away. The server failed, or has none, or says
+                    // nothing of it: it counts on, and is asked for again (RFC 8415, 18.2.10.1).
+                    _ if matches!(self.state, State::Renewing | State::Rebinding) && !self.refuses(message, well) => {
+                        None
+                    }
                     _ => {
                         self.lose(now, now + REFUSED_MS);
                         None
@@ -227,6 +230,15 @@ impl Client {
             }
             _ => None,
         }
+    }
+
+    /// Whether an answer says that the lease's address is no longer good here; one that failed says nothing of it.
+    fn refuses(&self, message: &Message, well: bool) -> bool {
+        let association = message.association.as_ref().filter(|found| found.id == self.association);
+        let held = self.lease.as_ref().map(|lease| lease.address);
+        let over = association.and_then(|found| found.granted).filter(|granted| well && granted.valid == 0);
+        let statuses = [message.status, association.and_then(|found| found.status)];
+        statuses.contains(&Some(Status::NotOnLink)) || over.is_some_and(|granted| Some(granted.address) == held)
     }
 
     fn lose(&mut self, now: u64, next: u64) {

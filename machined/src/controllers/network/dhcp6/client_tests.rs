@@ -94,6 +94,42 @@ fn a_server_that_forgot_is_asked_for_the_same_address() {
 }
 
 #[test]
+fn while_it_is_renewed_only_a_clear_word_takes_the_address_away() {
+    let held: std::net::Ipv6Addr = "2001:db8::15".parse().unwrap();
+    let other: std::net::Ipv6Addr = "2001:db8::99".parse().unwrap();
+    let over = |address| Some(Granted { address, preferred: 0, valid: 0 });
+    // UnspecFail, NoAddrsAvail.
+    let [failed, none] = [1, 2].map(|code| Some(Status::Other(code)));
+    let off = Some(Status::NotOnLink);
+    for (message, association, granted, stays) in [
+        (failed, None, None, true),
+        (None, none, None, true),
+        (failed, None, over(held), true),
+        (None, None, None, true),
+        (None, None, over(other), true),
+        (None, None, over(held), false),
+        (off, None, None, false),
+        (None, off, None, false),
+    ] {
+        for (at, kind) in [(50_200, Kind::Renew), (90_000, Kind::Rebind)] {
+            let mut client = bound();
+            let asked = client.tick(at).unwrap();
+            assert_eq!(asked.kind, kind);
+            let mut answer = reply(Kind::Reply, &asked);
+            answer.status = message;
+            let found = answer.association.as_mut().unwrap();
+            (found.status, found.granted) = (association, granted);
+            assert!(client.receive(at + 100, &answer).is_none());
+            assert_eq!(client.lease().is_some(), stays, "{kind:?}: {answer:?}");
+            let next = client.next().unwrap();
+            assert!(next > at + 1000, "not in a tight circle");
+            let again = client.tick(next).unwrap().kind;
+            assert!(again == if stays { kind } else { Kind::Solicit }, "{again:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn back_on_the_network_the_lease_is_confirmed() {
     for (code, stays) in [(0, true), (4, false)] {
         let mut client = bound();
