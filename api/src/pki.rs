@@ -16,7 +16,7 @@ mod sign;
 pub use ca::Ca;
 pub use certificate::Certificate;
 pub use key::{Key, Request};
-pub use sign::{Client, Node, RESCUE};
+pub use sign::{BACK, Client, Node, RESCUE};
 
 /// Why there is no key, request or certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,8 +9,8 @@ use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, Ke
 use super::{Ca, Certificate, Error, Request, key::alternative};
 use crate::roles::Role;
 
-/// How far back a validity begins.
-const BACK: Duration = Duration::from_secs(3600);
+/// How far back a validity begins: what is good for an hour from now has a lifetime of two.
+pub const BACK: Duration = Duration::from_secs(3600);
 
 /// The longest validity of a certificate of a rescue authority, from its beginning to its end: nodes refuse longer ones.
 pub const RESCUE: Duration = Duration::from_secs(24 * 3600);

@@ -9,7 +9,7 @@ use tokio::io::AsyncRead;
 
 use super::wire::{self, Decoder, Encoder, Error, Kind};
 
-const KIND: Kind = Kind { magic: *b"STLP", version: 2, limit: 8192 - 9 };
+const KIND: Kind = Kind { magic: *b"STLP", version: 3, limit: 8192 - 9 };
 
 /// A distinguished name longer than this is nobody we issued to.
 const MAX_SUBJECT: usize = 1024;
@@ -56,6 +56,10 @@ pub struct Certificate {
     pub rescue: bool,
     /// DNS names and addresses of a node's; of others none are told.
     pub names: Vec<String>,
+    /// Valid from, in seconds since 1970.
+    pub not_before: i64,
+    /// Valid until, in seconds since 1970.
+    pub not_after: i64,
 }
 
 impl Preamble {
@@ -75,6 +79,8 @@ impl Preamble {
                 frame.number(usize::from(certificate.rescue));
                 frame.number(certificate.names.len());
                 certificate.names.iter().for_each(|name| frame.field(name.as_bytes()));
+                frame.field(&certificate.not_before.to_be_bytes());
+                frame.field(&certificate.not_after.to_be_bytes());
             }
         }
         frame.finish()
@@ -109,8 +115,14 @@ impl Certificate {
         let fingerprint = fields.field("fingerprint")?.try_into().map_err(|_| Error::Invalid("fingerprint"))?;
         let rescue = fields.number("rescue", 1)? == 1;
         let names = list(fields, "name", MAX_NAMES, MAX_DNS)?;
-        Ok(Self { subject, common_name, organisations, fingerprint, rescue, names })
+        let not_before = time(fields, "not before")?;
+        let not_after = time(fields, "not after")?;
+        Ok(Self { subject, common_name, organisations, fingerprint, rescue, names, not_before, not_after })
     }
+}
+
+fn time(fields: &mut Decoder<'_>, name: &'static str) -> Result<i64, Error> {
+    Ok(i64::from_be_bytes(fields.field(name)?.try_into().map_err(|_| Error::Invalid(name))?))
 }
 
 fn list(fields: &mut Decoder<'_>, name: &'static str, most: usize, longest: usize) -> Result<Vec<String>, Error> {

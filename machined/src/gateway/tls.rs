@@ -140,8 +140,9 @@ pub fn describe(der: &[u8], rescue: bool) -> Result<(Certificate, i64), Error> {
     let fingerprint = crate::pki::fingerprint(der);
     // Only nodes are asked for theirs; what anybody else's certificate says is nobody's business.
     let names = if parsed.roles().contains(&Role::Node) { parsed.names } else { Vec::new() };
-    let api::pki::Certificate { subject, common_name, organisations, not_after, .. } = parsed;
-    Ok((Certificate { subject, common_name, organisations, fingerprint, rescue, names }, not_after))
+    let api::pki::Certificate { subject, common_name, organisations, not_before, not_after, .. } = parsed;
+    let told = Certificate { subject, common_name, organisations, fingerprint, rescue, names, not_before, not_after };
+    Ok((told, not_after))
 }
 
 /// Whether the gateway could check clients against this authority (DER); asked before a configuration with it is taken.

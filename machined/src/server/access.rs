@@ -258,6 +258,8 @@ mod tests {
             fingerprint: [0; 32],
             rescue: false,
             names: vec![],
+            not_before: 0,
+            not_after: 0,
         });
         Peer { address: "192.0.2.1:1".parse().unwrap(), certificate: certificate.map(Arc::new) }
     }

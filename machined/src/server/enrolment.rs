@@ -1,12 +1,16 @@
 //! The service Enrolment: this node's own request and its answer; certificates for clients and for other nodes.
 //!
 //! Invariant: nobody gets more than they have. Who renews shows what is to be renewed by the very connection, gets the same name
-//! and the same role, and never from a certificate of the rescue. Only a machine whose documents hold an `Authority` signs.
+//! and the same role for no longer than it was given, and never from a certificate of the rescue. Only a machine whose documents hold an `Authority` signs.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use api::{
-    pki::{Ca, Client, Node, Request as Csr},
+    fingerprint::Fingerprint,
+    pki::{BACK, Ca, Client, Node, Request as Csr},
     roles::Role,
     v1::{self, enrolment_server::Enrolment},
 };
@@ -81,6 +85,30 @@ fn role(certificate: &Certificate) -> Result<Role, Error> {
     }
 }
 
+/// How long what takes its place is good: as long as it was itself when it was new, and `most` at most.
+fn ttl(certificate: &Certificate, most: Duration, now: SystemTime) -> Result<Duration, Error> {
+    let Certificate { not_before, not_after, .. } = *certificate;
+    let seconds = |unix: i64| Duration::from_secs(u64::try_from(unix).unwrap_or(0));
+    let over = now.duration_since(UNIX_EPOCH).unwrap_or_default() > seconds(not_after);
+    if over {
+        return Err(Error::NotRenewed("the certificate is over, by this machine's clock: sign another one"));
+    }
+    // What is signed begins BACK ago; with that it would be longer each time.
+    match seconds(not_after.saturating_sub(not_before)).saturating_sub(BACK) {
+        Duration::ZERO => Err(Error::NotRenewed("a certificate of an hour at most is not renewed: sign another one")),
+        given => Ok(given.min(most)),
+    }
+}
+
+impl Enrolments {
+    /// Says what is valid now beside what was shown: who revokes one finds the other.
+    fn tell(&self, peer: &Peer, old: &Certificate, signed: &api::pki::Certificate) {
+        let (new, old) = (signed.fingerprint(), Fingerprint::from(old.fingerprint));
+        let from = peer.address.ip();
+        self.events.info("certificate", format!("renewed for {}, from {from}: {new} beside {old}", signed.subject));
+    }
+}
+
 #[tonic::async_trait]
 impl Enrolment for Enrolments {
     async fn request(
@@ -105,10 +133,10 @@ impl Enrolment for Enrolments {
             return Err(Error::NotRenewed("this is not the certificate of a client").into());
         }
         let signer = self.signer()?;
-        let wanted =
-            Client { common_name: certificate.common_name.clone(), role, ttl: signer.api.certificates.client.0 };
+        let ttl = ttl(&certificate, signer.api.certificates.client.0, SystemTime::now())?;
+        let wanted = Client { common_name: certificate.common_name.clone(), role, ttl };
         let signed = signer.ca.sign_client(&parse(&request.get_ref().request)?, &wanted).map_err(Error::from)?;
-        self.events.info("certificate", format!("renewed for {}, from {}", signed.subject, peer.address.ip()));
+        self.tell(&peer, &certificate, &signed);
         Ok(signer.answer(&signed))
     }
 
@@ -130,9 +158,46 @@ impl Enrolment for Enrolments {
             return Err(Error::Invalid { field: "request", why }.into());
         }
         let signer = self.signer()?;
-        let wanted = Node { names: certificate.names.clone(), ttl: signer.api.certificates.server.0 };
+        let ttl = ttl(&certificate, signer.api.certificates.server.0, SystemTime::now())?;
+        let wanted = Node { names: certificate.names.clone(), ttl };
         let signed = signer.ca.sign_node(&csr, &wanted).map_err(Error::from)?;
-        self.events.info("certificate", format!("renewed for {}, from {}", signed.subject, peer.address.ip()));
+        self.tell(&peer, &certificate, &signed);
         Ok(signer.answer(&signed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_renewed_for_longer_than_it_was_given() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        const MOST: Duration = Duration::from_secs(720 * 3600);
+        let now = UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        // from, until, in hours from now; what it gets
+        let cases = [
+            ("an hour", -1, 1, Some(HOUR)),
+            ("an hour, almost over", -2, 0, Some(HOUR)),
+            ("a month", -1, 720, Some(MOST)),
+            ("a year", -1, 8760, Some(MOST)),
+            ("over", -3, -1, None),
+            ("too short", 0, 1, None),
+            ("ends before it begins", 2, 1, None),
+        ];
+        for (name, from, until, expected) in cases {
+            let hours = |n: i64| 1_900_000_000 + n * 3600;
+            let certificate = Certificate {
+                subject: String::new(),
+                common_name: String::new(),
+                organisations: vec![],
+                fingerprint: [0; 32],
+                rescue: false,
+                names: vec![],
+                not_before: hours(from),
+                not_after: hours(until),
+            };
+            assert_eq!(ttl(&certificate, MOST, now).ok(), expected, "{name}");
+        }
     }
 }

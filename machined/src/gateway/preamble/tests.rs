@@ -13,6 +13,8 @@ fn example() -> Preamble {
             fingerprint: [7; 32],
             rescue: true,
             names: vec!["node.example".into(), "192.0.2.7".into()],
+            not_before: -1,
+            not_after: 1_900_000_000,
         }),
     }
 }
@@ -46,6 +48,17 @@ async fn refuses_each_wrong_frame() {
         ("version", changed(|b| b[4] = 9), "version 9"),
         ("oversize", changed(|b| b[5..9].copy_from_slice(&9000u32.to_be_bytes())), "at most"),
         ("endless", changed(|b| b[5..9].copy_from_slice(&u32::MAX.to_be_bytes())), "at most"),
+        (
+            "time of seven bytes",
+            changed(|b| {
+                let at = b.len() - 12;
+                b[at + 3] = 7;
+                b.pop();
+                let size = u32::try_from(b.len() - 9).unwrap();
+                b[5..9].copy_from_slice(&size.to_be_bytes());
+            }),
+            "not after",
+        ),
         ("cut", changed(|b| b.truncate(40)), "socket"),
         ("field past the end", changed(|b| b[9] = 0xff), "address"),
         ("address", changed(|b| b[13] = b'x'), "address"),

@@ -48,9 +48,14 @@ fn shown(key: &Key, certificate: &Certificate) -> Shown {
 }
 
 pub(super) fn client(ca: &Ca, role: Role) -> Shown {
+    client_for(ca, role, DAY).0
+}
+
+fn client_for(ca: &Ca, role: Role, ttl: Duration) -> (Shown, Certificate) {
     let key = Key::make().unwrap();
-    let wanted = Client { common_name: "alice".into(), role, ttl: DAY };
-    shown(&key, &ca.sign_client(&key.request("x", &[]).unwrap(), &wanted).unwrap())
+    let wanted = Client { common_name: "alice".into(), role, ttl };
+    let signed = ca.sign_client(&key.request("x", &[]).unwrap(), &wanted).unwrap();
+    (shown(&key, &signed), signed)
 }
 
 impl Node {
@@ -84,7 +89,7 @@ fn reason(status: &tonic::Status) -> String {
 async fn a_client_renews_what_it_has_and_no_more() {
     let (node, cas) = configured(true).await;
     for role in Role::CLIENTS {
-        let mut enrolment = node.enrol(&client(&cas.ca, role)).await;
+        let mut enrolment = node.enrol(&client_for(&cas.ca, role, 60 * DAY).0).await;
         let key = Key::make().unwrap();
         // What it asks for in the request counts for nothing.
         let request = key.request("root", &["kubernetes".into()]).unwrap().pem();
@@ -92,7 +97,8 @@ async fn a_client_renews_what_it_has_and_no_more() {
         let chain = Certificate::chain(&answer.certificate).unwrap();
         assert!(chain[0].is_of(&key) && chain[0].is_signed_by(cas.ca.certificate()));
         assert_eq!((chain[0].common_name.as_str(), chain[0].roles()), ("alice", vec![role]));
-        assert!(chain[0].left(std::time::SystemTime::now()) > 29 * DAY, "720 h, as the document says");
+        let left = chain[0].left(std::time::SystemTime::now());
+        assert!(left > 29 * DAY && left <= 30 * DAY, "720 h, as the document says");
         assert!(Authorities::from_pem(&answer.accepted).is_ok());
         // The new one is let in.
         node.enrol(&shown(&key, &chain[0])).await;
@@ -113,6 +119,24 @@ async fn a_client_renews_what_it_has_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_was_given_for_an_hour_is_renewed_for_an_hour_however_often() {
+    let (node, cas) = configured(true).await;
+    let hour = Duration::from_secs(3600);
+    let (mut has, mut old) = client_for(&cas.ca, Role::Admin, hour);
+    for _ in 0..3 {
+        let key = Key::make().unwrap();
+        let request = key.request("x", &[]).unwrap().pem();
+        let answer = node.enrol(&has).await.renew(v1::RenewRequest { request }).await.unwrap().into_inner();
+        let new = Certificate::chain(&answer.certificate).unwrap().remove(0);
+        let left = new.left(std::time::SystemTime::now());
+        assert!(left <= hour && left > hour / 2, "{left:?}");
+        let told = std::fs::read_to_string(node.path("events")).unwrap();
+        assert!(told.contains(&format!("{} beside {}", new.fingerprint(), old.fingerprint())), "{told}");
+        (has, old) = (shown(&key, &new), new);
+    }
+}
+
+#[tokio::test]
 async fn a_node_renews_with_its_names_and_no_others() {
     let (node, cas) = configured(true).await;
     let own = Key::make().unwrap();
@@ -127,6 +151,7 @@ async fn a_node_renews_with_its_names_and_no_others() {
         let chain = Certificate::chain(&answer.certificate).unwrap();
         assert!(chain[0].is_of(&key) && chain[0].server && chain[0].names == names, "{:?}", chain[0].names);
         assert_eq!(chain[0].roles(), [Role::Node]);
+        assert!(chain[0].lifetime() <= present.lifetime() + Duration::from_secs(1), "{:?}", chain[0].lifetime());
     }
     let more = [names, vec!["node-1".into()]].concat();
     let request = Key::make().unwrap().request("x", &more).unwrap().pem();
