@@ -1,7 +1,7 @@
 //! The audit log: every call to the API, chained by hashes, in a ring on STATE.
 //!
 //! Invariant: a change is durable before it is answered; reads are written every few seconds, equal ones as one record, and
-//! what is too much is counted. Before STATE is there records wait in memory, as many as [`WAITING`]; they are written when it
+//! what is too much, or fails, is counted. Before STATE is there records wait in memory, as many as [`WAITING`]; they are written when it
 //! comes. One task writes, [`Log::run`], started by `boot`; `server` has the [`Handle`].
 
 mod ring;
@@ -9,7 +9,7 @@ mod ring;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -86,6 +86,30 @@ struct Reads {
     all_dropped: u64,
 }
 
+impl Reads {
+    /// Counts a record that is not going to be written; one of the counted ones is in the sum already.
+    fn lost(&mut self, Lost { calls, counted }: Lost) {
+        self.dropped = self.dropped.saturating_add(calls);
+        if !counted {
+            self.all_dropped += u64::from(calls);
+        }
+    }
+}
+
+/// What is counted of a record instead of writing it.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    calls: u32,
+    /// It is itself a count.
+    counted: bool,
+}
+
+impl From<&Record> for Lost {
+    fn from(record: &Record) -> Self {
+        Self { calls: record.calls, counted: record.method == DROPPED }
+    }
+}
+
 /// Where the log is, and how far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
@@ -153,10 +177,16 @@ impl Handle {
     pub async fn durable(&self, call: Call, request: Request, change: bool) {
         let (done, written) = oneshot::channel();
         let method = call.method.clone();
-        let sent =
-            async { self.changes.send((call.record(request, change), done)).await.is_ok() && written.await.is_ok() };
+        let mut queued = false;
+        let sent = async {
+            queued = self.changes.send((call.record(request, change), done)).await.is_ok();
+            queued && written.await.is_ok()
+        };
         if timeout(DURABLE, sent).await != Ok(true) {
             tracing::error!("{method} is answered before its audit record is durable: the disk does not answer");
+        }
+        if !queued {
+            self.reads().lost(Lost { calls: 1, counted: false });
         }
     }
 
@@ -165,26 +195,30 @@ impl Handle {
         let method = call.method.clone();
         if self.changes.try_send((call.record(request, true), oneshot::channel().0)).is_err() {
             tracing::error!("{method} has no audit record: too many wait for the disk");
+            self.reads().lost(Lost { calls: 1, counted: false });
         }
     }
 
     /// Notes a read; it is written soon.
     pub fn read(&self, call: Call, request: Request) {
-        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reads = self.reads();
         if let Some(record) = reads.calls.get_mut(&call) {
             record.calls = record.calls.saturating_add(1);
         } else if reads.calls.len() < READS {
             let record = call.clone().record(request, false);
             reads.calls.insert(call, record);
         } else {
-            reads.dropped = reads.dropped.saturating_add(1);
-            reads.all_dropped += 1;
+            reads.lost(Lost { calls: 1, counted: false });
         }
     }
 
-    /// Reads that were only counted, since machined started.
+    fn reads(&self) -> MutexGuard<'_, Reads> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls that were only counted, since machined started.
     pub fn dropped(&self) -> u64 {
-        self.reads.lock().unwrap_or_else(PoisonError::into_inner).all_dropped
+        self.reads().all_dropped
     }
 
     /// How far the log is, now and later.
@@ -272,7 +306,9 @@ impl Log {
     async fn flush(&mut self) {
         let (calls, dropped) = {
             let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut reads.calls), std::mem::take(&mut reads.dropped))
+            // Where nothing is written a count would take the place of a call.
+            let dropped = if self.ring.is_some() { std::mem::take(&mut reads.dropped) } else { 0 };
+            (std::mem::take(&mut reads.calls), dropped)
         };
         let mut records: Vec<_> = calls.into_values().collect();
         records.sort_by_key(|record| record.time_unix_ms);
@@ -298,18 +334,29 @@ impl Log {
         let Some(mut ring) = self.ring.take() else {
             self.waiting.extend(records);
             let over = self.waiting.len().saturating_sub(WAITING);
-            self.waiting.drain(..over);
+            let lost: Vec<Lost> = self.waiting.drain(..over).map(|record| Lost::from(&record)).collect();
+            self.lost(&lost);
             return true;
         };
+        let all: Vec<Lost> = records.iter().map(Lost::from).collect();
+        let before = ring.shown().head.sequence;
         let (ring, written) = blocking::run(move || {
             let written = ring.append(records);
             (ring, written)
         })
         .await;
-        self.shown.send_replace(ring.shown());
+        let shown = ring.shown();
+        let durable = usize::try_from(shown.head.sequence.saturating_sub(before)).unwrap_or(all.len());
+        self.lost(all.get(durable..).unwrap_or_default());
+        self.shown.send_replace(shown);
         self.ring = Some(ring);
         self.trouble(written.as_ref().err().map(|error| format!("calls are not in the audit log: {}", chain(error))));
         written.is_ok()
+    }
+
+    fn lost(&self, lost: &[Lost]) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.iter().for_each(|one| reads.lost(*one));
     }
 }
 

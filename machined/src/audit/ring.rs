@@ -96,6 +96,13 @@ impl Ring {
         Ok(())
     }
 
+    /// One whose disk takes no more.
+    #[cfg(test)]
+    pub(super) fn broken(self) -> Self {
+        let file = File::open(&self.path).unwrap();
+        Self { file, ..self }
+    }
+
     fn failed(&self, source: io::Error) -> Error {
         Error::Io { path: self.path.clone(), source }
     }

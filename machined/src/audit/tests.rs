@@ -179,7 +179,7 @@ async fn equal_reads_are_one_record_and_too_many_are_counted() {
     assert_eq!((last.method.as_str(), last.calls, fixture.log.dropped()), (DROPPED, 20, 20));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_state_the_newest_wait_and_nobody_is_kept_waiting() {
     let fixture = fixture();
     for n in 0..WAITING + 10 {
@@ -189,5 +189,27 @@ async fn without_state_the_newest_wait_and_nobody_is_kept_waiting() {
     let shown = fixture.until(WAITING as u64).await;
     let all = whole(&fixture.path(), &shown);
     assert_eq!((all.len(), all[0].method.as_str()), (WAITING, "/10"));
+    assert_eq!(fixture.log.dropped(), 10);
+    let shown = fixture.until(WAITING as u64 + 1).await;
+    let last = whole(&fixture.path(), &shown).pop().unwrap();
+    assert_eq!((last.method.as_str(), last.calls), (DROPPED, 10));
     assert_eq!(fixture.task.len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_take_is_counted_once_and_told_when_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let events = Events::open(&reconcile::Store::new(), folder.path().join("events")).unwrap();
+    let (handle, mut log) = build(state::Handle::new(), events);
+    log.ring = Some(Ring::with_slots(&path, 100).unwrap().0.broken());
+    assert!(!log.write(records(3)).await);
+    for _ in 0..3 {
+        log.flush().await;
+        assert_eq!(handle.dropped(), 3, "its own count is not counted");
+    }
+    log.ring = Some(Ring::open(&path).unwrap().0);
+    log.flush().await;
+    let all = whole(&path, &handle.shown().borrow());
+    assert_eq!((all.len(), all[0].method.as_str(), all[0].calls), (1, DROPPED, 3));
 }

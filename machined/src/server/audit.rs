@@ -109,12 +109,19 @@ impl Pending {
         self.witness.clone()
     }
 
+    /// Whether it has changed something, or may have. One that was refused has not: who may not do anything would else write
+    /// as many records as they like, and push all others out of the ring.
+    fn changed(&self, code: Code) -> bool {
+        let refused = matches!(code, Code::PermissionDenied | Code::Unimplemented | Code::InvalidArgument);
+        access::changes(&self.path) && !refused
+    }
+
     /// Records what came of it: a change durably.
     pub(super) async fn ended(mut self, code: Code) {
         self.done = true;
         let Some(call) = self.call(code) else { return };
         let seen = self.witness.seen();
-        let change = access::changes(&self.path);
+        let change = self.changed(code);
         // Whatever the rescue does is to be found, and not only if machined lives for some seconds more.
         if change || call.rescue { self.log.durable(call, seen, change).await } else { self.log.read(call, seen) }
     }
@@ -127,7 +134,7 @@ impl Pending {
         if certificate.is_some_and(|certificate| certificate.organisations.iter().any(|o| o == own)) {
             return None;
         }
-        let change = access::changes(path);
+        let change = self.changed(code);
         Some(Call {
             fingerprint: certificate.map(|certificate| certificate.fingerprint).unwrap_or_default(),
             code: u32::try_from(i32::from(code)).unwrap_or(u32::MAX),
