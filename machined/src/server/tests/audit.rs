@@ -84,7 +84,7 @@ async fn a_change_whose_client_goes_away_is_recorded_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_a_thousand_times_fills_one_record() {
+async fn who_is_refused_a_thousand_times_fills_one_record_and_only_the_probe_leaves_none() {
     let folder = tempfile::tempdir().unwrap();
     let state = crate::state::Handle::new();
     state.put(State::Mounted { root: folder.path().into() });
@@ -110,10 +110,13 @@ async fn who_is_refused_a_thousand_times_fills_one_record() {
         crate::server::audit::Pending::new(log.clone(), peer, path).ended(code).await;
     };
     let (revert, lives) = ("/stele.v1.Config/Revert", "/grpc.health.v1.Health/Check");
-    let rows: [(&[&str], &str, Code, u32); 4] = [
+    let rows: [(&[&str], &str, Code, u32); 7] = [
         (&["stele:reader"], revert, Code::PermissionDenied, 1000),
         (&["stele:admin"], revert, Code::InvalidArgument, 10),
         (&["stele:probe"], lives, Code::Ok, 10),
+        (&["stele:probe"], "/stele.v1.Machine/Version", Code::PermissionDenied, 2),
+        (&["stele:admin", "stele:probe"], lives, Code::Ok, 3),
+        (&["stele:admin", "stele:probe"], revert, Code::Ok, 1),
         (&["stele:admin"], lives, Code::Ok, 4),
     ];
     for (organisations, path, code, times) in rows {
@@ -122,15 +125,19 @@ async fn who_is_refused_a_thousand_times_fills_one_record() {
         }
     }
     let mut shown = log.shown();
-    timeout(SOON, shown.wait_for(|shown| shown.head.sequence >= 3)).await.unwrap().unwrap();
+    timeout(SOON, shown.wait_for(|shown| shown.head.sequence >= 6)).await.unwrap().unwrap();
     let (page, _) = log.page(1).await.unwrap().unwrap();
     let records: Vec<_> = page.iter().map(|(_, bytes)| Record::parse(bytes).unwrap().0).collect();
     let mut found: Vec<_> =
         records.iter().map(|one| (one.role.as_str(), one.method.as_str(), one.calls, one.change)).collect();
     found.sort_unstable();
+    let all = "stele:admin,stele:probe";
     let expected = [
         ("stele:admin", lives, 4, false),
         ("stele:admin", revert, 10, false),
+        (all, lives, 3, false),
+        (all, revert, 1, true),
+        ("stele:probe", "/stele.v1.Machine/Version", 2, false),
         ("stele:reader", revert, 1000, false),
     ];
     assert_eq!(found, expected);
