@@ -59,11 +59,20 @@ fn refused(answer: &Output, why: &str) -> Result<()> {
 
 fn over(apictl: &Apictl, operator: &Operator) -> Result<()> {
     let path = certificate(apictl, operator, "brief", &["--ttl", "1s"])?;
-    let answer = wait::until("the certificate to be over", BOOT, || {
-        apictl.run(&["version", "--client-cert", &path]).ok().filter(|answer| !answer.status.success())
-    })?;
-    refused(&answer, "is over since")?;
+    // The clocks of the two differ by a moment.
+    let answer = until_refused(apictl, &["version", "--client-cert", &path], "is over since")?;
     refused(&answer, "apictl cert new")
+}
+
+/// Waits until a call is refused for this reason; one that fails otherwise meanwhile is asked again.
+fn until_refused(apictl: &Apictl, arguments: &[&str], why: &str) -> Result<Output> {
+    let mut last = String::new();
+    let found = wait::until(&format!("a refusal that says {why:?}"), BOOT, || {
+        let answer = apictl.run(arguments).ok()?;
+        last = String::from_utf8_lossy(&answer.stderr).into_owned();
+        refused(&answer, why).is_ok().then_some(answer)
+    });
+    found.with_context(|| format!("last: {last}"))
 }
 
 fn revoked(apictl: &Apictl, operator: &Operator) -> Result<()> {
@@ -73,7 +82,7 @@ fn revoked(apictl: &Apictl, operator: &Operator) -> Result<()> {
     let mut following = apictl.follow(&["get", "links", "-w", "--client-cert", &path])?;
     following.wait_line("the first link", |line| line.contains("lo"))?;
     apictl.ok(&["cert", "revoke", &path, "--message", "alice left"])?;
-    refused(&apictl.run(&["version", "--client-cert", &path])?, "is revoked")?;
+    until_refused(apictl, &["version", "--client-cert", &path], "is revoked")?;
     let ended =
         wait::until("what alice followed to end", BOOT, || following.said().contains("is revoked").then_some(()));
     ended.with_context(|| following.said())
