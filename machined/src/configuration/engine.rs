@@ -35,6 +35,8 @@ use crate::{blocking, meta, state, stop};
 /// For STATE of a machine that is configured. Then the network comes up as without configuration, so that who holds the
 /// rescue key gets in; a STATE that comes later still counts.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is found in the first seconds may be a disk that is only about to be seen again, after a restart of machined.
+const EARLY: Duration = Duration::from_secs(5);
 /// For META to be writable, before a revision runs that is not proven.
 const META_WITHIN: Duration = Duration::from_secs(20);
 
@@ -115,7 +117,8 @@ impl Engine {
         let (mut state, mut meta) = (self.parts.state.watch(), self.parts.meta.watch());
         self.look().await;
         loop {
-            let patience = self.started + PATIENCE;
+            let waited = if self.started.elapsed() < EARLY { EARLY } else { PATIENCE };
+            let patience = self.started + waited;
             let looking = self.active.borrow().state == State::Looking;
             tokio::select! {
                 Some(command) = self.commands.recv() => self.obey(command).await,
@@ -180,6 +183,8 @@ impl Engine {
                 }
                 Err(error) => self.unreadable(chain(&error)),
             },
+            state::State::None(_) | state::State::Unusable(_)
+                if (configured || unsure) && self.started.elapsed() < EARLY => {}
             state::State::None(why) | state::State::Unusable(why) if configured || unsure => self.unreadable(why),
             state::State::None(_) | state::State::Unusable(_) => self.unconfigured(),
             state::State::Waiting if self.started.elapsed() >= PATIENCE && (configured || unsure) => {

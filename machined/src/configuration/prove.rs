@@ -140,8 +140,15 @@ impl Engine {
             let kept = self
                 .with(move |revisions| {
                     revisions.point(|now| {
-                        (now.before, now.blessed) = (now.blessed, Some(id));
-                        now.given_up.clear();
+                        let newer = now.blessed.is_none_or(|blessed| blessed < id);
+                        if newer {
+                            // What was given up for an older one stays told until something newer is proven.
+                            now.before = now.blessed;
+                            now.given_up.clear();
+                        } else {
+                            now.before = now.before.filter(|before| *before < id);
+                        }
+                        now.blessed = Some(id);
                     })
                 })
                 .await;

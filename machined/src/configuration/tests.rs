@@ -269,6 +269,8 @@ async fn the_newest_that_is_damaged_falls_back_to_the_proven_one() {
     let life = machine.start("b").await;
     life.blessed(1).await;
     assert_eq!(life.hostname(), "one");
+    let given_up = life.engine.history().await.unwrap().0.given_up;
+    assert!(given_up.contains("damaged"), "told until something newer is proven: {given_up:?}");
     life.die().await;
     // And when nothing is left nobody is told that there is no configuration.
     std::fs::remove_file(file(1)).unwrap();
