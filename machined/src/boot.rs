@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::fingerprint::Fingerprint;
@@ -134,17 +134,9 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let followed = node.clone();
     tasks.start("node identity", async move { followed.follow().await });
     let (offering, offer) = watch::channel(Offer::Nothing("machined starts".into()));
-    let delivered: Arc<OnceLock<watch::Receiver<server::keys::Delivered>>> = Arc::default();
-    let reach: Reach = {
-        let (store, offer, own, delivered) = (store.clone(), offer.clone(), own.clone(), delivered.clone());
-        Arc::new(move || {
-            let (store, offer, own, delivered) = (store.clone(), offer.clone(), own.clone(), delivered.clone());
-            Box::pin(async move {
-                let Some(delivered) = delivered.get() else { return Err("the API has not started yet".into()) };
-                ready::reach(&store, &offer, &own, delivered).await
-            })
-        })
-    };
+    let reacher = Arc::new(ready::Reacher::new(store.clone(), offer.clone(), own.clone()));
+    let asked = reacher.clone();
+    let reach: Reach = Arc::new(move || Box::pin(asked.clone().reach()));
     let parts = configuration::Parts {
         store: store.clone(),
         events: events.clone(),
@@ -259,7 +251,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         maintenance: door.watch(),
     };
     let server = server::build(parts, server::Sockets { api, keys, gateway: GATEWAY })?;
-    let _ = delivered.set(server.delivered());
+    reacher.delivered(server.delivered());
     let probe = ready::Probe::new(&store, API.parse()?, offer, own, server.delivered())?;
     tasks.start("server", server.run());
     let mark = run.join("api-ready");

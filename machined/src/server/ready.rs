@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -213,27 +214,52 @@ async fn ask(address: Endpoint, offer: &watch::Receiver<Offer>, own: &Own, withi
     timeout(within, ask).await.map_err(|_| Error::Slow(within))?
 }
 
-/// Asks the API at the address by which others reach this machine; why it does not answer there. An answer with keys of
-/// before counts for nothing: the gateway keeps those when it cannot use new ones.
-pub async fn reach(
-    store: &Store,
-    offer: &watch::Receiver<Offer>,
-    own: &Own,
-    delivered: &watch::Receiver<Delivered>,
-) -> Result<(), String> {
-    let addresses: Vec<Address> =
-        store.list().into_iter().map(|found: Object<Address>| (*found.value).clone()).collect();
-    let links: Vec<Link> = store.list().into_iter().map(|found: Object<Link>| (*found.value).clone()).collect();
-    let global = |address: &&Address| address.usable() && address.scope == AddressScope::Global;
-    let host = match addresses.iter().find(global) {
-        Some(address) => address.address.addr().to_string(),
-        // A machine without a card is reached by nobody: what can be proven is that it would answer.
-        None if links.iter().all(|link| link.kind != LinkKind::Physical) => "127.0.0.1".to_owned(),
-        None => return Err("it has no address but link-local ones".into()),
-    };
-    let endpoint: Endpoint = host.parse().map_err(|error| format!("{host}: {error}"))?;
-    ask(endpoint, offer, own, ATTEMPT).await.map_err(|error| format!("at {host}: {}", crate::trace::chain(&error)))?;
-    delivered.borrow().trouble().map_or(Ok(()), Err)
+/// Asks the API at the address by which others reach this machine. An answer with keys of before counts for nothing: the
+/// gateway keeps those when it cannot use new ones.
+#[derive(Debug)]
+pub struct Reacher {
+    store: Store,
+    offer: watch::Receiver<Offer>,
+    own: Own,
+    /// Known once there is a server.
+    delivered: OnceLock<watch::Receiver<Delivered>>,
+}
+
+impl Reacher {
+    /// As a client that has what `offer` wants.
+    pub fn new(store: Store, offer: watch::Receiver<Offer>, own: Own) -> Self {
+        Self { store, offer, own, delivered: OnceLock::new() }
+    }
+
+    /// The server is there, and says what the gateway has.
+    pub fn delivered(&self, delivered: watch::Receiver<Delivered>) {
+        // Said once, by `boot`.
+        let _ = self.delivered.set(delivered);
+    }
+
+    /// Why the API does not answer there.
+    ///
+    /// # Errors
+    /// In words.
+    pub async fn reach(self: Arc<Self>) -> Result<(), String> {
+        let Some(delivered) = self.delivered.get() else { return Err("the API has not started yet".into()) };
+        let addresses: Vec<Address> =
+            self.store.list().into_iter().map(|found: Object<Address>| (*found.value).clone()).collect();
+        let links: Vec<Link> =
+            self.store.list().into_iter().map(|found: Object<Link>| (*found.value).clone()).collect();
+        let global = |address: &&Address| address.usable() && address.scope == AddressScope::Global;
+        let host = match addresses.iter().find(global) {
+            Some(address) => address.address.addr().to_string(),
+            // A machine without a card is reached by nobody: what can be proven is that it would answer.
+            None if links.iter().all(|link| link.kind != LinkKind::Physical) => "127.0.0.1".to_owned(),
+            None => return Err("it has no address but link-local ones".into()),
+        };
+        let endpoint: Endpoint = host.parse().map_err(|error| format!("{host}: {error}"))?;
+        ask(endpoint, &self.offer, &self.own, ATTEMPT)
+            .await
+            .map_err(|error| format!("at {host}: {}", crate::trace::chain(&error)))?;
+        delivered.borrow().trouble().map_or(Ok(()), Err)
+    }
 }
 
 /// Another writer with our id is a bug; it must not end the API.
