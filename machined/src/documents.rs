@@ -15,14 +15,16 @@ use crate::resources::origin::Origin;
 /// is not met.
 pub const CONDITION: &str = "document/";
 
-/// The condition of a document, to be put by who applies it; met when `why_not` is empty.
-pub fn condition(origin: &Origin, why_not: &str) -> (String, Condition) {
-    let id = format!("{CONDITION}{}", origin.document);
+/// Says whether a document could be applied: for who applies it, in every cycle. Empty: it could.
+///
+/// # Errors
+/// `Condition` is not declared as shared.
+pub fn tell(cx: &mut Cycle<'_>, origin: &Origin, why_not: &str) -> Result<(), CycleError> {
     let condition = match why_not {
         "" => Condition::met(format!("{origin} is applied")),
         why => Condition::unmet(format!("{origin}: {why}")),
     };
-    (id, condition.optional())
+    cx.put(format!("{CONDITION}{}", origin.document), condition.optional())
 }
 
 /// A document, parsed.

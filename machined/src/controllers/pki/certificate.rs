@@ -302,8 +302,7 @@ impl Controller for Certificates {
         let ca = own.as_ref().map(|found| (authority(&active, found.body), &found.origin));
         if let Some((result, origin)) = &ca {
             let why_not = result.as_ref().err().map_or("", String::as_str);
-            let (id, condition) = documents::condition(origin, why_not);
-            cx.put(id, condition)?;
+            documents::tell(cx, origin, why_not)?;
         }
         let ca = ca.and_then(|(ca, _)| ca.ok());
         let pause = self.keep(&active, api.as_ref().map(|found| found.body), ca.as_ref(), &names).await?;

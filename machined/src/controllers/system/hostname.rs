@@ -73,8 +73,7 @@ impl Controller for Hostnames {
         let applied = self.apply();
         if let Some(origin) = &origin {
             let why = applied.as_ref().err().map(|error| crate::trace::chain(error).to_string()).unwrap_or_default();
-            let (id, condition) = documents::condition(origin, &why);
-            cx.put::<Condition>(id, condition)?;
+            documents::tell(cx, origin, &why)?;
         }
         let machine = applied?;
         let (hostname, full_name) = (machine.short().to_owned(), machine.hostname);

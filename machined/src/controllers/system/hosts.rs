@@ -65,8 +65,7 @@ impl Controller for Hosts {
         };
         for document in documents {
             let why = written.as_ref().err().map(ToString::to_string).unwrap_or_default();
-            let (id, condition) = documents::condition(&document.origin, &why);
-            cx.put::<Condition>(id, condition)?;
+            documents::tell(cx, &document.origin, &why)?;
             if written.is_ok() {
                 let config::kinds::StaticHost { addresses, aliases } = document.body;
                 cx.put(&document.name, StaticHost { addresses, aliases, origin: document.origin })?;

@@ -95,8 +95,7 @@ impl Controller for Modules {
             let reason = format!("the document {}", document.origin.document);
             let spec = KernelModuleSpec { name: name.clone(), parameters, early: false, reason, origin };
             let loaded = cx.get::<KernelModule>(&name)?.is_some_and(|module| module.value.state == "live");
-            let (id, condition) = documents::condition(&document.origin, &self.why_not(&name, &spec, loaded, &failed));
-            cx.put::<Condition>(id, condition)?;
+            documents::tell(cx, &document.origin, &self.why_not(&name, &spec, loaded, &failed))?;
             cx.put(format!("system/{name}"), spec)?;
         }
         Ok(Next::OnChange)

@@ -73,8 +73,7 @@ impl Controller for Roots {
         let written = self.ensure(&text);
         for (name, TrustedRootsSpec { certificates, origin }) in specs {
             let why = written.as_ref().err().map(ToString::to_string).unwrap_or_default();
-            let (id, condition) = documents::condition(&origin, &why);
-            cx.put::<Condition>(id, condition)?;
+            documents::tell(cx, &origin, &why)?;
             if written.is_ok() {
                 let file = self.path.display().to_string();
                 cx.put(&name, TrustedRoots { certificates, file, origin })?;

@@ -115,8 +115,7 @@ impl<H: Host> Controller for Sysctls<H> {
             cx.put(name, Sysctl { value, wanted, before, problem, drifts, origin })?;
         }
         for (origin, problems) in problems {
-            let (id, condition) = documents::condition(&origin, &problems.join("; "));
-            cx.put::<Condition>(id, condition)?;
+            documents::tell(cx, &origin, &problems.join("; "))?;
         }
         Ok(if look { Next::After(LOOK) } else { Next::OnChange })
     }

@@ -83,8 +83,7 @@ impl Controller for Config {
         self.tell(&concluded.documents);
         for (id, document) in concluded.documents {
             let why_not = if document.state == DocumentState::Applied { "" } else { &document.reason };
-            let (condition, value) = documents::condition(&document.origin, why_not);
-            cx.put(condition, value)?;
+            documents::tell(cx, &document.origin, why_not)?;
             cx.put(id, document)?;
         }
         for (name, spec) in concluded.modules {
