@@ -30,7 +30,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const READS: usize = 32;
 /// Records that wait for STATE.
 const WAITING: usize = 256;
-/// For a change to be durable: a disk that takes longer is not waited for, and that is said.
+/// For a change to be durable, or the ring to be opened: a disk that takes longer is not waited for, and that is said.
 const DURABLE: Duration = Duration::from_secs(10);
 /// Records that are read at once for a client.
 const PAGE: usize = 64;
@@ -110,11 +110,23 @@ impl From<&Record> for Lost {
     }
 }
 
+/// Where the ring's file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// STATE is looked for, or the ring is searched for its head.
+    #[default]
+    Opening,
+    /// There is no STATE.
+    Nowhere,
+    /// Here.
+    At(PathBuf),
+}
+
 /// Where the log is, and how far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
-    /// The ring's file; none without STATE.
-    pub path: Option<PathBuf>,
+    /// The ring's file.
+    pub place: Place,
     /// The newest record.
     pub head: Head,
     /// The oldest that is kept; 0 in an empty log.
@@ -226,11 +238,21 @@ impl Handle {
         self.shown.clone()
     }
 
+    /// The ring's file and how far the log is; waits for a ring that is being opened.
+    pub async fn opened(&self) -> Result<(PathBuf, Shown), Error> {
+        let mut shown = self.shown();
+        let opened = timeout(DURABLE, shown.wait_for(|shown| shown.place != Place::Opening)).await;
+        let shown = opened.map_err(|_| Error::Opening)?.map_err(|_| Error::NoState)?.clone();
+        match &shown.place {
+            Place::At(path) => Ok((path.clone(), shown)),
+            Place::Nowhere | Place::Opening => Err(Error::NoState),
+        }
+    }
+
     /// Records from this number on, some at a time, as they lie on the disk; those that cannot be read are left out, which the
     /// chain shows. Also the number to go on with; none when there is nothing newer.
     pub async fn page(&self, from: u64) -> Result<Option<(Page, u64)>, Error> {
-        let Shown { path, head, oldest } = self.shown.borrow().clone();
-        let path = path.ok_or(Error::NoState)?;
+        let (path, Shown { head, oldest, .. }) = self.opened().await?;
         let first = from.max(oldest).max(1);
         let last = head.sequence.min(first.saturating_add(PAGE as u64 - 1));
         if first > last {
@@ -248,8 +270,12 @@ impl Log {
         let mut turn = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
         loop {
             let found = state.borrow_and_update().clone();
-            if let (state::State::Mounted { root }, None) = (&found, &self.ring) {
-                self.open(root.join("audit")).await;
+            if self.ring.is_none() {
+                match found {
+                    state::State::Mounted { root } => self.open(root.join("audit")).await,
+                    state::State::None(_) | state::State::Unusable(_) => self.is_at(Place::Nowhere),
+                    state::State::Waiting => self.is_at(Place::Opening),
+                }
             }
             tokio::select! {
                 Some(first) = self.changes.recv() => self.changed(first).await,
@@ -260,6 +286,7 @@ impl Log {
     }
 
     async fn open(&mut self, path: PathBuf) {
+        self.is_at(Place::Opening);
         match blocking::run(move || Ring::open(&path)).await {
             Ok((ring, lost)) => {
                 if lost > 0 {
@@ -275,6 +302,10 @@ impl Log {
             // Tried again at the next turn.
             Err(error) => self.trouble(Some(format!("the audit log cannot be opened: {}", chain(&error)))),
         }
+    }
+
+    fn is_at(&self, place: Place) {
+        self.shown.send_if_modified(|shown| std::mem::replace(&mut shown.place, place.clone()) != place);
     }
 
     /// Says what is wrong, once.

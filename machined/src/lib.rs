@@ -4,6 +4,7 @@
 //! Who may import whom: `controllers` never import `server` or one another, `server` never imports `controllers`; they
 //! meet in the store, by the types in `resources`.
 
+pub mod answered;
 pub mod audit;
 pub mod blocking;
 pub mod boot;

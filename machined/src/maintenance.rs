@@ -111,6 +111,7 @@ impl Door {
             configured: meta.record().configured,
             state: active.state,
             why: &active.why,
+            taking: active.taking,
             sources: &sources,
             marked: self.mark.exists(),
         };
@@ -138,6 +139,7 @@ struct Facts<'a> {
     configured: bool,
     state: State,
     why: &'a str,
+    taking: bool,
     sources: &'a Verdict,
     marked: bool,
 }
@@ -153,6 +155,8 @@ fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
         // Unplugging the disk whose META cannot be read opens nothing.
         (_, meta::State::Absent(_)) if *before == closed(UNREADABLE) => before.clone(),
         (State::Looking, _) | (_, meta::State::Waiting) => Maintenance::looking(),
+        // As it is until the configuration is in effect: who brought it waits for the answer.
+        (State::Unconfigured, _) if facts.taking => before.clone(),
         (State::Unconfigured, _) if facts.configured || facts.marked => closed(GONE),
         (State::Unconfigured, _) => match facts.sources {
             // An open door is not closed by another look; a wrong answer closes it.
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     fn facts<'a>(meta: meta::State, state: State, sources: &'a Verdict) -> Facts<'a> {
-        Facts { meta, configured: false, state, why: "torn", sources, marked: false }
+        Facts { meta, configured: false, state, why: "torn", taking: false, sources, marked: false }
     }
 
     fn closed(why: &str) -> Maintenance {
@@ -209,6 +213,12 @@ mod tests {
                     assert_ne!(decide(&facts, before), Maintenance::Open);
                 }
             }
+        }
+        // While the first configuration is kept META says so before it is in effect.
+        for before in [Maintenance::Open, closed(SOURCES), closed("a cloud-config")] {
+            let facts = facts(read(), State::Unconfigured, &nothing);
+            let facts = Facts { taking: true, configured: true, marked: true, ..facts };
+            assert_eq!(decide(&facts, &before), before);
         }
         let lost = decide(&facts(read(), State::Unreadable, &nothing), &Maintenance::Configured);
         assert!(matches!(lost, Maintenance::Closed(why) if why.contains("torn")));

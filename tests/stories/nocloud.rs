@@ -58,7 +58,7 @@ fn story() -> Result<()> {
     // What is on the disk counts no more, also when it is another configuration's.
     let mark = machine.console.len();
     workstation.ok(&["reboot", "--no-wait", "--reason", "to see whether it stays itself"])?;
-    machine.wait_line_after("stele: config state: used revision 1 is in effect", mark, BOOT)?;
+    machine.wait_line_after("stele: config state: used revision 1", mark, BOOT)?;
     machine.wait_line_after("stele: config nocloud: skipped: STATE has the configuration", mark, BOOT)?;
     wait_blessed(&workstation, 1)?;
     Ok(())

@@ -53,7 +53,10 @@ fn cut_off_on_trial(apictl: &Apictl, within: &str) -> Result<()> {
 }
 
 fn back(apictl: &Apictl, what: &str) -> Result<()> {
-    let status = wait_config(apictl, what, |status| status["state"] == "blessed" && status["revision"] == 1)?;
+    // An accepted trial is shown before it begins, while the revision it is tried against is in effect.
+    let status = wait_config(apictl, what, |status| {
+        status["state"] == "blessed" && status["revision"] == 1 && status["trial"].is_null()
+    })?;
     let why = status["value"]["givenUp"].to_string();
     ensure!(why.contains("trial"), "it does not say why it went back: {status}");
     Ok(())

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use api::v1::{
-    ApplyMode, ApplyRequest, ApplyResponse, GetRequest, ReadRequest, RevertRequest, config_client::ConfigClient,
+    self, ApplyMode, ApplyRequest, ApplyResponse, GetRequest, ReadRequest, RevertRequest, config_client::ConfigClient,
     resource_client::ResourceClient,
 };
 use tokio::time::{Instant, sleep};
@@ -15,11 +15,15 @@ use super::{Change, Options, first, print, status, status::Status, way_in};
 use crate::{
     exit::{Failure, Result},
     node::{App, Node},
+    source::Source,
     target::Target,
 };
 
 /// A node that has just started does not know for a while whether it is configured.
 const LOOKING: Duration = Duration::from_secs(45);
+
+/// For a node whose connection broke in the middle to be there again.
+const BROKEN: Duration = Duration::from_secs(30);
 
 /// Asks for the change. Where it was the first one, the target that is returned is how the node is reached afterwards.
 pub(super) async fn ask(
@@ -59,12 +63,37 @@ pub(super) async fn ask(
         request.node_certificate = first::certificate(&node, source, *bundle, target).await?;
         first::enlist(app, *bundle, target)?;
     }
-    let answer = client.apply(request).await?.into_inner();
+    let answer = match client.apply(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(broken) if api::error::is_transient(&broken) && !options.dry_run && mode == ApplyMode::Auto => {
+            taken(app, &after, source).await.ok_or(broken)?
+        }
+        Err(refused) => return Err(refused.into()),
+    };
     if !answer.problems.is_empty() {
         return Err(source.failures(answer.problems));
     }
     // After a dry run it is what it was.
     Ok((answer, if options.dry_run { target.clone() } else { after }))
+}
+
+/// The connection broke before the answer: whether the node has these documents all the same, asked over the path by which
+/// it is then reached.
+async fn taken(app: &App, after: &Target, source: &Source) -> Option<ApplyResponse> {
+    app.ui.note(&format!("{}: the connection broke before the node had answered: looking what it has", after.name));
+    let deadline = Instant::now() + BROKEN;
+    while Instant::now() < deadline {
+        if let Ok(channel) = after.connector().connect().await
+            && let Ok(read) = ConfigClient::new(channel).read(ReadRequest { revision: 0 }).await
+        {
+            let v1::ReadResponse { revision, documents } = read.into_inner();
+            let have = config::parse(&documents).ok()?.documents;
+            let same = config::changes(&have, &source.documents).is_empty();
+            return Some(ApplyResponse { revision: revision?.id, ..ApplyResponse::default() }).filter(|_| same);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    None
 }
 
 /// How its configuration is doing; none of a node whose version does not say. Waits while the node does not know.

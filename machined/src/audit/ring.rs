@@ -14,7 +14,7 @@ use std::{
 use api::audit::{Hash, Head, Record, SIZE};
 use rustix::fs::FallocateFlags;
 
-use super::Shown;
+use super::{Place, Shown};
 
 /// Records that are kept: 16 MiB.
 const SLOTS: u64 = 32 * 1024;
@@ -40,6 +40,9 @@ pub enum Error {
     /// There is none yet.
     #[error("there is no audit log: it is kept on STATE, which is not there")]
     NoState,
+    /// Nobody knows yet.
+    #[error("the audit log is not open yet: STATE is looked for, or its disk is slow")]
+    Opening,
 }
 
 /// The open ring.
@@ -108,7 +111,7 @@ impl Ring {
     }
 
     pub(super) fn shown(&self) -> Shown {
-        Shown { path: Some(self.path.clone()), head: self.head, oldest: self.oldest }
+        Shown { place: Place::At(self.path.clone()), head: self.head, oldest: self.oldest }
     }
 }
 

@@ -142,8 +142,14 @@ impl Fixture {
 async fn a_change_is_on_the_disk_when_it_is_answered() {
     let fixture = fixture();
     fixture.log.change(call("/before"), Request { digest: [5; 32], bytes: 9 }).await;
-    assert!(matches!(fixture.log.page(0).await, Err(Error::NoState)), "it waits for STATE");
-    fixture.mount();
+    fixture.state.put(State::None("the disk is empty".into()));
+    assert!(matches!(fixture.log.page(0).await, Err(Error::NoState)));
+    // Asked while STATE is looked for again: answered when it is there.
+    fixture.state.put(State::Waiting);
+    let mut shown = fixture.log.shown();
+    shown.wait_for(|shown| shown.place == Place::Opening).await.unwrap();
+    let ((), asked) = tokio::join!(async { fixture.mount() }, fixture.log.page(0));
+    assert!(asked.is_ok());
     fixture.until(1).await;
     for n in 0..10 {
         fixture.log.change(call(&format!("/{n}")), Request::default()).await;

@@ -20,6 +20,9 @@ pub struct Active {
     pub why: String,
     /// Its secrets: only those that the documents name.
     pub secrets: Arc<Secrets>,
+    /// The first configuration of all is being kept, and comes into effect once that is answered: META may say already that the
+    /// machine is configured.
+    pub taking: bool,
 }
 
 impl Active {
@@ -31,6 +34,7 @@ impl Active {
             documents: Arc::default(),
             why: String::new(),
             secrets: Arc::default(),
+            taking: false,
         }
     }
 

@@ -10,7 +10,7 @@
 //! A power cut between two of them leaves what was before, or what was being written; a STATE with a current revision makes the
 //! machine configured whatever META says.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use config::{Action, Documents, Effect, Problem, Problems, Secrets};
 
@@ -20,13 +20,11 @@ use super::error::Error;
 use super::handle::{Apply, Listed, Mode, Outcome, Revert};
 use super::revisions::{Draft, Id, Meta, Pointers, Revisions};
 use super::trial::Running;
+use crate::answered::Answered;
 use crate::gateway::tls;
 use crate::resources::config_status::State;
 use crate::trace::chain;
 use crate::{blocking, meta, stop};
-
-/// For the answer to leave before the network changes under it.
-const HEAD_START: Duration = Duration::from_millis(200);
 
 /// What follows the answer.
 pub(super) enum Then {
@@ -68,10 +66,24 @@ impl Engine {
         if apply.dry_run {
             return Ok((plan.outcome, Then::Rest));
         }
-        let first = self.active().revision.is_none();
-        if first {
-            self.make_room(&apply).await?;
+        if self.active().revision.is_some() {
+            return self.keep_planned(plan, apply).await;
         }
+        self.taking(true);
+        let kept = async {
+            self.make_room(&apply).await?;
+            self.keep_planned(plan, apply).await
+        };
+        let kept = kept.await;
+        match &kept {
+            Ok((outcome, _)) => self.taken(outcome.revision),
+            Err(_) => self.taking(false),
+        }
+        kept
+    }
+
+    /// Makes the planned revision what counts, as the mode says.
+    async fn keep_planned(&mut self, plan: Plan, apply: Apply) -> Result<(Outcome, Then), Error> {
         let Plan { documents, secrets, text, mut outcome } = plan;
         let (author, message) = (apply.author, apply.message);
         let kept_secrets = if secrets.secrets.is_empty() { String::new() } else { secrets.format() };
@@ -236,15 +248,15 @@ impl Engine {
         }
     }
 
-    pub(super) async fn go_on(&mut self, then: Then) {
+    pub(super) async fn go_on(&mut self, then: Then, answered: Answered) {
         match then {
             Then::Rest => {}
             Then::Activate(loaded) => {
-                tokio::time::sleep(HEAD_START).await;
+                answered.wait().await;
                 self.activate(*loaded).await;
             }
             Then::Reboot(id) => {
-                tokio::time::sleep(HEAD_START).await;
+                answered.wait().await;
                 let cause = format!("reboot into revision {id} of the configuration");
                 self.parts.stop.request(stop::Request { action: stop::Action::Reboot, cause });
             }

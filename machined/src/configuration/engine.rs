@@ -135,14 +135,16 @@ impl Engine {
         // Who asked may have gone: what was begun is done all the same.
         match command {
             Command::Apply(apply, reply) => {
+                let answered = apply.answered.clone();
                 let (answer, then) = self.apply(*apply).await;
                 let _ = reply.send(answer);
-                self.go_on(then).await;
+                self.go_on(then, answered).await;
             }
             Command::Revert(revert, reply) => {
+                let answered = revert.answered.clone();
                 let (answer, then) = self.revert(revert).await;
                 let _ = reply.send(answer);
-                self.go_on(then).await;
+                self.go_on(then, answered).await;
             }
             Command::Confirm(id, reply) => drop(reply.send(self.confirm(id).await)),
             Command::History(reply) => drop(reply.send(self.history().await)),
@@ -281,19 +283,30 @@ impl Engine {
         self.show.documents(meta.id, &documents);
         let (documents, secrets) = (Arc::new(documents), Arc::new(secrets));
         self.reason = "the machine has not reached its own API with it yet".into();
-        self.wanted.send_replace(Wanted::No(format!("revision {} is in effect", meta.id)));
+        self.wanted.send_replace(Wanted::No(format!("revision {}", meta.id)));
         self.active.send_replace(Arc::new(Active {
             state: State::Proving,
             revision: Some(meta.id),
             documents,
             why: String::new(),
             secrets,
+            taking: false,
         }));
         let proven = self.pointers().blessed == Some(meta.id);
         self.prove = Some(Prove::new(self.parts.reach.clone(), proven));
         self.parts.events.info("config", format!("revision {} is in effect, by {}", meta.id, meta.author));
         self.tell();
         self.list().await;
+    }
+
+    /// Whether the first configuration is being kept. Nobody else is to bring another meanwhile.
+    pub(super) fn taking(&self, taking: bool) {
+        self.active.send_modify(|active| *active = Arc::new(Active { taking, ..(**active).clone() }));
+    }
+
+    /// The first configuration is kept; it comes into effect once that is answered.
+    pub(super) fn taken(&self, revision: Option<super::revisions::Id>) {
+        self.wanted.send_replace(Wanted::No(format!("revision {}", revision.unwrap_or_default())));
     }
 
     /// Another state of the same revision.

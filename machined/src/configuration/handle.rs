@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::active::Active;
 use super::error::Error;
 use super::revisions::{Id, Meta, Pointers};
-use crate::platform;
+use crate::{answered::Answered, platform};
 
 /// When a revision comes into effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Apply {
     pub author: String,
     /// Why.
     pub message: String,
+    /// When the answer has left; only then it comes into effect.
+    pub answered: Answered,
 }
 
 /// An older revision is to be the current one.
@@ -58,6 +60,8 @@ pub struct Revert {
     pub dry_run: bool,
     /// Who asks.
     pub author: String,
+    /// When the answer has left; only then it comes into effect.
+    pub answered: Answered,
 }
 
 /// What came of it.
@@ -177,6 +181,7 @@ impl Handle {
             certificate: None,
             author: input.from.clone(),
             message: format!("first configuration, from {}", input.from),
+            answered: Answered::at_once(),
         };
         match self.apply(apply).await {
             Ok(Outcome { problems: Some(problems), .. }) => Err(problems.to_string()),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::answered::Answered;
 use crate::events::Events;
 use crate::pki::node;
 use crate::resources::config_status::{ConfigStatus, State};
@@ -58,6 +59,7 @@ fn apply(documents: String, mode: Mode) -> Apply {
         certificate: None,
         author: "tester".into(),
         message: String::new(),
+        answered: Answered::at_once(),
     }
 }
 
@@ -201,7 +203,8 @@ async fn a_trial_is_confirmed_or_goes_by_itself_also_across_boots() {
     let status = life.until("on trial", |now| now.state == State::Reached).await;
     assert_eq!(status.trial.map(|trial| (trial.revision, trial.back)), Some((2, 1)));
     assert!(matches!(life.engine.apply(apply(documents(&pem, "x"), Mode::Auto)).await, Err(Error::Trial(2))));
-    let later = Revert { to: None, mode: Mode::Reboot, dry_run: false, author: "tester".into() };
+    let later =
+        Revert { to: None, mode: Mode::Reboot, dry_run: false, author: "tester".into(), answered: Answered::at_once() };
     assert!(matches!(life.engine.revert(later).await, Err(Error::Trial(2))), "the way back is now");
     assert!(matches!(life.engine.confirm(Some(7)).await, Err(Error::OtherTrial { asked: 7, running: 2 })));
     life.die().await;
@@ -296,7 +299,8 @@ async fn staged_and_reboot_come_with_the_next_boot_and_revert_goes_back() {
     let conflict = Apply { expected: Some(1), ..apply(documents(&pem, "x"), Mode::Auto) };
     assert!(matches!(life.engine.apply(conflict).await, Err(Error::Conflict { current: 2, expected: 1 })));
 
-    let revert = Revert { to: None, mode: Mode::Auto, dry_run: false, author: "tester".into() };
+    let revert =
+        Revert { to: None, mode: Mode::Auto, dry_run: false, author: "tester".into(), answered: Answered::at_once() };
     assert_eq!(life.engine.revert(revert).await.unwrap().revision, Some(1));
     life.blessed(1).await;
     assert_eq!(life.hostname(), "one");

@@ -74,18 +74,13 @@ impl Audit for Records {
 
     async fn entries(&self, request: Request<v1::EntriesRequest>) -> Result<Response<Self::EntriesStream>, Status> {
         let v1::EntriesRequest { from, follow } = request.into_inner();
-        if self.log.shown().borrow().path.is_none() {
-            return Err(Error::from(crate::audit::Error::NoState).into());
-        }
+        self.log.opened().await.map_err(Error::from)?;
         let cursor = Cursor { log: self.log.clone(), next: from, page: Vec::new().into_iter(), follow };
         Ok(Response::new(Box::pin(stream::unfold(cursor, Cursor::next))))
     }
 
     async fn head(&self, _: Request<v1::HeadRequest>) -> Result<Response<v1::HeadResponse>, Status> {
-        let shown = self.log.shown().borrow().clone();
-        if shown.path.is_none() {
-            return Err(Error::from(crate::audit::Error::NoState).into());
-        }
+        let (_, shown) = self.log.opened().await.map_err(Error::from)?;
         Ok(Response::new(v1::HeadResponse {
             sequence: shown.head.sequence,
             hash: shown.head.hash.to_vec(),

@@ -4,7 +4,7 @@ use futures_util::TryFutureExt;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{error::Error, peer::Peer};
+use super::{error::Error, peer::Caller};
 use crate::configuration::{Apply, Handle, Mode, Outcome, Revert, revisions};
 use api::v1::{self, config_server::Config};
 
@@ -34,7 +34,7 @@ impl Configs {
 #[tonic::async_trait]
 impl Config for Configs {
     async fn apply(&self, request: Request<v1::ApplyRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
-        let peer = peer(&request)?;
+        let Caller { peer, answered } = Caller::of(&request)?;
         let v1::ApplyRequest {
             documents,
             secrets,
@@ -57,6 +57,7 @@ impl Config for Configs {
             first_only: peer.certificate.is_none(),
             certificate: (!node_certificate.is_empty()).then_some(node_certificate),
             author: peer.to_string(),
+            answered,
             message: message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE).collect(),
         };
         let mode = apply.mode;
@@ -97,17 +98,14 @@ impl Config for Configs {
     }
 
     async fn revert(&self, request: Request<v1::RevertRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
-        let author = peer(&request)?.to_string();
+        let Caller { peer, answered } = Caller::of(&request)?;
         let v1::RevertRequest { revision, mode, dry_run, confirm_within_s } = request.into_inner();
         let mode = parse_mode(mode, confirm_within_s)?;
-        let revert = Revert { to: (revision > 0).then_some(revision), mode, dry_run, author };
+        let revert =
+            Revert { to: (revision > 0).then_some(revision), mode, dry_run, author: peer.to_string(), answered };
         let outcome = self.engine.revert(revert).map_err(Error::from).await?;
         Ok(Response::new(format(outcome, mode)))
     }
-}
-
-fn peer<T>(request: &Request<T>) -> Result<Peer, Error> {
-    request.extensions().get::<Peer>().cloned().ok_or(Error::NoPeer)
 }
 
 fn need(field: &'static str, holds: bool, why: impl FnOnce() -> String) -> Result<(), Error> {

@@ -18,7 +18,10 @@ use config::kinds::{Api, Authority};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::{error::Error, peer::Peer};
+use super::{
+    error::Error,
+    peer::{Caller, Peer},
+};
 use crate::{configuration::Active, events::Events, gateway::preamble::Certificate, pki::node, trace::chain};
 
 /// A request or a chain: certificates of some KiB.
@@ -64,7 +67,7 @@ impl Signer {
 
 /// The certificate that the caller shows by its connection.
 fn shown<T>(request: &Request<T>) -> Result<(Peer, Arc<Certificate>), Error> {
-    let peer = request.extensions().get::<Peer>().cloned().ok_or(Error::NoPeer)?;
+    let peer = Caller::of(request)?.peer;
     let certificate = peer.certificate.clone().ok_or(Error::NoPeer)?;
     if certificate.rescue {
         return Err(Error::NotRenewed("a certificate of the rescue authority is not renewed: sign another one"));

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    configuration, logs,
+    audit, configuration, logs,
     pki::node,
     stop,
     trace::{chain, cut},
@@ -109,7 +109,7 @@ pub enum Error {
     Unsigned(#[from] api::pki::Error),
     /// The log of calls.
     #[error(transparent)]
-    Audit(#[from] crate::audit::Error),
+    Audit(#[from] audit::Error),
     /// The node's own certificate.
     #[error(transparent)]
     Node(#[from] node::Error),
@@ -167,7 +167,10 @@ impl Error {
                 (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
             }
             Self::Node(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
-            Self::Audit(_) => (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk"),
+            Self::Audit(audit::Error::NoState) => {
+                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
+            }
+            Self::Audit(_) => (Code::Unavailable, "NO_AUDIT", "ask again; apictl get volumes, system-disk"),
             Self::SlowRead(_) => {
                 (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }

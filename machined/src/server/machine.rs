@@ -3,15 +3,16 @@
 //! Invariant: a stop that was answered happens: init has heard of it before, and finishes it should machined die. Nothing is
 //! stopped before the answer has left.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use reconcile::{Changes, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
-use super::{About, error::Error, peer::Peer};
+use super::{About, error::Error, peer::Caller};
 use crate::{
+    answered::Answered,
     identity,
     link::Link,
     resources::machine::{Machine as Overall, Phase},
@@ -19,13 +20,11 @@ use crate::{
 };
 use api::v1::{self, machine_server::Machine};
 
-/// How long an answer has to leave the machine before the stop begins.
-const HEAD_START: Duration = Duration::from_millis(100);
-
 /// A stop that somebody asked for, and where to say whether it happens.
 #[derive(Debug)]
 pub(super) struct Wish {
     request: stop::Request,
+    answered: Answered,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -62,7 +61,7 @@ impl Machines {
     async fn wish(
         &self,
         action: stop::Action,
-        peer: &Peer,
+        Caller { peer, answered }: Caller,
         reason: &str,
         expected_boot: String,
     ) -> Result<v1::StopResponse, Error> {
@@ -74,17 +73,17 @@ impl Machines {
         let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
         let colon = if reason.is_empty() { "" } else { ": " };
         let cause = format!("{verb} by {peer}{colon}{reason}");
-        let (answer, answered) = oneshot::channel();
-        let wish = Wish { request: stop::Request { action, cause }, answer };
+        let (answer, granted) = oneshot::channel();
+        let wish = Wish { request: stop::Request { action, cause }, answered, answer };
         self.wishes.send(wish).await.map_err(|_| Error::Ending)?;
-        answered.await.map_err(|_| Error::Ending)??;
+        granted.await.map_err(|_| Error::Ending)??;
         Ok(v1::StopResponse { boot_id: running })
     }
 }
 
 /// Grants wishes: tells init, answers, and lets the answer leave before the stop begins. Run by `server::run`.
 pub(super) async fn stopper(mut wished: mpsc::Receiver<Wish>, stop: stop::Handle, init: Link) {
-    while let Some(Wish { request, answer }) = wished.recv().await {
+    while let Some(Wish { request, answered, answer }) = wished.recv().await {
         let under_way = match &*stop.watch().borrow() {
             stop::State::Stopping { request, .. } => Some(request.clone()),
             stop::State::Running => None,
@@ -113,7 +112,7 @@ pub(super) async fn stopper(mut wished: mpsc::Receiver<Wish>, stop: stop::Handle
         }
         // From here on it happens, whoever has gone.
         let _ = answer.send(Ok(()));
-        tokio::time::sleep(HEAD_START).await;
+        answered.wait().await;
         stop.request(request);
     }
 }
@@ -147,20 +146,16 @@ impl Machine for Machines {
     }
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Result<Response<v1::StopResponse>, Status> {
-        let peer = peer(&request)?;
+        let caller = Caller::of(&request)?;
         let v1::RebootRequest { reason, expected_boot_id } = request.into_inner();
-        Ok(Response::new(self.wish(stop::Action::Reboot, &peer, &reason, expected_boot_id).await?))
+        Ok(Response::new(self.wish(stop::Action::Reboot, caller, &reason, expected_boot_id).await?))
     }
 
     async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::StopResponse>, Status> {
-        let peer = peer(&request)?;
+        let caller = Caller::of(&request)?;
         let v1::ShutdownRequest { reason, expected_boot_id } = request.into_inner();
-        Ok(Response::new(self.wish(stop::Action::PowerOff, &peer, &reason, expected_boot_id).await?))
+        Ok(Response::new(self.wish(stop::Action::PowerOff, caller, &reason, expected_boot_id).await?))
     }
-}
-
-fn peer<T>(request: &Request<T>) -> Result<Peer, Error> {
-    request.extensions().get::<Peer>().cloned().ok_or(Error::NoPeer)
 }
 
 /// The state of one phase stream.

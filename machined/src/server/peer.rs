@@ -4,7 +4,13 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use crate::gateway::preamble::{Certificate, Preamble};
+use tonic::Request;
+
+use super::error::Error;
+use crate::{
+    answered::Answered,
+    gateway::preamble::{Certificate, Preamble},
+};
 
 /// A client.
 #[derive(Clone, Debug)]
@@ -18,6 +24,22 @@ pub struct Peer {
 impl From<Preamble> for Peer {
     fn from(preamble: Preamble) -> Self {
         Self { address: preamble.address, certificate: preamble.certificate.map(Arc::new) }
+    }
+}
+
+/// Who asks, and when they have their answer: an extension of every request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub peer: Peer,
+    /// When what follows from the call may begin.
+    pub answered: Answered,
+}
+
+impl Caller {
+    /// Of this request.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Error> {
+        request.extensions().get::<Self>().cloned().ok_or(Error::NoPeer)
     }
 }
 

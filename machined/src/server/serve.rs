@@ -26,9 +26,13 @@ use super::{
     audit::{Pending, Witness, Witnessed},
     error::Error,
     flights::{Flight, Flights},
-    peer::Peer,
+    peer::{Caller, Peer},
 };
-use crate::{audit, maintenance::Maintenance};
+use crate::{
+    answered::{self, Answering},
+    audit,
+    maintenance::Maintenance,
+};
 
 /// Streams of one connection.
 const STREAMS: u32 = 64;
@@ -120,18 +124,20 @@ async fn admit(
         }
     })?;
     let flight = flights.take(peer.address.ip(), access::streams(request.uri().path()))?;
-    request.extensions_mut().insert(peer);
+    let (answering, answered) = answered::pair();
+    request.extensions_mut().insert(Caller { peer, answered });
     let within = if access::takes_long(request.uri().path()) { CHANGE } else { ANSWER };
     let Ok(response) = timeout(within, routes.call(request.map(|body| Body::new(Witnessed::new(body, witness)))))
         .await
         .map_err(|_| Error::Slow(within))?;
-    Ok(response.map(|body| Body::new(Held { body, _flight: flight })))
+    Ok(response.map(|body| Body::new(Held { body, _flight: flight, _answering: answering })))
 }
 
 /// An answer that has its place until it has ended.
 struct Held {
     body: Body,
     _flight: Flight,
+    _answering: Answering,
 }
 
 impl http_body::Body for Held {

@@ -103,7 +103,7 @@ async fn the_first_that_has_something_is_taken_and_the_rest_are_not_asked() {
     run.until(|verdict| matches!(verdict, Verdict::Taken(from) if from == "a disk with good")).await;
     assert_eq!(run.states(), "nothing nothing used skipped");
     assert_eq!(run.store.get::<ConfigSource>("20-second").unwrap().value.instance_id, "i-1");
-    run.wanted.send_replace(Wanted::No("revision 1 is in effect".into()));
+    run.wanted.send_replace(Wanted::No("revision 1".into()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(run.states(), "nothing nothing used skipped", "it stays known where it was from");
 
@@ -116,7 +116,7 @@ async fn the_first_that_has_something_is_taken_and_the_rest_are_not_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_configured_machine_asks_nobody() {
     let mut run = start(folder(), vec![wrong()], vec![]);
-    run.wanted.send_replace(Wanted::No("revision 7 is in effect".into()));
+    run.wanted.send_replace(Wanted::No("revision 7".into()));
     run.until(|verdict| matches!(verdict, Verdict::Taken(_))).await;
     assert_eq!(run.states(), "used skipped skipped skipped");
 }
@@ -135,7 +135,7 @@ async fn nothing_opens_and_a_disk_that_comes_later_counts() {
     let mut run = start(folder(), vec![], vec![]);
     run.wanted.send_replace(Wanted::Yes);
     run.until(|verdict| *verdict == Verdict::Nothing).await;
-    run.wanted.send_replace(Wanted::No("revision 1 is in effect".into()));
+    run.wanted.send_replace(Wanted::No("revision 1".into()));
     run.until(|verdict| matches!(verdict, Verdict::Taken(_))).await;
     assert_eq!(run.states(), "nothing nothing nothing used");
 }
