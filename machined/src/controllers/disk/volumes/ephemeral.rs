@@ -3,12 +3,11 @@
 //! What a corrupt one gets is decided in docs/decisions/0011: at most one run of xfs_repair, without force, and never a new
 //! file system in its place.
 
-use std::time::Instant;
-
 use boot::part::{BEING_MADE, EPHEMERAL};
 use reconcile::{Cycle, CycleError};
 use sys::mount::Flags;
 use sys::partition::Place;
+use tokio::time::Instant;
 
 use super::judge::{Finding, Holds, called, judge};
 use super::make::{Error, failed, in_its_place};

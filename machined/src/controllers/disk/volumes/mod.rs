@@ -25,10 +25,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub(super) use self::powers::{Powers, Real};
 use super::host::Host;
@@ -44,7 +45,7 @@ use crate::{meta, uptime};
 
 /// How often it is looked how full they are, and whether the kernel has made one read-only.
 const LOOK: Duration = Duration::from_secs(60);
-/// Before EPHEMERAL is tried again.
+/// Before EPHEMERAL is tried again, or a STATE that could not be read: a path to a disk may come back.
 const RETRY: Duration = Duration::from_secs(60);
 /// For checking or making a volume's file system: STATE is small, and making an XFS writes little, however large it is.
 const PROGRAM: Duration = Duration::from_secs(60);
@@ -75,6 +76,8 @@ pub(super) struct Volumes<P> {
     /// The newest wish that was seen.
     seen: u64,
     state: Stand,
+    /// When STATE could not be read.
+    unread: Option<Instant>,
     ephemeral: Stand,
     /// When EPHEMERAL was tried last and came to nothing.
     tried: Option<Instant>,
@@ -145,6 +148,7 @@ impl<P: Powers> Volumes<P> {
             looked: None,
             seen: 0,
             state: waiting(),
+            unread: None,
             ephemeral: waiting(),
             tried: None,
             repaired: false,
@@ -192,7 +196,7 @@ impl<P: Powers> Controller for Volumes<P> {
         self.show(cx, &system).await?;
         self.keep_ephemeral(cx, &system).await?;
         self.show(cx, &system).await?;
-        let again = self.tried.map(|tried| RETRY.saturating_sub(tried.elapsed()));
+        let again = [self.tried, self.unread].into_iter().flatten().map(|at| RETRY.saturating_sub(at.elapsed())).min();
         let look = matches!(self.state, Stand::Mounted { .. }).then_some(LOOK);
         Ok([again, look].into_iter().flatten().min().map_or(Next::OnChange, Next::After))
     }

@@ -3,13 +3,14 @@
 use boot::part::STATE;
 use reconcile::{Cycle, CycleError};
 use sys::mount::Flags;
+use tokio::time::Instant;
 
 use super::format::{self, Look};
 use super::judge::{Finding, judge};
 use super::make::{Error, failed};
 use super::show::EXT4;
 use super::survey::{Node, Survey, is_clean};
-use super::{PROGRAM, Powers, Stand, System, Volumes};
+use super::{PROGRAM, Powers, RETRY, Stand, System, Volumes};
 use crate::resources::volume::Phase;
 use crate::state::Wishes;
 use crate::trace::chain;
@@ -51,6 +52,8 @@ enum Opened {
     /// Never handed out; not mounted any more.
     Half(String),
     Bad(String),
+    /// The disk did not answer as it should, now.
+    Unread(String),
 }
 
 /// What follows for a machine without a configuration.
@@ -86,9 +89,11 @@ impl<P: Powers> Volumes<P> {
             System::Found { name, complete, settled, .. } => (name, complete, settled),
         };
         // Who asks again may have put it right.
-        let anew = wishes.made > self.seen && matches!(self.state, Stand::Unusable(_));
+        let asked = wishes.made > self.seen && matches!(self.state, Stand::Unusable(_));
+        let anew = asked || self.unread.is_some_and(|at| at.elapsed() >= RETRY);
         self.seen = wishes.made;
         if anew || self.looked.as_ref() != Some(name) {
+            self.unread = None;
             self.state = self.find(cx, name, complete).await?;
             // What it waits for are drivers: looked at again when some were loaded.
             if !matches!(self.state, Stand::Waiting(_)) {
@@ -161,7 +166,7 @@ impl<P: Powers> Volumes<P> {
         }
         let survey = match self.survey(name).await {
             Ok(survey) => survey,
-            Err(error) => return Ok(Stand::Unusable(error.told())),
+            Err(error) => return Ok(self.unread(error.told())),
         };
         let remedy = "restore it from a copy of the disk, or install anew";
         let found = match judge(&STATE, EXT4, name, survey.state.clone()) {
@@ -177,7 +182,7 @@ impl<P: Powers> Volumes<P> {
                 }
                 let node = match self.node(&survey, entry.number).await {
                     Ok(node) => node,
-                    Err(error) => return Ok(Stand::Unusable(error.told())),
+                    Err(error) => return Ok(self.unread(error.told())),
                 };
                 if !self.powers.knows(EXT4) {
                     self.handle.need(EXT4);
@@ -187,6 +192,7 @@ impl<P: Powers> Volumes<P> {
                     Opened::Whole => return Ok(Stand::Mounted { device: node.path, number: entry.number }),
                     Opened::Half(why) => Stand::Half(why),
                     Opened::Bad(why) => return Ok(Stand::Unusable(why)),
+                    Opened::Unread(why) => return Ok(self.unread(why)),
                 }
             }
         };
@@ -198,6 +204,12 @@ impl<P: Powers> Volumes<P> {
             }
             (_, other) => other,
         })
+    }
+
+    /// It is tried again after a while.
+    fn unread(&mut self, why: String) -> Stand {
+        self.unread = Some(Instant::now());
+        Stand::Unusable(why)
     }
 
     /// Checks it if it was not unmounted well, mounts it, and looks whether it is whole. Leaves it mounted only then.
@@ -249,7 +261,8 @@ impl<P: Powers> Volumes<P> {
                         continue;
                     }
                     let why = format!("{} cannot be mounted or read: {error}", node.path);
-                    return Ok(Opened::Bad(format!("{why}; {}", remedy(&node.path))));
+                    let why = format!("{why}; {}", remedy(&node.path));
+                    return Ok(if damaged { Opened::Bad(why) } else { Opened::Unread(why) });
                 }
             };
             return Ok(match self.unmount().await {
@@ -319,7 +332,7 @@ impl<P: Powers> Volumes<P> {
                 match self.open(cx, &survey, entry.number, &node).await? {
                     Opened::Whole => return Ok(Ok(Stand::Mounted { device: node.path, number: entry.number })),
                     Opened::Half(_) => Ok(entry.number),
-                    Opened::Bad(why) => return Ok(Err(why)),
+                    Opened::Bad(why) | Opened::Unread(why) => return Ok(Err(why)),
                 }
             }
         };
