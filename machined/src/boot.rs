@@ -142,7 +142,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         events: events.clone(),
         meta: meta.clone(),
         state: state.clone(),
-        mark: run.join("configured"),
+        run: run.to_owned(),
         stop: stop.clone(),
         node: node.clone(),
         reach,

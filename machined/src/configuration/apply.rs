@@ -12,7 +12,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use config::{Action, Documents, Effect, Problem, Problems, Secrets};
+use config::{Documents, Problem, Problems, Secrets};
 
 use super::choice::{self, Run, Trial};
 use super::engine::{Engine, Loaded, load};
@@ -220,7 +220,7 @@ impl Engine {
             }
         };
         if let Then::Activate(_) = then {
-            self.pending_reboot = pending(outcome);
+            self.pending.changed(&outcome.changes, matches!(mode, Mode::Trial(_)));
         }
         self.list().await;
         self.tell();
@@ -292,6 +292,7 @@ impl Engine {
             && !matches!(revert.mode, Mode::Trial(_))
         {
             self.trial = None;
+            self.pending.gone();
             self.tell();
         }
         self.parts.events.info("config", format!("back to revision {to}, by {}", revert.author));
@@ -370,19 +371,6 @@ fn clients_can_be_checked(documents: &Documents) -> Result<(), Problems> {
     };
     let problems: Vec<Problem> = accepted.chain(rescue).filter_map(check).collect();
     if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
-}
-
-fn pending(outcome: &Outcome) -> Vec<String> {
-    let later = outcome.changes.iter().filter(|change| change.effect == Effect::Reboot);
-    later.map(|change| format!("{} ({})", change.id, word(change.action))).collect()
-}
-
-fn word(action: Action) -> &'static str {
-    match action {
-        Action::Added => "added",
-        Action::Removed => "removed",
-        Action::Changed => "changed",
-    }
 }
 
 fn about_all(message: String) -> Problem {

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::active::Active;
 use super::choice::{self, Run};
 use super::handle::{Command, Handle};
+use super::pending::Pending;
 use super::prove::{Prove, Reach};
 use super::revisions::{Id, Meta, Revisions};
 use super::show::Show;
@@ -50,8 +51,8 @@ pub struct Parts {
     pub meta: meta::Handle,
     /// Where revisions are kept.
     pub state: state::Handle,
-    /// A file in /run that is there once this boot's machine was configured.
-    pub mark: std::path::PathBuf,
+    /// The folder in /run: `configured` there marks that this boot's machine was.
+    pub run: std::path::PathBuf,
     /// For revisions that come by a reboot.
     pub stop: stop::Handle,
     /// The node's certificate, which may come with the first revision.
@@ -72,8 +73,7 @@ pub struct Engine {
     pub(super) prove: Option<Prove>,
     /// Why the state is what it is.
     pub(super) reason: String,
-    /// Documents that wait for a reboot.
-    pub(super) pending_reboot: Vec<String>,
+    pub(super) pending: Pending,
     started: Instant,
 }
 
@@ -94,6 +94,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
     let (active, watched) = watch::channel(Arc::new(Active::looking()));
     let (wanted, watched_wanted) = watch::channel(Wanted::Unknown);
     let show = Show::new(&parts.store)?;
+    let pending = Pending::load(parts.run.join("pending-reboot"));
     let engine = Engine {
         parts,
         commands,
@@ -104,7 +105,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
         trial: None,
         prove: None,
         reason: "the system disk is looked for".into(),
-        pending_reboot: Vec::new(),
+        pending,
         started: Instant::now(),
     };
     engine.tell();
@@ -164,7 +165,7 @@ impl Engine {
         }
         let (meta, record) = (self.parts.meta.state(), self.parts.meta.record());
         // Earlier in this boot it was, whatever its disks say now.
-        let configured = record.configured || self.parts.mark.exists();
+        let configured = record.configured || self.parts.run.join("configured").exists();
         if meta == meta::State::Waiting {
             return;
         }
@@ -345,7 +346,7 @@ impl Engine {
 
     /// Shows the status.
     pub(super) fn tell(&self) {
-        self.show.status(&self.active(), &self.pointers(), self.trial.as_ref(), &self.reason, &self.pending_reboot);
+        self.show.status(&self.active(), &self.pointers(), self.trial.as_ref(), &self.reason, &self.pending.list());
     }
 }
 

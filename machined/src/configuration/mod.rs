@@ -16,6 +16,7 @@ pub mod choice;
 mod engine;
 mod error;
 mod handle;
+mod pending;
 mod prove;
 pub mod revisions;
 

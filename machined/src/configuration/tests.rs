@@ -89,9 +89,9 @@ impl Machine {
         let events = Events::open(&store, self.root().join("events")).unwrap();
         let sure = tokio::sync::watch::Sender::new(false).subscribe();
         let node = node::Handle::new(state.clone(), self.root(), sure);
-        let mark = self.root().join("mark");
+        let run = self.root().to_owned();
         let parts =
-            Parts { store: store.clone(), events, meta: meta.clone(), state, mark, stop: stop.clone(), node, reach };
+            Parts { store: store.clone(), events, meta: meta.clone(), state, run, stop: stop.clone(), node, reach };
         let (engine, task) = build(parts).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());

@@ -89,6 +89,7 @@ impl Engine {
         self.with(move |revisions| revisions.point(|now| (now.before, now.blessed) = (now.blessed, Some(running))))
             .await?;
         self.trial = None;
+        self.pending.confirmed();
         self.count(Some(Run { revision: running, attempts: 0, trial: None })).await;
         self.parts.events.info("config", format!("the trial of revision {running} was confirmed"));
         self.tell();
@@ -120,7 +121,7 @@ impl Engine {
                         self.count(Some(Run { revision: to, attempts: 0, trial: None })).await;
                     }
                 }
-                self.pending_reboot.clear();
+                self.pending.gone();
                 self.activate(loaded).await;
             }
             Err(why) => {

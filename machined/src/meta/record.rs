@@ -134,8 +134,9 @@ impl Record {
         self.machine_id = self.machine_id.or_else(|| memory.machine_id.clone());
         self.identity = self.identity.or_else(|| memory.identity.clone());
         self.seed = self.seed.or_else(|| memory.seed.clone());
-        self.run = self.run.or_else(|| memory.run.clone());
-        self.rescue = self.rescue.or_else(|| memory.rescue.clone());
+        // What was decided in this boot before the disk could be written is newer than what it says.
+        self.run = memory.run.clone().or(self.run);
+        self.rescue = memory.rescue.clone().or(self.rescue);
         self.configured |= memory.configured;
         self.begin(boot_id);
         if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {
@@ -189,13 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_wins_and_memory_fills_the_gaps() {
+    fn the_disk_wins_but_for_what_was_decided_since_and_memory_fills_the_gaps() {
         let disk = Record { machine_id: Some("disk".into()), ..Record::default() };
         let mut memory = Record { machine_id: Some("memory".into()), seed: Some("00".into()), ..Record::default() };
+        memory.rescue = Some("now".into());
+        let disk = Record { rescue: Some("before".into()), ..disk };
         memory.begin("now");
         let merged = disk.filled_from(&memory, "now");
         assert_eq!(merged.machine_id.as_deref(), Some("disk"));
         assert_eq!(merged.seed.as_deref(), Some("00"));
+        assert_eq!(merged.rescue.as_deref(), Some("now"));
         assert_eq!(merged.boot.unwrap().id, "now");
     }
 
