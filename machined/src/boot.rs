@@ -3,34 +3,33 @@
 //!
 //! A machined that was restarted runs the same lines: each step finds what is there already and leaves it.
 
+mod api;
+mod configuration;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use api::fingerprint::Fingerprint;
 use reconcile::{Runtime, Store};
 use tokio::sync::{oneshot, watch};
 
-use crate::configuration::{self, Reach};
+use self::api::Served;
+use self::configuration::{Configuration, Ground};
 use crate::controllers;
 use crate::events::Events;
 use crate::identity::{self, Machine};
 use crate::image::{self, Image};
 use crate::link::{self, Link};
 use crate::logs::Logs;
-use crate::maintenance::{Door, Signs};
-use crate::pki::own::Own;
-use crate::pki::{self, keep, node};
+use crate::pki;
 use crate::program::Programs;
-use crate::server::keys::Offer;
-use crate::server::{self, Parts, ready, sockets};
+use crate::server::{self, Sockets, sockets};
 use crate::services::{self, Paths};
 use crate::shutdown::{self, Shutdown};
 use crate::tasks::Tasks;
-use crate::{audit, cgroup, clock, entropy, etc, limits, meta, mounts, offer, platform, state, stop, trace};
+use crate::{cgroup, clock, entropy, etc, limits, meta, mounts, stop, trace};
 
 /// What survives a restart of machined, and the sockets.
 const RUN: &str = "/run/stele";
@@ -38,8 +37,6 @@ const RUN: &str = "/run/stele";
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The uid of the gateway, and of nobody else.
 const GATEWAY: u32 = 100;
-/// Where machined asks itself, through the gateway.
-const API: &str = "127.0.0.1:50000";
 
 /// Why machined cannot go on. init starts it again.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +70,8 @@ pub enum Error {
     Server(#[from] server::Error),
     #[error(transparent)]
     Claim(#[from] reconcile::ClaimError),
-    #[error("the address {API} is none")]
-    Address(#[from] api::endpoint::ParseError),
+    #[error("machined's own address is none")]
+    Address(#[from] ::api::endpoint::ParseError),
     #[error("the task {0} has ended: {1}")]
     Task(&'static str, String),
 }
@@ -127,37 +124,9 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
-    // The configuration: it decides by itself as soon as META and STATE are there. The node's certificate with it.
-    let sure = clock::Sure::default();
-    let (state, own) = (state::Handle::new(), Own::default());
-    let node = node::Handle::new(state.clone(), run, sure.watch());
-    let followed = node.clone();
-    tasks.start("node identity", async move { followed.follow().await });
-    let (offering, offer) = watch::channel(Offer::Nothing("machined starts".into()));
-    let reacher = Arc::new(ready::Reacher::new(store.clone(), offer.clone(), own.clone()));
-    let asked = reacher.clone();
-    let reach: Reach = Arc::new(move || Box::pin(asked.clone().reach()));
-    let parts = configuration::Parts {
-        store: store.clone(),
-        events: events.clone(),
-        meta: meta.clone(),
-        state: state.clone(),
-        run: run.to_owned(),
-        stop: stop.clone(),
-        node: node.clone(),
-        reach,
-    };
-    let (engine, configured) = configuration::build(parts)?;
-    tasks.start("configuration", configured.run());
-    let (verdict, found) = watch::channel(platform::Verdict::Looking);
-    let world = platform::World {
-        store: store.clone(),
-        events: events.clone(),
-        run: run.to_owned(),
-        wanted: engine.wanted(),
-        verdict,
-    };
-    tasks.start("sources", look_for_configuration(world, engine.clone()));
+    // The configuration decides by itself as soon as META and STATE are there; the node's certificate with it.
+    let ground = Ground { run, store: &store, events: &events, meta: &meta, stop: &stop, identity: &identity };
+    let configuration = Configuration::start(&mut tasks, &ground)?;
 
     // The controllers.
     let mut runtime = Runtime::new(store.clone());
@@ -173,18 +142,12 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         meta: &meta,
         tail: &tail,
         identity: &identity,
-        sure: &sure,
+        sure: &configuration.sure,
         fingerprint: shown_fingerprint,
         run,
         programs: &Programs::new(link.clone(), cgroups),
-        state: &state,
-        pki: controllers::pki::World {
-            active: engine.active(),
-            node: node.clone(),
-            machine: identity.watch(),
-            clock_sure: sure.watch(),
-            events: events.clone(),
-        },
+        state: &configuration.state,
+        pki: configuration.pki(&ground),
     };
     controllers::register(&mut runtime, context)?;
     let (graph, status) = (runtime.graph(), runtime.status());
@@ -198,8 +161,8 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         std::future::pending().await
     });
     let keeper_of_time = controllers::system::TimeKeeper {
-        state: state.clone(),
-        sure: sure.clone(),
+        state: configuration.state.clone(),
+        sure: configuration.sure.clone(),
         stop: stop.watch(),
         events: events.clone(),
     };
@@ -214,62 +177,17 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     tasks.start("services", supervisor.run());
 
     // The API.
-    let file = pki::file::File::new(run.join("identity"));
-    let (shown, showing) = watch::channel(Arc::new(keep::find(&file, &meta, &store).await?));
-    let signs = Signs { meta: meta.clone(), active: engine.active(), sources: found };
-    let door = Door::new(signs, run.join("configured"), events.clone());
-    let sources = offer::Sources {
-        door: door.watch(),
-        identity: showing,
-        node: node.watch(),
-        active: engine.active(),
-        meta: meta.clone(),
-        own: own.clone(),
-        rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
-        clock_sure: sure.watch(),
-    };
-    offering.send_replace(sources.now());
-    tasks.start("offer", sources.follow(offering));
-    tasks.start("fingerprint", follow_offer(offer.clone(), fingerprint));
-    let (audit, log) = audit::build(state.clone(), events.clone());
-    tasks.start("audit", log.run());
-    let about = about(&image);
-    let parts = Parts {
-        about,
-        names: identity.watch(),
-        store: store.clone(),
-        stop: stop.clone(),
-        init: link.clone(),
+    let served = Served {
+        image: &image,
+        init: &link,
         logs,
         graph,
         controllers: status,
-        engine,
-        node,
-        audit,
-        events: events.clone(),
-        offer: offer.clone(),
-        maintenance: door.watch(),
+        services: &services,
+        sockets: Sockets { api, keys, gateway: GATEWAY },
+        fingerprint,
     };
-    let server = server::build(parts, server::Sockets { api, keys, gateway: GATEWAY })?;
-    reacher.delivered(server.delivered());
-    let probe = ready::Probe::new(&store, API.parse()?, offer, own, server.delivered())?;
-    tasks.start("server", server.run());
-    let mark = run.join("api-ready");
-    let told = move |stamp| complain("console", ready::announce(stamp, &mark));
-    let (supervisor, stopping) = (services.clone(), stop.watch());
-    let restart = move || {
-        let (services, wanted) = (supervisor.clone(), *stopping.borrow() == stop::State::Running);
-        async move {
-            // A machine that stops starts nothing.
-            if wanted {
-                complain("the gateway", services.restart("gateway").await);
-            }
-        }
-    };
-    tasks.start("probe", probe.run(told, restart));
-    tasks.start("maintenance", door.run());
-    let followed = meta.clone();
-    tasks.start("api identity", async move { keep::follow(&shown, &file, &followed).await });
+    api::start(&mut tasks, &ground, configuration, served).await?;
 
     tokio::select! {
         request = stop.requested() => {
@@ -311,31 +229,6 @@ async fn follow_meta(keeper: identity::Keeper, meta: meta::Handle) {
     tokio::join!(keeper.run(meta.clone(), name), seed);
 }
 
-/// What people compare, for the machine's status and the console.
-async fn follow_offer(mut offer: watch::Receiver<Offer>, fingerprint: watch::Sender<String>) {
-    loop {
-        let shown = match &*offer.borrow_and_update() {
-            Offer::Keys(keys) => keys.chain.first().map(|der| Fingerprint::of_der(der).to_string()),
-            Offer::Nothing(_) | Offer::Later(_) => None,
-        };
-        fingerprint.send_replace(shown.unwrap_or_default());
-        if offer.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// A first configuration that somebody left for this machine.
-async fn look_for_configuration(world: platform::World, engine: configuration::Handle) {
-    let take = move |input| {
-        let engine = engine.clone();
-        async move { engine.take_first(input).await }
-    };
-    if let Err(error) = platform::run(world, take).await {
-        tracing::error!("no source of a configuration can be looked at: {}", trace::chain(&error));
-    }
-}
-
 /// A listening socket that clients can queue at while machined is restarted.
 async fn keep_socket(
     link: &Link,
@@ -361,10 +254,6 @@ async fn drop_rest(link: &Link, kept: link::Kept) {
     for name in names {
         complain("a descriptor nobody wants", link.drop(&name).await);
     }
-}
-
-fn about(image: &Image) -> server::About {
-    server::About { version: image.version.clone(), commit: image.commit.clone(), built: image.built.clone() }
 }
 
 fn tell_start(events: &Events, image: &Image, kept: &link::Kept, stepped: std::io::Result<Option<Duration>>) {

@@ -1,0 +1,121 @@
+//! The API's part of the start: who is let in, the certificate that is shown, the audit, the server, and machined asking itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::api::fingerprint::Fingerprint;
+use reconcile::Graph;
+use tokio::sync::watch;
+
+use super::configuration::{Configuration, Ground};
+use super::{Error, complain};
+use crate::image::Image;
+use crate::link::Link;
+use crate::logs::Logs;
+use crate::maintenance::{Door, Signs};
+use crate::pki::{self, keep};
+use crate::server::{self, Parts, Sockets, keys::Offer, ready};
+use crate::tasks::Tasks;
+use crate::{audit, offer, platform, services, stop};
+
+/// Where machined asks itself, through the gateway.
+const API: &str = "127.0.0.1:50000";
+
+/// What is served beside the configuration.
+pub(super) struct Served<'a> {
+    pub(super) image: &'a Image,
+    pub(super) init: &'a Link,
+    pub(super) logs: Logs,
+    pub(super) graph: Graph,
+    pub(super) controllers: reconcile::Status,
+    pub(super) services: &'a services::Handle,
+    pub(super) sockets: Sockets,
+    /// Told what people compare.
+    pub(super) fingerprint: watch::Sender<String>,
+}
+
+pub(super) async fn start(
+    tasks: &mut Tasks,
+    ground: &Ground<'_>,
+    configuration: Configuration,
+    served: Served<'_>,
+) -> Result<(), Error> {
+    let Ground { run, store, events, meta, stop, identity } = *ground;
+    let Configuration { engine, state, node, own, sure, found, offering, reacher } = configuration;
+    let file = pki::file::File::new(run.join("identity"));
+    let (shown, showing) = watch::channel(Arc::new(keep::find(&file, meta, store).await?));
+    let signs = Signs { meta: meta.clone(), active: engine.active(), sources: found };
+    let door = Door::new(signs, run.join("configured"), events.clone());
+    let offer = offering.subscribe();
+    let sources = offer::Sources {
+        door: door.watch(),
+        identity: showing,
+        node: node.watch(),
+        active: engine.active(),
+        meta: meta.clone(),
+        own: own.clone(),
+        rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
+        clock_sure: sure.watch(),
+    };
+    offering.send_replace(sources.now());
+    tasks.start("offer", sources.follow(offering));
+    tasks.start("fingerprint", follow_offer(offer.clone(), served.fingerprint));
+    let (audit, log) = audit::build(state, events.clone());
+    tasks.start("audit", log.run());
+
+    let parts = Parts {
+        about: about(served.image),
+        names: identity.watch(),
+        store: store.clone(),
+        stop: stop.clone(),
+        init: served.init.clone(),
+        logs: served.logs,
+        graph: served.graph,
+        controllers: served.controllers,
+        engine,
+        node,
+        audit,
+        events: events.clone(),
+        offer: offer.clone(),
+        maintenance: door.watch(),
+    };
+    let server = server::build(parts, served.sockets)?;
+    reacher.delivered(server.delivered());
+    let probe = ready::Probe::new(store, API.parse()?, offer, own, server.delivered())?;
+    tasks.start("server", server.run());
+    let mark = run.join("api-ready");
+    let told = move |stamp| complain("console", ready::announce(stamp, &mark));
+    let (supervisor, stopping) = (served.services.clone(), stop.watch());
+    let restart = move || {
+        let (services, wanted) = (supervisor.clone(), *stopping.borrow() == stop::State::Running);
+        async move {
+            // A machine that stops starts nothing.
+            if wanted {
+                complain("the gateway", services.restart("gateway").await);
+            }
+        }
+    };
+    tasks.start("probe", probe.run(told, restart));
+    tasks.start("maintenance", door.run());
+    let followed = meta.clone();
+    tasks.start("api identity", async move { keep::follow(&shown, &file, &followed).await });
+    Ok(())
+}
+
+fn about(image: &Image) -> server::About {
+    server::About { version: image.version.clone(), commit: image.commit.clone(), built: image.built.clone() }
+}
+
+/// What people compare, for the machine's status and the console.
+async fn follow_offer(mut offer: watch::Receiver<Offer>, fingerprint: watch::Sender<String>) {
+    loop {
+        let shown = match &*offer.borrow_and_update() {
+            Offer::Keys(keys) => keys.chain.first().map(|der| Fingerprint::of_der(der).to_string()),
+            Offer::Nothing(_) | Offer::Later(_) => None,
+        };
+        fingerprint.send_replace(shown.unwrap_or_default());
+        if offer.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
