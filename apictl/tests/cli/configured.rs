@@ -36,6 +36,8 @@ pub(crate) struct Configured {
     pub(crate) status: Value,
     /// What Apply is answered with.
     pub(crate) problems: Vec<Problem>,
+    /// Takes an Apply, and its connection breaks before the answer.
+    pub(crate) loses_answer: bool,
     /// The revision on trial is not confirmed, however often it is asked for.
     pub(crate) gives_up: bool,
     /// Connections that were made, and how many there were when a trial was confirmed.
@@ -59,6 +61,7 @@ impl Configured {
             revisions: Vec::new(),
             status: json!({ "state": "unconfigured", "decided": true, "revision": 0 }),
             problems: Vec::new(),
+            loses_answer: false,
             gives_up: false,
             connections: 0,
             confirmed_at: None,
@@ -188,6 +191,9 @@ impl Config for Service {
         });
         self.0.switch(&documents, &certificate);
         self.0.point(revision, mode);
+        if self.0.state.lock().unwrap().configured.loses_answer {
+            return Err(Status::unavailable("the connection broke"));
+        }
         answer.revision = revision as u64;
         Ok(Response::new(answer))
     }

@@ -75,6 +75,19 @@ async fn the_first_configuration_switches_to_mutual_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_is_looked_for_on_the_new_path() {
+    let scene = Scene::prepared().await;
+    scene.node.node.change(|state| state.configured.loses_answer = true);
+    let ended = scene.apply(&["--secrets", &scene.secrets, "-o", "json"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("looking what it has"), "{}", ended.err);
+    let told: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(told["revision"], 1);
+    assert_eq!(scene.run(&["version"]).await.code, 0);
+    assert_eq!(scene.node.node.state.lock().unwrap().configured.revisions.len(), 1, "it was not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_context_of_fingerprints_learns_the_authority() {
     let scene = Scene::prepared().await;
     let (operator, endpoint) = (Operator::new(), scene.node.address.to_string());
