@@ -54,12 +54,23 @@ fn story() -> Result<()> {
     Ok(())
 }
 
-/// A program that answers one request with a file of this folder.
+/// A program that answers one request with a file of this folder. It reads the request to its end: what is left unread when
+/// it ends would reset the connection.
 fn server(folder: &Path, files: &Path) -> Result<String> {
     let place = folder.join("server");
     let text = format!(
-        "#!/bin/sh\nread -r _ path _\nfile={}/${{path##*/}}\nif [ -f \"$file\" ]; then\n    \
-         printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat \"$file\"\nelse\n    printf 'HTTP/1.0 404 Not Found\\r\\n\\r\\n'\nfi\n",
+        r#"#!/bin/sh
+end=$(printf '\r')
+read -r _ path _
+while read -r header && [ "$header" != "$end" ]; do :; done
+file="{}/${{path##*/}}"
+if [ -f "$file" ]; then
+    printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\nConnection: close\r\n\r\n' "$(stat -c %s "$file")"
+    cat "$file"
+else
+    printf 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+fi
+"#,
         files.display()
     );
     fs::write(&place, text)?;
