@@ -51,11 +51,13 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         }
         (None, path) => identity::read(path.as_deref().unwrap_or(Path::new("")))?,
     };
+    let a_file = args.patch.as_deref().is_some_and(|text| Path::new(text).is_file());
+    let remedy = if a_file { "-p is the patch itself; a file that holds it is given by -f FILE" } else { "" };
     let bundle = args.secrets.as_deref().map(Bundle::load).transpose()?;
     apply::modify(app, bundle.as_ref(), &args.options, |documents| {
         apply_patch(documents, &patch, args.document.as_deref())
             .map(Some)
-            .map_err(|error| Failure::usage(error.to_string(), ""))
+            .map_err(|error| Failure::usage(error.to_string(), remedy))
     })
     .await
 }

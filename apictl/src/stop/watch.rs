@@ -73,8 +73,11 @@ async fn look(
     let mut stream = stream.into_inner();
     while let Ok(Some(status)) = stream.message().await {
         *silences = 0;
-        view.show(&describe(&status));
         let again = status.boot_id != old;
+        // The stop was accepted: what the node was before is no news.
+        if again || status.phase() == Phase::Stopping {
+            view.show(&describe(&status));
+        }
         match (action, status.phase()) {
             (Action::Shutdown, _) if again => {
                 let remedy = "something starts it: a watchdog, the hypervisor, or a power button";
