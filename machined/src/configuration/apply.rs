@@ -18,10 +18,10 @@ use super::choice::{self, Run, Trial};
 use super::engine::{Engine, Loaded, load};
 use super::error::Error;
 use super::handle::{Apply, Listed, Mode, Outcome, Revert};
+use super::lockout;
 use super::revisions::{Draft, Id, Meta, Pointers, Revisions};
 use super::trial::Running;
 use crate::answered::Answered;
-use crate::gateway::tls;
 use crate::resources::config_status::State;
 use crate::trace::chain;
 use crate::{blocking, meta, stop};
@@ -67,6 +67,9 @@ impl Engine {
             return Ok((plan.outcome, Then::Rest));
         }
         if self.active().revision.is_some() {
+            if self.has_already(&plan, apply.mode).await? {
+                return Ok((plan.outcome, Then::Rest));
+            }
             return self.keep_planned(plan, apply).await;
         }
         self.taking(true);
@@ -82,12 +85,25 @@ impl Engine {
         kept
     }
 
+    /// Whether nothing would change, not a comment: the same texts are in effect and proven, and nothing else is staged. To
+    /// keep them once more would only push older revisions out.
+    async fn has_already(&mut self, plan: &Plan, mode: Mode) -> Result<bool, Error> {
+        let Pointers { current, staged, .. } = self.pointers();
+        let Some(current) = current.filter(|_| self.active().state == State::Blessed && staged.is_none()) else {
+            return Ok(false);
+        };
+        if matches!(mode, Mode::Trial(_)) {
+            return Ok(false);
+        }
+        let kept = self.with(move |revisions| revisions.load(current)).await?;
+        Ok(kept.documents == plan.text && *kept.secrets == kept_form(&plan.secrets))
+    }
+
     /// Makes the planned revision what counts, as the mode says.
     async fn keep_planned(&mut self, plan: Plan, apply: Apply) -> Result<(Outcome, Then), Error> {
         let Plan { documents, secrets, text, mut outcome } = plan;
         let (author, message) = (apply.author, apply.message);
-        let kept_secrets = if secrets.secrets.is_empty() { String::new() } else { secrets.format() };
-        let kept_secrets = zeroize::Zeroizing::new(kept_secrets);
+        let kept_secrets = zeroize::Zeroizing::new(kept_form(&secrets));
         let names = secrets.secrets.keys().cloned().collect();
         let meta = self
             .with(move |revisions| {
@@ -126,9 +142,12 @@ impl Engine {
         {
             return Err(Error::Trial(trial.revision));
         }
-        let current = self.pointers().current.unwrap_or(0);
-        match apply.expected {
-            Some(expected) if expected != current => Err(Error::Conflict { current, expected }),
+        let Pointers { current, staged, .. } = self.pointers();
+        let current = current.unwrap_or(0);
+        match (apply.expected, staged) {
+            (Some(expected), _) if expected != current => Err(Error::Conflict { current, expected }),
+            // It was made from what is in effect: what is staged would be lost, and nobody had seen it.
+            (Some(expected), Some(staged)) if expected != staged => Err(Error::Staged(staged)),
             _ => Ok(()),
         }
     }
@@ -151,7 +170,7 @@ impl Engine {
             };
             Problems(missing.iter().map(|name| about_all(message(name))).collect())
         })?;
-        clients_can_be_checked(&stream.documents)?;
+        lockout::check(&stream.documents, apply.way.as_ref())?;
         let changes = config::changes(&active.documents, &stream.documents);
         // Secrets never lie among the documents.
         let text = if alone { apply.documents.clone() } else { config::format(&stream.documents) };
@@ -234,7 +253,7 @@ impl Engine {
     }
 
     /// As `count`, and an error when META does not keep it: without its record a trial would be none after a reboot.
-    async fn must_count(&mut self, run: Run) -> Result<(), Error> {
+    pub(super) async fn must_count(&mut self, run: Run) -> Result<(), Error> {
         let update = |record: &mut meta::Record| {
             record.run = Some(run);
             record.configured = true;
@@ -357,20 +376,9 @@ impl Engine {
     }
 }
 
-/// The gateway would refuse keys that it cannot use, and nobody could come in: found before anything is kept.
-fn clients_can_be_checked(documents: &Documents) -> Result<(), Problems> {
-    let Some((document, api)) = documents.of::<config::kinds::Api>().next() else { return Ok(()) };
-    let accepted = api.accept.iter().enumerate().map(|(n, one)| (format!("accept[{n}].certificate"), &one.certificate));
-    let rescue = api.rescue.iter().map(|rescue| ("rescue".to_owned(), rescue));
-    let check = |(path, text): (String, &String)| {
-        let checked = pem::parse(text).map_err(|error| error.to_string());
-        let why =
-            checked.and_then(|pem| tls::check_authority(pem.contents()).map_err(|error| error.to_string())).err()?;
-        let message = format!("clients cannot be checked against this authority: {why}");
-        Some(Problem { document: document.at.document, path, line: document.at.line, ..about_all(message) })
-    };
-    let problems: Vec<Problem> = accepted.chain(rescue).filter_map(check).collect();
-    if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
+/// As they lie on STATE.
+fn kept_form(secrets: &Secrets) -> String {
+    if secrets.secrets.is_empty() { String::new() } else { secrets.format() }
 }
 
 fn about_all(message: String) -> Problem {

@@ -29,6 +29,8 @@ pub enum Error {
     Certificate(String),
     #[error("revision {current} is current, the change was made from {expected}")]
     Conflict { current: Id, expected: Id },
+    #[error("revision {0} is staged for the next boot, and would be lost: the change was made from the one before it")]
+    Staged(Id),
     #[error("revision {0} is on trial")]
     Trial(Id),
     #[error("no revision is on trial")]

@@ -1,5 +1,6 @@
 //! What others ask of the engine. Every call is answered when it is durable, or refused with nothing changed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use config::{Change, Problems};
@@ -24,6 +25,15 @@ pub enum Mode {
     Trial(u32),
 }
 
+/// How somebody comes in, who wants to come in again.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// From where.
+    pub address: IpAddr,
+    /// SHA-256 of the certificate, as it is written; a stranger has none.
+    pub fingerprint: Option<String>,
+}
+
 /// Documents to be the next revision.
 #[derive(Clone)]
 pub struct Apply {
@@ -45,6 +55,8 @@ pub struct Apply {
     pub author: String,
     /// Why.
     pub message: String,
+    /// How who asks came in: documents that would take that away are refused. None: nobody is locked out.
+    pub way: Option<Way>,
     /// When the answer has left; only then it comes into effect.
     pub answered: Answered,
 }
@@ -181,6 +193,7 @@ impl Handle {
             certificate: None,
             author: input.from.clone(),
             message: format!("first configuration, from {}", input.from),
+            way: None,
             answered: Answered::at_once(),
         };
         match self.apply(apply).await {

@@ -16,6 +16,7 @@ pub mod choice;
 mod engine;
 mod error;
 mod handle;
+mod lockout;
 mod pending;
 mod prove;
 pub mod revisions;
@@ -26,7 +27,7 @@ mod trial;
 pub use active::Active;
 pub use engine::{Engine, Parts, build};
 pub use error::Error;
-pub use handle::{Apply, Handle, Mode, Outcome, Revert};
+pub use handle::{Apply, Handle, Mode, Outcome, Revert, Way};
 pub use prove::Reach;
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl Prove {
         Self { reach, since: Instant::now(), missing, given_up: false, question }
     }
 
+    /// Somebody has reached the machine: it is not given up any more for not reaching itself.
+    pub(super) fn reached(&mut self) {
+        self.given_up = true;
+    }
+
     /// The next answer; never without anything to prove. Cancel-safe.
     pub(super) async fn next(prove: &mut Option<Self>) -> Answer {
         let Some(prove) = prove else { return std::future::pending().await };
@@ -113,7 +118,7 @@ impl Engine {
     }
 
     /// Blesses, or says what is missing.
-    async fn judge(&mut self) {
+    pub(super) async fn judge(&mut self) {
         let unmet: Vec<String> = self
             .parts
             .store

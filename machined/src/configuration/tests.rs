@@ -59,6 +59,7 @@ fn apply(documents: String, mode: Mode) -> Apply {
         certificate: None,
         author: "tester".into(),
         message: String::new(),
+        way: None,
         answered: Answered::at_once(),
     }
 }
@@ -310,6 +311,44 @@ async fn staged_and_reboot_come_with_the_next_boot_and_revert_goes_back() {
     life.die().await;
     let life = machine.start("c").await;
     life.blessed(3).await;
+}
+
+#[tokio::test]
+async fn what_is_there_already_makes_no_revision_and_what_is_staged_is_not_lost() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    let again = life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    assert_eq!((again.revision, again.changes.len()), (None, 0));
+    let comment = documents(&pem, "one") + "# why\n";
+    assert_eq!(life.engine.apply(apply(comment.clone(), Mode::Auto)).await.unwrap().revision, Some(2));
+    life.blessed(2).await;
+    let staged = life.engine.apply(apply(documents(&pem, "two"), Mode::Staged)).await.unwrap().revision;
+    assert_eq!(staged, Some(3));
+    for mode in [Mode::Auto, Mode::Staged] {
+        let patched = Apply { expected: Some(2), ..apply(documents(&pem, "three"), mode) };
+        assert!(matches!(life.engine.apply(patched).await, Err(Error::Staged(3))), "{mode:?}");
+    }
+    // Whole documents take its place, also those that are in effect.
+    assert_eq!(life.engine.apply(apply(comment, Mode::Auto)).await.unwrap().revision, Some(4));
+    life.blessed(4).await;
+    assert_eq!(life.engine.history().await.unwrap().0.staged, None);
+}
+
+#[tokio::test]
+async fn a_confirmed_trial_is_proven_once_its_documents_are_applied() {
+    let (machine, pem) = (Machine::new(), authority());
+    let life = configured(&machine, &pem).await;
+    let conditions = life.store.shared_writer::<crate::resources::Condition>("test").unwrap();
+    let unmet = crate::resources::Condition::unmet("the kernel says no").optional();
+    conditions.put("document/Hostname", unmet).unwrap();
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Trial(3600))).await.unwrap();
+    life.until("on trial", |now| now.state == State::Reached && now.revision == 2).await;
+    life.engine.confirm(Some(2)).await.unwrap();
+    let status = life.until("confirmed", |now| now.trial.is_none()).await;
+    assert_eq!((status.state, status.revision, status.blessed), (State::Reached, 2, 1));
+    assert!(status.reason.contains("the kernel says no"), "{status:?}");
+    conditions.remove("document/Hostname").unwrap();
+    life.blessed(2).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::choice::{self, Run};
 use super::engine::{Engine, load};
 use super::error::Error;
 use super::revisions::Id;
+use crate::resources::config_status::State;
 use crate::trace::chain;
 
 /// META is written so often while a trial lasts.
@@ -73,7 +74,7 @@ impl Engine {
         self.count(run).await;
     }
 
-    /// Ends the trial: the revision stays, and is proven by the way its confirmation came.
+    /// Ends the trial: the revision stays. That the machine is reached is proven by the way the confirmation came.
     pub(super) async fn confirm(&mut self, asked: Option<Id>) -> Result<Id, Error> {
         let Some(running) = self.trial.as_ref().map(|trial| trial.revision) else {
             // Asked twice: an answer may have been lost.
@@ -85,13 +86,18 @@ impl Engine {
         if let Some(asked) = asked.filter(|asked| *asked != running) {
             return Err(Error::OtherTrial { asked, running });
         }
-        // This alone ends it: choice::choose takes no trial for one that is blessed.
-        self.with(move |revisions| revisions.point(|now| (now.before, now.blessed) = (now.blessed, Some(running))))
-            .await?;
+        // From here on it is a revision as any other: proven as soon as every document is applied.
+        self.must_count(Run { revision: running, attempts: 0, trial: None }).await?;
         self.trial = None;
         self.pending.confirmed();
-        self.count(Some(Run { revision: running, attempts: 0, trial: None })).await;
+        if let Some(prove) = &mut self.prove {
+            prove.reached();
+        }
         self.parts.events.info("config", format!("the trial of revision {running} was confirmed"));
+        // Before that the answers may be those of the revision before.
+        if self.active().state == State::Reached {
+            self.judge().await;
+        }
         self.tell();
         self.list().await;
         Ok(running)

@@ -4,9 +4,15 @@ use futures_util::TryFutureExt;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
-use super::{error::Error, peer::Caller};
-use crate::configuration::{Apply, Handle, Mode, Outcome, Revert, revisions};
-use api::v1::{self, config_server::Config};
+use super::{
+    error::Error,
+    peer::{Caller, Peer},
+};
+use crate::configuration::{Apply, Handle, Mode, Outcome, Revert, Way, revisions};
+use api::{
+    fingerprint::Fingerprint,
+    v1::{self, config_server::Config},
+};
 
 /// Documents of one revision, in bytes: thousands of them.
 const DOCUMENTS: usize = 1 << 20;
@@ -48,19 +54,20 @@ impl Config for Configs {
         let secrets = Zeroizing::new(secrets);
         need("documents", documents.len() <= DOCUMENTS, || format!("more than {DOCUMENTS} bytes"))?;
         need("secrets", secrets.len() <= SECRETS, || format!("more than {SECRETS} bytes"))?;
+        let mode = parse_mode(mode, confirm_within_s)?;
         let apply = Apply {
             documents,
             secrets: (!secrets.is_empty()).then_some(secrets),
-            mode: parse_mode(mode, confirm_within_s)?,
+            mode,
             dry_run,
             expected: (expected_revision > 0).then_some(expected_revision),
             first_only: peer.certificate.is_none(),
             certificate: (!node_certificate.is_empty()).then_some(node_certificate),
             author: peer.to_string(),
+            way: way(&peer, mode),
             answered,
             message: message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE).collect(),
         };
-        let mode = apply.mode;
         let outcome = self.engine.apply(apply).map_err(Error::from).await?;
         Ok(Response::new(format(outcome, mode)))
     }
@@ -106,6 +113,16 @@ impl Config for Configs {
         let outcome = self.engine.revert(revert).map_err(Error::from).await?;
         Ok(Response::new(format(outcome, mode)))
     }
+}
+
+/// How who asks comes in again. A trial ends by itself, and the rescue is let in whatever documents say.
+fn way(peer: &Peer, mode: Mode) -> Option<Way> {
+    let certificate = peer.certificate.as_deref();
+    if matches!(mode, Mode::Trial(_)) || certificate.is_some_and(|certificate| certificate.rescue) {
+        return None;
+    }
+    let fingerprint = certificate.map(|certificate| Fingerprint::from(certificate.fingerprint).to_string());
+    Some(Way { address: peer.address.ip(), fingerprint })
 }
 
 fn need(field: &'static str, holds: bool, why: impl FnOnce() -> String) -> Result<(), Error> {

@@ -208,6 +208,11 @@ fn config(error: &configuration::Error) -> (Code, &'static str, &'static str) {
         E::Conflict { .. } => {
             (Code::Aborted, "CONFLICT", "look at what changed (apictl config diff), and make the change again")
         }
+        E::Staged(_) => (
+            Code::Aborted,
+            "CONFLICT",
+            "reboot into it and change it then, or apply whole documents (apictl apply-config), which take its place",
+        ),
         E::Trial(_) => (Code::FailedPrecondition, "ON_TRIAL", "apictl config confirm, or apictl config revert"),
         E::NoTrial | E::OtherTrial { .. } => (Code::FailedPrecondition, "NO_TRIAL", "apictl config history"),
         E::NothingBefore => (Code::FailedPrecondition, "NOTHING_BEFORE", "name a revision: apictl config history"),
