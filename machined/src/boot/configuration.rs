@@ -55,6 +55,8 @@ impl Configuration {
         let followed = node.clone();
         tasks.start("node identity", async move { followed.follow().await });
 
+        tasks.start("clock", raise_clock(node.watch(), sure.clone(), events.clone()));
+
         let offering = watch::Sender::new(Offer::Nothing("machined starts".into()));
         let reacher = Arc::new(Reacher::new(store.clone(), offering.subscribe(), own.clone()));
         let asked = reacher.clone();
@@ -92,6 +94,29 @@ impl Configuration {
             machine: ground.identity.watch(),
             clock_sure: self.sure.watch(),
             events: ground.events.clone(),
+        }
+    }
+}
+
+/// The node's certificate was signed by somebody whose clock was right: it is not earlier than that, as long as nobody who
+/// knows has set it.
+async fn raise_clock(mut now: watch::Receiver<node::Now>, sure: clock::Sure, events: Events) {
+    loop {
+        let from = now.borrow_and_update().held().and_then(|held| held.chain.first().map(|one| one.not_before));
+        if let Some(from) = from.and_then(|from| u64::try_from(from).ok()).filter(|_| !sure.is()) {
+            match clock::raise(from) {
+                Ok(Some(step)) => {
+                    let days = step.as_secs() / 86_400;
+                    let text =
+                        format!("the clock was {days} days before the machine's certificate: set to its beginning");
+                    events.warn("clock", text);
+                }
+                Ok(None) => {}
+                Err(error) => events.error("clock", format!("the clock cannot be set: {error}")),
+            }
+        }
+        if now.changed().await.is_err() {
+            return std::future::pending().await;
         }
     }
 }
