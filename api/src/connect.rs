@@ -11,7 +11,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, crypto::aws_lc_rs, pki_types::ServerName, version::TLS13};
+use rustls::{CertificateError, ClientConfig, crypto::aws_lc_rs, pki_types::ServerName, version::TLS13};
 use tokio::{
     io::AsyncBufReadExt,
     net::{TcpStream, lookup_host},
@@ -191,10 +191,15 @@ impl Connector {
 
     fn refused_by_tls(&self, source: io::Error, pin: Pin, seen: Option<Seen>) -> Error {
         let endpoint = self.endpoint.clone();
-        if let (Pin::Exact(pinned), Some(Seen { fingerprint: seen, .. })) = (pin, &seen)
+        if let (Pin::Exact(pinned), Some(Seen { fingerprint: seen, .. })) = (&pin, &seen)
             && !pinned.contains(seen)
         {
-            return Error::Fingerprint { endpoint, pinned, seen: *seen };
+            return Error::Fingerprint { endpoint, pinned: pinned.clone(), seen: *seen };
+        }
+        let invalid = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let stranger = matches!(invalid, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+        if let (Pin::Either(pinned, _), Some(Seen { fingerprint: seen, .. }), true) = (&pin, &seen, stranger) {
+            return Error::Fingerprint { endpoint, pinned: pinned.clone(), seen: *seen };
         }
         if matches!(source.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) {
             return Error::Closed { endpoint };

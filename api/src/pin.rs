@@ -27,6 +27,8 @@ pub enum Pin {
     Exact(Vec<Fingerprint>),
     /// One of these signed its certificate, which is a server's, valid now, and for the name or address that was dialled.
     Authorities(Authorities),
+    /// Either of both: a node that is about to be configured, or was without anybody seeing the answer.
+    Either(Vec<Fingerprint>, Authorities),
     /// Whatever answers first is trusted; later connections of the same connector must show the same certificate.
     FirstUse,
 }
@@ -99,7 +101,9 @@ pub(crate) struct Seen {
 impl Verifier {
     pub(crate) fn new(pin: Pin, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let chains = match &pin {
-            Pin::Authorities(authorities) => Some(authorities.verifier(provider.clone())?),
+            Pin::Authorities(authorities) | Pin::Either(_, authorities) => {
+                Some(authorities.verifier(provider.clone())?)
+            }
             Pin::Exact(_) | Pin::FirstUse => None,
         };
         Ok(Self { pin, chains, provider, seen: Mutex::new(None) })
@@ -123,13 +127,19 @@ impl ServerCertVerifier for Verifier {
         let fingerprint = Fingerprint::of_der(certificate);
         let facts = Facts::of(certificate).unwrap_or_default();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Seen { fingerprint, facts });
-        if let Some(chains) = &self.chains {
+        let pinned = match &self.pin {
+            Pin::Exact(pins) | Pin::Either(pins, _) => pins.contains(&fingerprint),
+            Pin::Authorities(_) | Pin::FirstUse => false,
+        };
+        if let Some(chains) = self.chains.as_ref().filter(|_| !pinned) {
             return chains.verify_server_cert(certificate, intermediates, name, ocsp, now);
         }
         match &self.pin {
-            Pin::Exact(pins) if pins.contains(&fingerprint) => Ok(ServerCertVerified::assertion()),
+            _ if pinned => Ok(ServerCertVerified::assertion()),
             Pin::FirstUse => Ok(ServerCertVerified::assertion()),
-            Pin::Exact(_) | Pin::Authorities(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Pin::Exact(_) | Pin::Authorities(_) | Pin::Either(..) => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
         }
     }
 

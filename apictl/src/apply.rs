@@ -37,8 +37,8 @@ use crate::{
     target::Target,
 };
 
-/// Long enough for a disk to be made.
-const ACCEPT_WITHIN: Duration = Duration::from_secs(120);
+/// Longer than a node takes at most to make a disk: its own refusal says more than "no answer".
+const ACCEPT_WITHIN: Duration = Duration::from_secs(330);
 
 /// A configuration is in effect within seconds; disks and slow links take longer.
 const EFFECT_WITHIN: Duration = Duration::from_secs(300);

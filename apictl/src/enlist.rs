@@ -31,8 +31,15 @@ fn has_one(context: &Context, endpoints: &[Endpoint]) -> bool {
     context.nodes.iter().any(|node| endpoints.iter().any(|endpoint| node.endpoint == endpoint.to_string()))
 }
 
-/// Makes the context, or brings it up to date, and makes it the current one.
-pub(crate) fn keep(name: &str, global: &Global, endpoints: &[Endpoint], ca: &str, issued: Option<&Issued>) -> Result {
+/// Makes the context, or brings it up to date. It becomes the current one when that is wished, or when there is no other.
+pub(crate) fn keep(
+    name: &str,
+    global: &Global,
+    endpoints: &[Endpoint],
+    ca: &str,
+    issued: Option<&Issued>,
+    current: bool,
+) -> Result {
     let prints = &global.fingerprints;
     if prints.len() > 1 && prints.len() != endpoints.len() {
         let message = format!("{} endpoints and {} fingerprints", endpoints.len(), prints.len());
@@ -56,7 +63,9 @@ pub(crate) fn keep(name: &str, global: &Global, endpoints: &[Endpoint], ca: &str
                 None => context.nodes.push(Node { endpoint, fingerprint, server_name }),
             }
         }
-        settings.current = Some(name.to_owned());
+        if current || settings.current.is_none() {
+            settings.current = Some(name.to_owned());
+        }
         Ok(())
     })
 }
@@ -87,7 +96,7 @@ fn trust(name: &str, context: &mut Context, ca: &str) -> Result {
 /// The node showed a certificate of its authority: from now on that is what makes it the right one.
 pub(crate) fn signed(global: &Global, endpoint: &Endpoint) -> Result<bool> {
     let of = |settings: &Settings| {
-        let name = global.context.clone().or_else(|| settings.current.clone())?;
+        let name = target::context_name(global, settings)?;
         let context = settings.contexts.get(&name)?;
         let has = |node: &Node| node.fingerprint.is_some() && is(node, endpoint);
         (context.ca.is_some() && context.nodes.iter().any(has)).then_some(name)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use api::{
-    connect::{Authorities, Identity, Pin},
+    connect::{Authorities, Identity},
     facts::{Facts, moment},
 };
 
@@ -57,8 +57,8 @@ pub(crate) fn identity(certificate: &str, key: &Secret, place: &str) -> Result<I
 }
 
 /// Trust in authorities from PEM.
-pub(crate) fn authorities(pem: &str, place: &str) -> Result<Pin> {
-    Authorities::from_pem(pem).map(Pin::Authorities).map_err(|error| Failure::usage(format!("{place}: {error}"), ""))
+pub(crate) fn authorities(pem: &str, place: &str) -> Result<Authorities> {
+    Authorities::from_pem(pem).map_err(|error| Failure::usage(format!("{place}: {error}"), ""))
 }
 
 /// A file of PEM in two: its certificates, and the rest, which is the key.

@@ -65,6 +65,11 @@ impl Source {
         };
         source.assemble();
         match config::parse(&source.text) {
+            // What is not recognised as secrets must not leave the workstation.
+            Ok(again) if again.secrets.is_some() => Err(Failure::usage(
+                "the secrets among the documents cannot be taken out of them",
+                "write them as YAML with a line `kind: Secrets`, or into a file of their own: --secrets FILE",
+            )),
             Ok(again) if again.documents == source.documents => Ok(source),
             // %YAML and %TAG belong to the one file that has them.
             _ => Err(Failure::usage(

@@ -1,7 +1,7 @@
 //! Which nodes a command is for, and what makes each the right one.
 //!
 //! Nodes: `-n`, else `-e`, else the context that is named, else `APICTL_ENDPOINT`, else the current context.
-//! Trust in each: `--fingerprint` or `--ca`, else the context's fingerprint of that node, else the context's authorities, else
+//! Trust in each: `--fingerprint` or `--ca`, else the context's fingerprint of that node or its authorities, else
 //! `APICTL_FINGERPRINT` (which goes before the authorities for a node that the context does not have).
 //! Own certificate: `--client-cert`, else the context's.
 //! Invariant: without any of these nothing is dialled unless `--insecure` was given.
@@ -68,6 +68,12 @@ pub(crate) fn resolve(global: &Global) -> Result<Vec<Target>> {
         fingerprint: read("APICTL_FINGERPRINT"),
     };
     pick(global, &environment, &settings::load()?)
+}
+
+/// The context that is meant: `--context`, else `APICTL_CONTEXT`, else the current one.
+pub(crate) fn context_name(global: &Global, settings: &Settings) -> Option<String> {
+    let named = || env::var("APICTL_CONTEXT").ok().filter(|name| !name.is_empty());
+    global.context.clone().or_else(named).or_else(|| settings.current.clone())
 }
 
 /// Whether any node is given.
@@ -166,11 +172,15 @@ fn target(
     } else if !global.fingerprints.is_empty() {
         Pin::Exact(global.fingerprints.clone())
     } else if let Some(path) = &global.ca {
-        identity::authorities(&identity::read(path)?, &path.display().to_string())?
+        Pin::Authorities(identity::authorities(&identity::read(path)?, &path.display().to_string())?)
     } else if let Some(known) = known {
-        Pin::Exact(vec![known])
+        // Which of both it is shows whether it was configured; the answer to that may have been lost.
+        match ca {
+            Some(ca) => Pin::Either(vec![known], identity::authorities(ca, "the context")?),
+            None => Pin::Exact(vec![known]),
+        }
     } else if let (Some(ca), true) = (ca, node.is_some() || environment.fingerprint.is_none()) {
-        identity::authorities(ca, "the context")?
+        Pin::Authorities(identity::authorities(ca, "the context")?)
     } else if let Some(text) = &environment.fingerprint {
         let one = |text| parse_fingerprint(text, "in APICTL_FINGERPRINT");
         Pin::Exact(text.split(',').map(one).collect::<Result<_>>()?)

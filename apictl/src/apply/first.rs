@@ -19,7 +19,7 @@ use crate::{
     node::{App, Node},
     settings,
     source::Source,
-    target::Target,
+    target::{self, Target},
 };
 
 /// Of a node that cannot renew its certificate by itself: a year, and warnings in time.
@@ -132,7 +132,7 @@ pub(crate) fn names(own: Vec<String>, target: &Target, api: Option<&Api>) -> Vec
 pub(super) fn enlist(app: &App, bundle: Option<&Bundle>, target: &Target) -> Result {
     let Some(bundle) = bundle.filter(|bundle| bundle.signs(API)) else { return Ok(()) };
     let settings = settings::load()?;
-    let name = app.global.context.clone().or(settings.current.clone());
+    let name = target::context_name(&app.global, &settings);
     let Some((name, context)) = name.and_then(|name| Some((name.clone(), settings.contexts.get(&name)?))) else {
         return Ok(());
     };
@@ -145,7 +145,7 @@ pub(super) fn enlist(app: &App, bundle: Option<&Bundle>, target: &Target) -> Res
         None => Some(bundle::administrator(&ca, MONTH)?),
         Some(_) => None,
     };
-    enlist::keep(&name, &app.global, &[], &ca.certificate().pem(), issued.as_ref())?;
+    enlist::keep(&name, &app.global, &[], &ca.certificate().pem(), issued.as_ref(), false)?;
     app.ui.note(&format!("{name}: the context has the authority and a certificate of yours now"));
     Ok(())
 }

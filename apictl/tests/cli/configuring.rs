@@ -88,6 +88,37 @@ async fn an_answer_that_is_lost_is_looked_for_on_the_new_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_gave_up_waiting_for_the_answer_still_reaches_the_node() {
+    let scene = Scene::prepared().await;
+    let context = || std::fs::read_to_string(scene.operator.config().join("apictl/config.yaml")).unwrap();
+    let before = context();
+    assert_eq!(scene.apply(&["--secrets", &scene.secrets]).await.code, 0);
+    // As if the operator had pressed Ctrl-C: the context still has the fingerprint of maintenance.
+    std::fs::write(scene.operator.config().join("apictl/config.yaml"), &before).unwrap();
+    assert!(before.contains(&scene.node.fingerprint));
+    let ended = scene.run(&["config", "history"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    // A node that is neither is still another one.
+    let other = Fake::start().await;
+    let moved = before.replace(&scene.node.address.to_string(), &other.address.to_string());
+    std::fs::write(scene.operator.config().join("apictl/config.yaml"), moved).unwrap();
+    let ended = scene.run(&["version"]).await;
+    assert!(ended.code != 0 && ended.err.contains(&other.fingerprint), "{}: {}", ended.code, ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_cannot_be_taken_out_are_not_sent() {
+    let scene = Scene::prepared().await;
+    let bundle = std::fs::read_to_string(&scene.secrets).unwrap();
+    let quoted = bundle.replace("kind: Secrets", "\"kind\" : Secrets");
+    assert_ne!(bundle, quoted);
+    std::fs::write(scene.folder.join("secrets.yaml"), quoted).unwrap();
+    let ended = scene.apply(&[]).await;
+    assert!(ended.code == 2 && ended.err.contains("kind: Secrets"), "{}: {}", ended.code, ended.err);
+    assert!(scene.node.node.state.lock().unwrap().configured.revisions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_context_of_fingerprints_learns_the_authority() {
     let scene = Scene::prepared().await;
     let (operator, endpoint) = (Operator::new(), scene.node.address.to_string());

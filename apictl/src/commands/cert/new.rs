@@ -89,7 +89,7 @@ fn keep(app: &App, issued: &Issued, ca: Option<&str>) -> Result<String> {
         return Err(Failure::usage("there is no context to keep it in", remedy));
     }
     if let Some(ca) = ca {
-        enlist::keep(&name, &app.global, &[], ca, Some(issued))?;
+        enlist::keep(&name, &app.global, &[], ca, Some(issued), false)?;
         return Ok(name);
     }
     settings::change(|settings| {

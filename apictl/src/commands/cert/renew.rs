@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use api::{
-    connect::Connector,
+    connect::{Connector, Pin},
     facts::moment,
     pki::{Certificate, Key},
     v1::{
@@ -167,7 +167,7 @@ async fn retired(app: &App, target: &Target, known: &str, renewed: &Renewed) -> 
         return Vec::new();
     };
     let reached = app.within(app.global.timeout.or(Some(CALL_TIMEOUT)), async {
-        answers(&Target { pin, ..target.clone() }.connector()).await
+        answers(&Target { pin: Pin::Authorities(pin), ..target.clone() }.connector()).await
     });
     if reached.await.is_ok_and(|reached| reached.is_ok()) { gone } else { Vec::new() }
 }

@@ -116,7 +116,7 @@ fn both(targets: Vec<Target>, old: &Ca, new: &Ca) -> Result<Vec<Target>> {
     let pem = format!("{}\n{}", old.certificate().pem(), new.certificate().pem());
     let authorities = Authorities::from_pem(&pem).map_err(|error| Failure::usage(error.to_string(), ""))?;
     let trust = |mut target: Target| match target.pin {
-        Pin::Authorities(_) => {
+        Pin::Authorities(_) | Pin::Either(..) => {
             target.pin = Pin::Authorities(authorities.clone());
             Ok(target)
         }

@@ -79,7 +79,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result {
         let issued = bundle::administrator(&ca, args.ttl)?;
         let hint = args.hostname.as_deref();
         let name = enlist::name(global, &endpoints, hint)?;
-        enlist::keep(&name, global, &endpoints, &ca.certificate().pem(), Some(&issued))?;
+        enlist::keep(&name, global, &endpoints, &ca.certificate().pem(), Some(&issued), true)?;
         let until = api::facts::moment(issued.certificate.not_after);
         app.ui.note(&format!("{name} is the current context; your certificate in it is valid until {until}"));
     }
