@@ -23,6 +23,8 @@ const GROWFS: &str = "/usr/sbin/xfs_growfs";
 const REPAIR: &str = "/usr/sbin/xfs_repair";
 /// The kernel's word for a damaged file system.
 const EUCLEAN: i32 = 117;
+/// The kernel's word for a disk that does not answer as it should.
+const EIO: i32 = 5;
 /// xfs_repair reads all metadata: an hour's worth of a large disk is somebody else's decision.
 const REPAIR_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 
@@ -39,14 +41,17 @@ impl<P: Powers> Volumes<P> {
         };
         let again = self.tried.is_none_or(|tried| tried.elapsed() >= RETRY);
         match (&self.state, &self.ephemeral) {
-            (_, Stand::Mounted { .. } | Stand::Unusable(_)) => {}
+            (_, Stand::Mounted { .. }) => {}
+            (_, Stand::Unusable(_)) if self.tried.is_none() => {}
             (Stand::Mounted { .. }, _) if let (Err(why), None) = (complete, self.powers.mounted(&self.places.var)) => {
                 self.ephemeral = Stand::Waiting(why.clone());
             }
             (Stand::Mounted { .. }, _) if again => {
+                self.tried = None;
                 self.ephemeral = self.find_or_make(cx, name, settled).await?;
-                let came_to_nothing = matches!(self.ephemeral, Stand::Absent(_) | Stand::Half(_));
-                self.tried = came_to_nothing.then(Instant::now);
+                if matches!(self.ephemeral, Stand::Absent(_) | Stand::Half(_)) {
+                    self.tried = Some(Instant::now());
+                }
             }
             (Stand::Mounted { .. }, _) => {}
             _ => {
@@ -66,6 +71,12 @@ impl<P: Powers> Volumes<P> {
         Ok(())
     }
 
+    /// It cannot be used now, and is tried again after a while.
+    fn later(&mut self, why: String) -> Stand {
+        self.tried = Some(Instant::now());
+        Stand::Unusable(why)
+    }
+
     async fn find_or_make(
         &mut self,
         cx: &mut Cycle<'_>,
@@ -77,6 +88,7 @@ impl<P: Powers> Volumes<P> {
             Err(error) => return Ok(Stand::Absent(error.told())),
         };
         let entry = match judge(&EPHEMERAL, XFS, name, survey.ephemeral.clone()) {
+            Finding::Unread(why) => return Ok(self.later(why)),
             Finding::Bad(why) => return Ok(Stand::Unusable(why)),
             // Marked, it was never mounted; and zeros that are not marked were once something else.
             Finding::Ours(entry) if entry.attributes & BEING_MADE == 0 => {
@@ -176,7 +188,9 @@ impl<P: Powers> Volumes<P> {
                     }
                 }
             }
-            return Ok(Stand::Unusable(format!("{} cannot be mounted: {error}; {}", node.path, remedy(&node.path))));
+            let why = format!("{} cannot be mounted: {error}; {}", node.path, remedy(&node.path));
+            // A path to a disk may come back.
+            return Ok(if error.raw_os_error() == Some(EIO) { self.later(why) } else { Stand::Unusable(why) });
         }
     }
 

@@ -4,6 +4,7 @@
 //! none in the table           Missing   made when there is no configuration that it should hold
 //! zeros, or cut off           Half      as Missing: nobody has ever written to it
 //! our format and label        Ours      checked and mounted; what is in it decides the rest
+//! cannot be read, now         Unread    looked at again after a while
 //! anything else               Bad       left as it is, and named
 //! ```
 //! Invariant: `Missing` and `Half` are the only answers after which something is made, and neither is given for a partition
@@ -41,6 +42,8 @@ pub(super) enum Finding {
     /// For this reason.
     Half(Entry, String),
     Ours(Entry),
+    /// For this reason.
+    Unread(String),
     /// For this reason, with the remedy.
     Bad(String),
 }
@@ -64,7 +67,7 @@ pub(super) fn judge(kind: &Kind, format: &str, disk: &str, found: Vec<Found>) ->
     let left = "and is left as it is: move what is wanted of it elsewhere and delete the partition, or install anew";
     match &one.holds {
         Holds::Unread(why) => {
-            Finding::Bad(format!("{place} cannot be read ({why}): replace the disk if this stays, and install anew"))
+            Finding::Unread(format!("{place} cannot be read ({why}): replace the disk if this stays, and install anew"))
         }
         Holds::Known(content) if content.format == format && content.label == name => Finding::Ours(entry),
         Holds::Known(content) => Finding::Bad(format!("{place} holds {}, {left}", called(content))),
@@ -126,7 +129,7 @@ mod tests {
             (one(known("xfs", "STATE"), 0), "bad: (xfs) labelled"),
             (one(known("luks", ""), 0), "bad: holds luks"),
             (one(known("vfat", ""), BEING_MADE), "bad: (vfat)"),
-            (one(Holds::Unread("I/O error".into()), BEING_MADE), "bad: I/O error"),
+            (one(Holds::Unread("I/O error".into()), BEING_MADE), "unread: I/O error"),
             (vec![found(3, Holds::Nothing, 0), found(5, Holds::Nothing, 0)], "bad: numbers 3 and 5"),
         ] {
             let finding = judge(&STATE, "ext4", "vda", partitions.clone());
@@ -134,6 +137,7 @@ mod tests {
                 Finding::Missing => ("missing", ""),
                 Finding::Half(_, why) => ("half", why.as_str()),
                 Finding::Ours(_) => ("ours", ""),
+                Finding::Unread(why) => ("unread", why.as_str()),
                 Finding::Bad(why) => ("bad", why.as_str()),
             };
             let (wanted, part) = wanted.split_once(": ").unwrap_or((wanted, ""));

@@ -73,12 +73,12 @@ impl<P: Powers> Volumes<P> {
         let (name, complete, settled) = match system {
             System::Looking(why) => {
                 self.state = Stand::Waiting(why.clone());
-                self.looked = None;
+                (self.looked, self.unread) = (None, None);
                 self.handle.waits_for(why);
                 return Ok(());
             }
             System::None(why) => {
-                self.looked = None;
+                (self.looked, self.unread) = (None, None);
                 self.state = match self.configured() {
                     Some(but) => Stand::Unusable(format!("{but}, but there is no system disk to read it from: {why}")),
                     None => Stand::Absent(format!("there is no system disk to make it on: {why}")),
@@ -170,6 +170,7 @@ impl<P: Powers> Volumes<P> {
         };
         let remedy = "restore it from a copy of the disk, or install anew";
         let found = match judge(&STATE, EXT4, name, survey.state.clone()) {
+            Finding::Unread(why) => return Ok(self.unread(why)),
             Finding::Bad(why) => return Ok(Stand::Unusable(why)),
             Finding::Missing => Stand::Absent(format!("{name} has no STATE partition")),
             Finding::Half(_, why) => Stand::Half(why),
@@ -321,7 +322,7 @@ impl<P: Powers> Volumes<P> {
             Err(error) => return Ok(Err(error.told())),
         };
         let number = match judge(&STATE, EXT4, name, survey.state.clone()) {
-            Finding::Bad(why) => return Ok(Err(why)),
+            Finding::Bad(why) | Finding::Unread(why) => return Ok(Err(why)),
             Finding::Missing => self.allot(&survey, STATE).await,
             Finding::Half(entry, _) => Ok(entry.number),
             Finding::Ours(entry) => {
