@@ -69,6 +69,9 @@ pub struct Link {
     /// The bond or bridge it is a port of; such a link has no addresses of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<String>,
+    /// The port that a bond sends by, in modes that send by one (active-backup, balance-tlb, balance-alb).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_port: Option<String>,
     /// Driver, when there is a device.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub driver: String,
@@ -102,6 +105,7 @@ impl Resource for Link {
         Column::wide("INDEX", "/index"),
         Column::wide("LOSSES", "/carrierLosses"),
         Column::wide("CONTROLLER", "/controller"),
+        Column::wide("ACTIVE", "/activePort"),
         Column::wide("DOCUMENT", "/origin/document"),
     ];
 }

@@ -52,6 +52,8 @@ pub struct LinkState {
     pub oper_state: OperState,
     /// The number of the bond or bridge it is a port of.
     pub controller: Option<u32>,
+    /// The number of the port that a bond sends by, in modes that send by one.
+    pub active_port: Option<u32>,
     /// /proc/sys/net/ipv6/conf/<link>/accept_ra; absent without IPv6.
     pub accept_ra: Option<u8>,
 }

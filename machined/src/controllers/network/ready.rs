@@ -65,6 +65,7 @@ mod tests {
             carrier_losses: 0,
             oper_state: OperState::Up,
             controller: None,
+            active_port: None,
             driver: String::new(),
             bus_path: String::new(),
             speed_mbps: None,

@@ -85,6 +85,7 @@ fn link(state: &LinkState, all: &[LinkState], devices: &Devices, origin: Option<
         carrier_losses: state.carrier_losses,
         oper_state: state.oper_state,
         controller: state.controller.and_then(named),
+        active_port: state.active_port.and_then(named),
         driver: device.driver,
         bus_path: device.bus_path,
         speed_mbps: device.speed_mbps,

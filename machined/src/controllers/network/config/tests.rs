@@ -41,6 +41,7 @@ fn card(index: u32, mac: &str) -> Link {
         carrier_losses: 0,
         oper_state: OperState::Up,
         controller: None,
+        active_port: None,
         driver: "virtio_net".into(),
         bus_path: format!("pci-0000:00:0{index}.0"),
         speed_mbps: None,

@@ -90,6 +90,7 @@ impl World {
             carrier_losses: 0,
             oper_state: OperState::Up,
             controller: None,
+            active_port: None,
             driver: String::new(),
             bus_path: String::new(),
             speed_mbps: None,

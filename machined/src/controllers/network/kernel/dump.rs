@@ -53,6 +53,7 @@ pub(super) fn link(message: &LinkMessage, names: &Names) -> LinkState {
         carrier_losses: 0,
         oper_state: OperState::Unknown,
         controller: None,
+        active_port: None,
         accept_ra: None,
     };
     let mut vlan = None;
@@ -73,7 +74,10 @@ pub(super) fn link(message: &LinkMessage, names: &Names) -> LinkState {
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.virtual_kind = kind.to_string(),
-                        LinkInfo::Data(InfoData::Bond(infos)) => link.made = made::bond(infos, names),
+                        LinkInfo::Data(InfoData::Bond(infos)) => {
+                            link.made = made::bond(infos, names);
+                            link.active_port = made::active_port(infos);
+                        }
                         LinkInfo::Data(InfoData::Vlan(infos)) => vlan = made::vlan_id(infos),
                         _ => {}
                     }

@@ -47,6 +47,14 @@ pub(super) fn bond(infos: &[InfoBond], names: &Names) -> Option<Virtual> {
     Some(Virtual::Bond(Bond { mode: mode?, miimon, lacp_rate, hash_policy: hash_policy?, primary }))
 }
 
+/// The number of the port that a bond sends by, in modes that send by one.
+pub(super) fn active_port(infos: &[InfoBond]) -> Option<u32> {
+    infos.iter().find_map(|info| match info {
+        InfoBond::ActivePort(index) => Some(*index),
+        _ => None,
+    })
+}
+
 /// The number of a VLAN.
 pub(super) fn vlan_id(infos: &[InfoVlan]) -> Option<u16> {
     infos.iter().find_map(|info| match info {
@@ -90,4 +98,16 @@ fn settings(bond: &Bond, rate: bool) -> Vec<InfoBond> {
         }));
     }
     infos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bond_says_by_which_port_it_sends() {
+        assert_eq!(active_port(&[InfoBond::MiiMon(100), InfoBond::ActivePort(3)]), Some(3));
+        // One that hashes, or has no port with a carrier.
+        assert_eq!(active_port(&[InfoBond::MiiMon(100)]), None);
+    }
 }

@@ -69,6 +69,7 @@ fn a_vlan_over_a_bond_keeps_its_lease_over_a_pulled_cable_and_a_restart() {
         // A cable is pulled: the address stays, and the way to the server.
         server.cable("eth0", false);
         node.object::<Link>("a lost carrier", |link| link.controller.is_some() && !link.carrier).await;
+        node.object::<Link>("the other port in use", |link| link.active_port.as_deref() == Some("eth1")).await;
         assert_eq!(node.address("vlan5", "10.77.0.").await, address);
         let bond = node.object::<Link>("the bond", |link| link.virtual_kind == "bond").await;
         assert!(bond.carrier, "the bond goes on with the other cable");

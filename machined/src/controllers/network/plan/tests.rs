@@ -190,6 +190,7 @@ fn link_state(name: &str, up: bool, mtu: u32, accept_ra: u8) -> LinkState {
         carrier_losses: 0,
         oper_state: OperState::Up,
         controller: None,
+        active_port: None,
         accept_ra: Some(accept_ra),
     }
 }

@@ -125,6 +125,7 @@ impl World {
             carrier_losses: 0,
             oper_state: OperState::Down,
             controller: None,
+            active_port: None,
             // Not known: so it is set whatever is wanted.
             accept_ra: ipv6.then_some(u8::MAX),
         });
