@@ -76,7 +76,11 @@ pub fn with<T>(spec: &Spec, story: impl FnOnce(&mut Machine) -> Result<T>) -> Re
 
 fn told<T>(machine: &mut Machine, story: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
     story(machine).map_err(|error| {
-        if error.downcast_ref::<EmulatorHang>().is_none() && machine.vm.is_hung() {
+        // As it is: the story is told once more.
+        if error.is::<EmulatorHang>() {
+            return error;
+        }
+        if machine.vm.is_hung() {
             return EmulatorHang { console: machine.vm.console.tail(TAIL) }.into();
         }
         anyhow!("{error:#}\nthe console ends with:\n{}", machine.vm.console.tail(TAIL))
