@@ -1,8 +1,10 @@
 //! The stories: what an operator sees, told with real machines. One file each; a name is a sentence.
 
+mod a_bond;
 mod a_configured_machine;
 mod a_damaged_image;
 mod a_damaged_state;
+mod a_dhcp_server;
 mod a_flood;
 mod a_hung_machined;
 mod a_late_cable;
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
         a_configured_machine::stories(),
         a_panic::stories(),
         boots_by_kernel::stories(),
+        a_bond::stories(),
+        a_dhcp_server::stories(),
         a_late_cable::stories(),
         a_hung_machined::stories(),
         a_wrong_clock::stories(),

@@ -48,7 +48,7 @@ pub struct Vm {
     tpm: Option<tpm::Swtpm>,
     folder: Folder,
     left: bool,
-    _slot: slots::Slot,
+    _slot: Option<slots::Slot>,
 }
 
 impl Vm {
@@ -63,7 +63,7 @@ impl Vm {
     }
 
     fn launch(spec: &Spec, folder: Folder) -> Result<Self> {
-        let slot = slots::take();
+        let slot = (!spec.beside).then(slots::take);
         let tpm = spec.tpm.then(|| tpm::Swtpm::start(folder.sockets(), spec.detached)).transpose()?;
         let port = if spec.port == 0 { free_port()? } else { spec.port };
         let emulator = child::spawn(spec.command(folder.path(), folder.sockets(), port)?)

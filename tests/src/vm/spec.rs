@@ -127,6 +127,9 @@ pub struct Spec {
     pub detached: bool,
     /// The port of loopback at which the guest's API is reached; 0: one that is free.
     pub port: u16,
+    /// Whether it is the second machine of a story, and runs beside the first without waiting for others to end: they could
+    /// wait for each other for ever.
+    pub beside: bool,
     /// More arguments of the emulator.
     pub extra: Vec<String>,
 }
@@ -169,6 +172,7 @@ impl Spec {
             counted: false,
             detached: false,
             port: 0,
+            beside: false,
             extra: Vec::new(),
         }
     }
