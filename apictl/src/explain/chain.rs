@@ -13,9 +13,9 @@ const EVENTS: usize = 5;
 /// Fields in which resources say in words what is wrong, empty when nothing is.
 const TROUBLE: [&str; 6] = ["error", "why", "problem", "unreadable", "lastError", "givenUp"];
 /// Fields that say something in either case.
-const SAYS: [&str; 4] = ["reason", "state", "phase", "status"];
+const SAYS: [&str; 5] = ["reason", "state", "phase", "status", "validity"];
 /// Values of these that mean trouble.
-const BAD: [&str; 10] = [
+const BAD: [&str; 14] = [
     "failed",
     "wrong",
     "unusable",
@@ -26,7 +26,13 @@ const BAD: [&str; 10] = [
     "refused",
     "expired",
     "conflict",
+    "ambiguous",
+    "ends-soon",
+    "over",
+    "not-yet",
 ];
+/// Ids of conditions that a document could be applied begin with this.
+const OF_DOCUMENT: &str = "document/";
 
 /// Everything about a subject; none when there is no such thing.
 pub(crate) fn explain<'a>(snapshot: &'a Snapshot, kind: &str, id: &str) -> Option<Explained<'a>> {
@@ -56,11 +62,13 @@ pub(crate) fn explain<'a>(snapshot: &'a Snapshot, kind: &str, id: &str) -> Optio
         .filter(|wait| about(&wait.id) || about(wait.text("/what")) || owners.contains(&*wait.owner));
     steps.extend(waits.map(of_wait));
     let conditions = snapshot.of("condition").filter(|one| one.value.pointer("/met") == Some(&Value::Bool(false)));
-    steps.extend(
-        conditions
-            .filter(|one| owners.contains(&*one.owner) || about(&one.id) || about(one.text("/reason")))
-            .map(of_condition),
-    );
+    // Who applies a document applies others, too: theirs say nothing of this.
+    let of_these = |one: &Resource| match one.id.strip_prefix(OF_DOCUMENT) {
+        Some(id) => documents.iter().any(|document| document.id == id),
+        None => owners.contains(&*one.owner),
+    };
+    let of_these = |one: &&Resource| of_these(one) || about(&one.id) || about(one.text("/reason"));
+    steps.extend(conditions.filter(of_these).map(of_condition));
     let events: Vec<_> = snapshot.of("event").filter(|event| about(event.text("/message"))).collect();
     steps.extend(events.iter().skip(events.len().saturating_sub(EVENTS)).map(|event| of_event(event)));
     steps.sort_by_key(|step| step.role);
@@ -259,7 +267,9 @@ fn of_wait(wait: &Resource) -> Step<'_> {
 }
 
 fn of_condition(condition: &Resource) -> Step<'_> {
-    let bad = condition.value.get("required") == Some(&Value::Bool(true));
+    // The machine boots without a document that cannot be applied, and still that is what is wrong.
+    let required = condition.value.get("required") == Some(&Value::Bool(true));
+    let bad = required || condition.id.starts_with(OF_DOCUMENT);
     let says = vec![condition.text("/reason").to_owned()];
     Step { role: Role::Condition, what: condition.id.clone(), says, bad, resource: Some(condition) }
 }

@@ -131,12 +131,51 @@ fn what_is_fine_has_no_problem_and_what_is_not_there_is_not_explained() {
 }
 
 #[test]
+fn a_document_that_cannot_be_applied_is_trouble_of_its_own_and_of_no_other() {
+    let document = |id: &str| resource("document", id, "configuration", json!({"line": 1, "revision": 7}));
+    let failed = |id: &str, why: &str| {
+        let value = json!({"met": false, "required": false, "reason": format!("{id}, line 1: {why}")});
+        resource("condition", &format!("document/{id}"), "device/modules", value)
+    };
+    let spec = |id: &str| {
+        let origin = json!({"document": format!("KernelModule/{id}"), "line": 1, "revision": 7});
+        resource("kernel-module-spec", id, "device/modules", json!({"origin": origin}))
+    };
+    let resources = vec![
+        document("KernelModule/dummy"),
+        document("KernelModule/nbd"),
+        document("Authority"),
+        spec("dummy"),
+        spec("nbd"),
+        failed("KernelModule/nbd", "no such module"),
+        failed("Authority", "the secret api-ca is no authority"),
+    ];
+    let snapshot = Snapshot { resources, ..Snapshot::default() };
+    for (kind, id, wanted) in [
+        ("document", "KernelModule/nbd", &["no such module"][..]),
+        ("kernel-module-spec", "nbd", &["no such module"]),
+        ("document", "Authority", &["no authority"]),
+        ("kernel-module-spec", "dummy", &[]),
+    ] {
+        let problems = explain(&snapshot, kind, id).unwrap().problems;
+        let right =
+            problems.len() == wanted.len() && problems.iter().zip(wanted).all(|(said, part)| said.contains(part));
+        assert!(right, "{kind} {id}: {problems:?}");
+    }
+}
+
+#[test]
 fn trouble_of_a_resource_is_found_in_its_words() {
     for (value, wanted) in [
         (json!({"error": "No such file"}), Some("No such file")),
         (json!({"state": "unusable", "reason": "an NTFS is on it"}), Some("an NTFS is on it; state unusable")),
         (json!({"applied": false}), Some("not applied")),
         (json!({"problems": ["no link called eth7"]}), Some("no link called eth7")),
+        (json!({"state": "ambiguous", "reason": "2 links fit"}), Some("2 links fit; state ambiguous")),
+        (json!({"validity": "over"}), Some("validity over")),
+        (json!({"validity": "ends-soon"}), Some("validity ends-soon")),
+        (json!({"validity": "not-yet"}), Some("validity not-yet")),
+        (json!({"validity": "valid"}), None),
         (json!({"state": "used", "reason": "/dev/vdb", "error": ""}), None),
     ] {
         let one = Snapshot { resources: vec![resource("volume", "STATE", "disk/state", value)], ..Snapshot::default() };
