@@ -5,10 +5,12 @@
 //! |---|---|---|
 //! | open | the maintenance identity | strangers |
 //! | configured | the one that was signed for this node, else the maintenance identity | of the accepted authorities, the rescue, machined itself |
+//! | not decided, of a configured machine | what the gateway has, for a moment more | |
 //! | closed | the maintenance identity | the rescue, machined itself; without a rescue nobody |
 //!
 //! Invariant: strangers are let in by the first row alone; an empty list of authorities elsewhere is nobody. Run by `boot`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::fingerprint::Fingerprint;
@@ -38,6 +40,8 @@ pub struct Sources {
     pub active: watch::Receiver<Arc<Active>>,
     /// Keeps the rescue authority for when STATE cannot be read.
     pub meta: meta::Handle,
+    /// A file in /run that is there once this boot's machine was configured.
+    pub mark: PathBuf,
     /// machined as its own client.
     pub own: Own,
     /// The rescue authority that is built into the image.
@@ -62,9 +66,14 @@ impl Sources {
         };
         let api = active.documents.of::<Api>().next().map(|(_, api)| api);
         let rescue = self.rescue(api);
-        let keys = match door {
+        let keys = match &door {
             Maintenance::Open => maintenance(Vec::new()),
-            Maintenance::Closed(why) if rescue.is_empty() => return Offer::Nothing(why),
+            // A machined that was started again, or a boot: who is served is not served worse meanwhile, and nobody is shown a
+            // certificate that is not the machine's.
+            Maintenance::Closed(_) if !door.is_decided() && self.is_configured() => {
+                return Offer::Later("the configuration is looked for");
+            }
+            Maintenance::Closed(why) if rescue.is_empty() => return Offer::Nothing(why.clone()),
             Maintenance::Closed(_) => maintenance(self.with_own(rescue)),
             Maintenance::Configured => {
                 let Some(api) = api else {
@@ -86,6 +95,11 @@ impl Sources {
             }
         };
         Offer::Keys(Arc::new(keys))
+    }
+
+    /// As far as is known without STATE.
+    fn is_configured(&self) -> bool {
+        self.mark.exists() || self.meta.record().configured
     }
 
     /// The rescue authorities: of the documents, else the one that META remembers of them, and the image's.

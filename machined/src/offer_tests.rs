@@ -25,6 +25,7 @@ fn sources(door: Maintenance, active: Arc<Active>, rescue: Option<&Ca>) -> Sourc
         node: watch::Sender::new(Now::None).subscribe(),
         active: watch::Sender::new(active).subscribe(),
         meta,
+        mark: PathBuf::from("/nowhere"),
         own: Own::default(),
         rescue: rescue.map(|ca| ca.certificate().clone()),
         clock_sure: watch::Sender::new(false).subscribe(),
@@ -69,6 +70,11 @@ async fn the_rescue_that_meta_remembers_comes_in_when_state_cannot_be_read() {
     let pem = rescue.certificate().pem();
     shut.meta.update(|record| record.rescue = Some(pem)).await.unwrap();
     assert!(accepted(&shut.now()).contains(&(der(&rescue), true)));
+    let looking = Sources { door: watch::Sender::new(Maintenance::looking()).subscribe(), ..shut };
+    assert!(accepted(&looking.now()).contains(&(der(&rescue), true)), "nobody has configured it");
+    looking.meta.update(|record| record.configured = true).await.unwrap();
+    assert!(matches!(looking.now(), Offer::Later(_)));
+    let shut = Sources { door: watch::Sender::new(Maintenance::Closed("torn".into())).subscribe(), ..looking };
     shut.meta.update(|record| record.rescue = Some("damaged".into())).await.unwrap();
     assert_eq!(shut.now(), Offer::Nothing("torn".into()));
 }

@@ -53,6 +53,7 @@ pub(super) async fn start(
         node: node.watch(),
         active: engine.active(),
         meta: meta.clone(),
+        mark: run.join("configured"),
         own: own.clone(),
         rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
         clock_sure: sure.watch(),

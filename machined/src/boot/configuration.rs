@@ -12,7 +12,7 @@ use crate::configuration::{self, Handle, Parts, Reach};
 use crate::controllers;
 use crate::events::Events;
 use crate::identity::Identity;
-use crate::pki::{node, own::Own};
+use crate::pki::{node, own::Own, rescue};
 use crate::platform::{self, Verdict};
 use crate::server::keys::Offer;
 use crate::server::ready::Reacher;
@@ -94,6 +94,7 @@ impl Configuration {
             machine: ground.identity.watch(),
             clock_sure: self.sure.watch(),
             events: ground.events.clone(),
+            rescue: rescue::of_image(Path::new(platform::RESCUE)),
         }
     }
 }

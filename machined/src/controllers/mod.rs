@@ -143,6 +143,7 @@ mod tests {
                 machine: identity.watch(),
                 clock_sure: watch::Sender::new(false).subscribe(),
                 events: events.clone(),
+                rescue: None,
             },
         };
         let mut runtime = Runtime::new(store.clone());

@@ -163,6 +163,7 @@ impl Node {
             node: self.held.subscribe(),
             active: self.active.subscribe(),
             meta: crate::meta::Handle::new("boot"),
+            mark: "/nowhere".into(),
             own: crate::pki::own::Own::default(),
             rescue: None,
             clock_sure: watch::Sender::new(false).subscribe(),

@@ -46,8 +46,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Id of the condition.
 const CONDITION: &str = "certificate";
 
+/// By hand.
+const RENEW: &str = "apictl cert renew --node --secrets FILE";
+
 /// What to do about a certificate that nobody renews.
-const BY_HAND: &str = "nobody renews it by itself; run: apictl cert renew --node";
+const BY_HAND: &str = "nobody renews it by itself; run: apictl cert renew --node --secrets FILE";
 
 /// What to do about an authority.
 const ROTATE: &str = "replace it: apictl cert rotate-ca";
@@ -65,6 +68,8 @@ pub struct World {
     pub clock_sure: watch::Receiver<bool>,
     /// The log for people.
     pub events: Events,
+    /// The rescue authority that is built into the image.
+    pub rescue: Option<api::pki::Certificate>,
 }
 
 /// Why there is no certificate.
@@ -219,7 +224,7 @@ impl Certificates {
     }
 
     /// Puts the one that the API shows, and whether it can be relied on.
-    fn show_own(&mut self, cx: &mut Cycle<'_>, by_itself: bool) -> Result<(), CycleError> {
+    fn show_own(&mut self, cx: &mut Cycle<'_>, by_itself: bool, wanted: &[String]) -> Result<(), CycleError> {
         let Some(held) = self.held.borrow().held().cloned() else {
             let why = "nobody has signed a certificate for this machine: its API shows the one of maintenance; run: apictl cert \
                        renew --node";
@@ -235,6 +240,16 @@ impl Certificates {
             (None, false) => ("by hand: apictl cert renew --node".to_owned(), BY_HAND.to_owned()),
         };
         let sentence = show::sentence("the machine's certificate", own, validity, &remedy);
+        let sentence = sentence.or_else(|| {
+            // By its loopback nobody else reaches it.
+            let outside = |name: &&String| !["localhost", "127.0.0.1", "::1"].contains(&name.as_str());
+            let missing = wanted.iter().filter(outside).filter(|name| !own.names.contains(name));
+            let missing: Vec<&str> = missing.map(String::as_str).collect();
+            (!missing.is_empty()).then(|| {
+                let missing = missing.join(", ");
+                format!("the machine's certificate is not for {missing}: who asks for that is told so; run: {RENEW}")
+            })
+        });
         self.say(Certificate::API, sentence.as_deref());
         let condition = match sentence {
             None => Condition::met(format!("the machine's certificate is good until {}", show::moment(own.not_after))),
@@ -251,7 +266,7 @@ impl Certificates {
         id: &str,
         purpose: &str,
         pem: &str,
-        origin: &Origin,
+        origin: Option<&Origin>,
     ) -> Result<(), CycleError> {
         let Ok(certificate) = api::pki::Certificate::parse(pem) else { return Ok(()) };
         let validity = show::validity(&certificate, false, SystemTime::now());
@@ -260,7 +275,7 @@ impl Certificates {
         // An authority that begins later, or that nobody uses, hurts nobody.
         self.say(id, sentence.as_deref().filter(|_| matches!(validity, Validity::EndsSoon | Validity::Over)));
         let renewal = "by hand: apictl cert rotate-ca".to_owned();
-        cx.put(id, show::describe(&certificate, purpose, renewal, validity, Some(origin.clone())))
+        cx.put(id, show::describe(&certificate, purpose, renewal, validity, origin.cloned()))
     }
 }
 
@@ -307,18 +322,28 @@ impl Controller for Certificates {
         let ca = ca.and_then(|(ca, _)| ca.ok());
         let pause = self.keep(&active, api.as_ref().map(|found| found.body), ca.as_ref(), &names).await?;
         let by_itself = ca.is_some() || api.as_ref().is_some_and(|found| !found.body.renew_from.is_empty());
-        self.show_own(cx, by_itself)?;
+        // An authority of our own signs for new names at once; nobody else hears of them.
+        self.show_own(cx, by_itself, if ca.is_some() { &[] } else { &names })?;
         if let Some(Found { body, origin }) = &own {
-            self.show_authority(cx, Certificate::AUTHORITY, "this machine signs with it", &body.certificate, origin)?;
+            self.show_authority(
+                cx,
+                Certificate::AUTHORITY,
+                "this machine signs with it",
+                &body.certificate,
+                Some(origin),
+            )?;
         }
         if let Some(Found { body, origin }) = &api {
             for (n, accepted) in body.accept.iter().enumerate() {
                 let id = format!("accepted/{n}");
-                self.show_authority(cx, &id, "its clients are let in", &accepted.certificate, origin)?;
+                self.show_authority(cx, &id, "its clients are let in", &accepted.certificate, Some(origin))?;
             }
             if let Some(rescue) = &body.rescue {
-                self.show_authority(cx, Certificate::RESCUE, "the rescue", rescue, origin)?;
+                self.show_authority(cx, Certificate::RESCUE, "the rescue", rescue, Some(origin))?;
             }
+        }
+        if let Some(rescue) = self.world.rescue.clone() {
+            self.show_authority(cx, "rescue/image", "the rescue of the image", &rescue.pem(), None)?;
         }
         Ok(Next::After(pause.max(Duration::from_millis(10))))
     }

@@ -29,6 +29,7 @@ fn fixture() -> Fixture {
         machine: machine.subscribe(),
         clock_sure: clock_sure.subscribe(),
         events,
+        rescue: None,
     });
     Fixture { _folder: folder, store, active, machine, clock_sure, node, controller }
 }
@@ -170,7 +171,9 @@ async fn a_certificate_that_nobody_renews_is_told_of_in_time() {
         let request = fixture.node.request().await.unwrap();
         assert!(request.names.contains(&"node-1".to_owned()));
         let at = SystemTime::now() - age * DAY;
-        let signed = ca.sign_node_at(&request, &Node { names: vec!["node-1".into()], ttl: 365 * DAY }, at).unwrap();
+        let signed = ca
+            .sign_node_at(&request, &Node { names: vec!["node-1".into(), "api.example".into()], ttl: 365 * DAY }, at)
+            .unwrap();
         fixture.node.install(&signed.pem()).await.unwrap();
         fixture.cycle().await;
         assert_eq!(fixture.own().unwrap().validity, validity);
@@ -226,4 +229,26 @@ async fn it_does_not_sign_again_at_once_for_the_same_reasons() {
     tokio::time::advance(AGAIN).await;
     fixture.cycle().await;
     assert_eq!(fixture.own().unwrap().issuer, "CN=ca");
+}
+
+#[tokio::test]
+async fn names_that_nobody_signs_for_are_said() {
+    let mut fixture = fixture();
+    let ca = Ca::make("ca").unwrap();
+    fixture.configure(&ca, None, None);
+    fixture.address("192.0.2.7/24");
+    let request = fixture.node.request().await.unwrap();
+    let names = [&["stele-1", "node-1", "localhost", "127.0.0.1", "::1", "api.example", "192.0.2.7"][..]].concat();
+    let names = names.into_iter().map(str::to_owned).collect();
+    let signed = ca.sign_node(&request, &Node { names, ttl: 30 * DAY }).unwrap();
+    fixture.node.install(&signed.pem()).await.unwrap();
+    fixture.cycle().await;
+    let machine = fixture.machine.borrow().clone();
+    let own = fixture.own().unwrap();
+    assert!(own.names.contains(&machine.hostname), "{own:?}");
+    assert!(fixture.condition("certificate").met, "{:?}", fixture.condition("certificate"));
+    fixture.address("192.0.2.8/24");
+    fixture.cycle().await;
+    let condition = fixture.condition("certificate");
+    assert!(!condition.met && condition.reason.contains("is not for 192.0.2.8"), "{condition:?}");
 }
