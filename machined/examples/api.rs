@@ -64,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
         node: watch::Sender::new(machined::pki::node::Now::None).subscribe(),
         active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
         meta: meta.clone(),
+        mark: "/nowhere".into(),
         own: own.clone(),
         rescue: None,
         clock_sure: watch::Sender::new(false).subscribe(),

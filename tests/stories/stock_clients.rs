@@ -4,7 +4,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use tests::{child, runner::Story, scratch::Scratch, wait};
+use tests::{artifacts, child, runner::Story, scratch::Scratch, wait};
 
 use crate::shared::MACHINE;
 
@@ -15,7 +15,7 @@ pub(crate) fn stories() -> Vec<Story> {
     vec![
         Story::new("openssl_sees_the_fingerprint_of_the_console_and_no_tls_before_1_3", openssl),
         Story::new("curl_asks_for_the_health_as_a_grpc_client_does", curl),
-        Story::long("grpcurl_finds_the_services_by_reflection", grpcurl),
+        Story::long("grpcurl_asks_with_the_proto_files_and_is_told_of_nothing_without_a_certificate", grpcurl),
     ]
 }
 
@@ -89,11 +89,11 @@ fn grpcurl() -> Result<()> {
             grpcurl.arg("-insecure").args(arguments);
             run(grpcurl)
         };
-        let (done, services) = call(&[&address, "list"])?;
-        for service in ["grpc.health.v1.Health", "stele.v1.Machine", "stele.v1.Resource"] {
-            ensure!(done && services.contains(service), "{service} is not listed: {services}");
-        }
-        let (done, version) = call(&[&address, "stele.v1.Machine/Version"])?;
+        let (told, services) = call(&[&address, "list"])?;
+        ensure!(!told && services.contains("PermissionDenied"), "a stranger is told of the services: {services}");
+        let proto = artifacts::root().join("api/proto");
+        let from = ["-import-path", &proto.display().to_string(), "-proto", "stele/v1/machine.proto"];
+        let (done, version) = call(&[&from[..], &[&address, "stele.v1.Machine/Version"]].concat())?;
         ensure!(done && version.contains("cloud-amd64"), "no version: {version}");
         Ok(())
     })

@@ -28,6 +28,7 @@ use crate::{
 
 mod audit;
 mod enrolment;
+mod reflection;
 mod stops;
 
 const SOON: Duration = Duration::from_secs(10);
