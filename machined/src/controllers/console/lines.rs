@@ -11,6 +11,9 @@ const LONG_MS: u64 = 5000;
 pub fn lines(before: &View, now: &View) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |line: String| lines.push(plain(&format!("stele: {line}")));
+    if now.clock != before.clock && !now.clock.is_empty() {
+        say(format!("started {}", now.clock));
+    }
     if now.fingerprint != before.fingerprint && !now.fingerprint.is_empty() {
         say(format!("fingerprint {}", now.fingerprint));
     }
@@ -65,6 +68,8 @@ mod tests {
             [fingerprint.as_str(), "stele: address eth0 10.0.2.15/24", "stele: phase booting"]
         );
         assert!(lines(&now, &now).is_empty());
+        let clock = View { clock: "1970-01-01 00:00 UTC".into(), ..now.clone() };
+        assert_eq!(lines(&now, &clock), ["stele: started 1970-01-01 00:00 UTC"]);
         let mut found = now.clone();
         found.sources = vec![("nocloud".into(), "used /dev/vdb (user-data)".into())];
         assert_eq!(lines(&now, &found), ["stele: config nocloud: used /dev/vdb (user-data)"]);

@@ -10,14 +10,16 @@ pub mod view;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
+use api::facts::moment;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports, Runtime};
 
 use crate::resources::address::{Address, AddressScope};
 use crate::resources::config_source::{self, ConfigSource};
 use crate::resources::event::Severity;
+use crate::resources::time::Time;
 use crate::resources::{Event, Machine, Wait};
 use crate::uptime;
 
@@ -28,6 +30,8 @@ use self::view::{View, Waiting};
 const ACTIVE: &str = "/sys/class/tty/console/active";
 /// How often a page that shows for how long something is waited is drawn.
 const TICK: Duration = Duration::from_secs(1);
+/// Smaller steps of the clock are not shown.
+const STEP_S: u64 = 60;
 
 /// Adds the console's controller.
 pub fn register(runtime: &mut Runtime) {
@@ -36,6 +40,7 @@ pub fn register(runtime: &mut Runtime) {
         dev: "/dev".into(),
         open: BTreeMap::new(),
         shown: View::default(),
+        started: 0,
     });
 }
 
@@ -45,6 +50,8 @@ pub struct Consoles {
     dev: PathBuf,
     open: BTreeMap<String, Console>,
     shown: View,
+    /// When the machine started, by its clock, in seconds since 1970.
+    started: i64,
 }
 
 /// `tty0` is the screen that is in front, `tty1` and so on are others; `ttyS0` is a serial port.
@@ -54,6 +61,17 @@ fn is_screen(name: &str) -> bool {
 }
 
 impl Consoles {
+    /// As a page has it: a clock that is stepped changes it, one that is slewed does not.
+    fn clock(&mut self, sure: bool) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let started = i64::try_from(now.saturating_sub(uptime::now_ms() / 1000)).unwrap_or(i64::MAX);
+        if started.abs_diff(self.started) > STEP_S {
+            self.started = started;
+        }
+        let started = moment(self.started);
+        if sure { started } else { format!("{started}, by a clock that no time server has set") }
+    }
+
     fn ensure_open(&mut self) {
         // A machine without any console has no such file, or an empty one.
         let names = fs::read_to_string(&self.active).unwrap_or_default();
@@ -105,6 +123,7 @@ impl Controller for Consoles {
         ports.watch::<Address>();
         ports.watch::<Event>();
         ports.watch::<ConfigSource>();
+        ports.watch::<Time>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -112,11 +131,13 @@ impl Controller for Consoles {
         let waits: Vec<Waiting> = cx.list::<Wait>()?.iter().map(|wait| waiting(&wait.value)).collect();
         let error = cx.list::<Event>()?.into_iter().rev().find(|event| event.value.severity == Severity::Error);
         let machine = &machine.value;
+        let sure = cx.get::<Time>(Time::ID)?.is_some_and(|time| time.value.sure);
         let now_ms = if waits.is_empty() { 0 } else { uptime::now_ms() };
         let view = View {
             version: machine.version.clone(),
             machine_id: machine.machine_id.clone(),
             hostname: machine.hostname.clone(),
+            clock: self.clock(sure),
             phase: machine.phase.name().to_owned(),
             cause: machine.cause.clone(),
             step: machine.step.clone(),

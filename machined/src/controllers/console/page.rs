@@ -24,6 +24,9 @@ pub fn page(view: &View, size: Size) -> Vec<String> {
     rows.push(format!("{title}{}{}", " ".repeat(gap), view.phase));
     rows.push("-".repeat(size.columns));
     rows.push(format!("Machine      {} ({})", view.hostname, view.machine_id));
+    if !view.clock.is_empty() {
+        rows.push(format!("Started      {}", view.clock));
+    }
     rows.push(format!("Fingerprint  {}", some(&view.fingerprint, "none yet")));
     if view.addresses.is_empty() {
         rows.push("Addresses    none yet".into());
@@ -40,6 +43,8 @@ pub fn page(view: &View, size: Size) -> Vec<String> {
         .map(|wait| format!("{} ({})", wait.text, duration(view.now_ms.saturating_sub(wait.since_ms))));
     section(&mut rows, "Waiting for", waits);
     section(&mut rows, "Not yet", view.unmet.iter().cloned());
+    let sources = view.sources.iter().map(|(source, text)| format!("{source}: {text}"));
+    section(&mut rows, "Configuration", sources);
     section(&mut rows, "Last error", view.error.iter().map(|(_, text)| text.clone()));
     section(&mut rows, "From another machine", view.hint("FINGERPRINT"));
     rows.iter().flat_map(|row| wrap(&plain(row), size.columns)).take(size.rows).collect()
@@ -98,6 +103,8 @@ mod tests {
                 since_ms: 2000,
             }],
             addresses: vec![("eth0".into(), "10.0.2.15/24".into()), ("eth0".into(), "fe80::1/64".into())],
+            clock: "2026-11-21 15:04 UTC".into(),
+            sources: vec![("nocloud".into(), "nothing: no volume is labelled cidata".into())],
             fingerprint: "ab".repeat(32),
             error: Some(("0000000007".into(), "network: \x1b[2Jevil".into())),
             now_ms: 14_500,
@@ -112,6 +119,7 @@ mod tests {
 Stele 0.1.0                                                              booting
 --------------------------------------------------------------------------------
 Machine      stele-012345 (0123456789abcdef0123456789abcdef)
+Started      2026-11-21 15:04 UTC
 Fingerprint  abababababababababababababababababababababababababababababababab
 Addresses    eth0 10.0.2.15/24
              eth0 fe80::1/64
@@ -121,6 +129,9 @@ Waiting for
 
 Not yet
   the API does not answer: the gateway has not asked for its keys yet
+
+Configuration
+  nocloud: nothing: no volume is labelled cidata
 
 Last error
   network: ?[2Jevil

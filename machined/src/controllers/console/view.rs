@@ -19,6 +19,9 @@ pub struct View {
     pub machine_id: String,
     /// The host name.
     pub hostname: String,
+    /// When the machine started, by its own clock, and whether anybody knows that clock to be right. It changes with the
+    /// clock alone.
+    pub clock: String,
     /// The phase's name.
     pub phase: String,
     /// While stopping: why.
