@@ -1,10 +1,62 @@
-//! The clock's battery is empty: it says 1970. The machine starts at the time its image was built.
+//! The clock's battery is empty: it says 1970. The machine starts at the time its image was built; one that is configured
+//! starts where it was, and lets in whom it knows. A clock that is years ahead lets nobody in, and that is said.
+
+use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
-use tests::{artifacts, machine, runner::Story, vm::Spec};
+use tests::{
+    artifacts, machine,
+    nocloud::{self, Files},
+    operator::wait_blessed,
+    runner::Story,
+    scratch::Scratch,
+    vm::{self, BOOT, Bus, Disk, Spec, Vm},
+};
+
+use crate::damage;
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new("a_clock_in_1970_is_set_to_when_the_image_was_built", story)]
+    vec![
+        Story::new("a_clock_in_1970_is_set_to_when_the_image_was_built", story),
+        Story::new("a_configured_machine_whose_clock_is_wrong_by_years_lets_in_or_says_why", configured),
+    ]
+}
+
+/// A disk for a machine and its configuration, in MiB.
+const DISK: u64 = 4096;
+
+fn configured() -> Result<()> {
+    let (folder, image) = (Scratch::new()?, artifacts::test_image());
+    let raw = folder.path().join("disk.raw");
+    damage::copy(&image.raw()?, &raw, |_| Ok((0, Vec::new())))?;
+    damage::write(&raw, (DISK << 20) - 1, &[0])?;
+    let mut spec = Spec::roomy_kernel(&image)?;
+    spec.port = vm::free_port()?;
+    let (workstation, user_data) = nocloud::user_data(folder.path(), (Ipv4Addr::LOCALHOST, spec.port).into())?;
+    let files = Files { user_data: user_data.as_bytes(), meta_data: "instance-id: i\n", network_config: "" };
+    let seed = nocloud::disk(folder.path(), "seed", "iso9660", files)?;
+    spec.disks = vec![Disk { writable: true, ..Disk::of(&raw) }, Disk { bus: Bus::Optical, ..Disk::of(&seed) }];
+    // Once it is off its disk is the next one's.
+    let boot = |rtc: &str| Vm::start(&Spec { rtc: rtc.into(), ..spec.clone() });
+    let mut machine = boot("utc")?;
+    wait_blessed(&workstation, 1)?;
+    workstation.ok(&["shutdown", "--no-wait"])?;
+    machine.wait_off(BOOT)?;
+
+    let mut machine = boot("2001-01-01")?;
+    wait_blessed(&workstation, 1)?;
+    workstation.ok(&["shutdown", "--no-wait"])?;
+    machine.wait_off(BOOT)?;
+
+    let machine = boot("2099-01-01")?;
+    machine.wait_line("stele: started 2099-01-01 00:00 UTC, by a clock that no time server has set", BOOT)?;
+    machine.wait_line("stele: config state: used revision 1", BOOT)?;
+    machine.wait_line("stele: phase running", BOOT)?;
+    let refused = workstation.run(&["version"])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let told = said.contains("clock") && said.contains("2099");
+    ensure!(!refused.status.success() && told, "{}: {said}: {}", refused.status, machine.console.tail(40));
+    Ok(())
 }
 
 fn story() -> Result<()> {

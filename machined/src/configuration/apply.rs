@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use config::{Documents, Problem, Problems, Secrets};
 
 use super::choice::{self, Run, Trial};
+use super::effects;
 use super::engine::{Engine, Loaded, load};
 use super::error::Error;
 use super::handle::{Apply, Listed, Mode, Outcome, Revert};
@@ -171,7 +172,8 @@ impl Engine {
             Problems(missing.iter().map(|name| about_all(message(name))).collect())
         })?;
         lockout::check(&stream.documents, apply.way.as_ref())?;
-        let changes = config::changes(&active.documents, &stream.documents);
+        let mut changes = config::changes(&active.documents, &stream.documents);
+        effects::correct(&mut changes, &stream.documents);
         // Secrets never lie among the documents.
         let text = if alone { apply.documents.clone() } else { config::format(&stream.documents) };
         let outcome = Outcome { changes, ..Outcome::default() };
@@ -295,7 +297,8 @@ impl Engine {
         let to = revert.to.or(blessed.filter(|id| Some(*id) != current)).or(before).ok_or(Error::NothingBefore)?;
         if revert.dry_run {
             let loaded = self.load(to).await?;
-            let changes = config::changes(&self.active().documents, &loaded.documents);
+            let mut changes = config::changes(&self.active().documents, &loaded.documents);
+            effects::correct(&mut changes, &loaded.documents);
             return Ok((Outcome { changes, ..Outcome::default() }, Then::Rest));
         }
         // The way back from a trial is now.
@@ -304,7 +307,8 @@ impl Engine {
             return Err(Error::Trial(trial.revision));
         }
         let Loaded { meta, documents, secrets } = self.load(to).await?;
-        let changes = config::changes(&self.active().documents, &documents);
+        let mut changes = config::changes(&self.active().documents, &documents);
+        effects::correct(&mut changes, &documents);
         let outcome = Outcome { revision: Some(to), changes, problems: None };
         let then = self.point_to(meta, documents, secrets, revert.mode, &outcome).await?;
         if let Then::Activate(_) = then

@@ -13,6 +13,7 @@
 pub mod active;
 mod apply;
 pub mod choice;
+mod effects;
 mod engine;
 mod error;
 mod handle;
