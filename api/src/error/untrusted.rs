@@ -55,7 +55,8 @@ impl Untrusted {
                              context, or the address to another machine (see `apictl context list`)"
                 .into(),
             Self::Expired => "compare the clock of this computer; a node without an Authority near it is given a new one by \
-                              `apictl cert renew --node --fingerprint SHA256`, with the fingerprint that its console shows"
+                              `apictl cert renew --node --secrets FILE --fingerprint SHA256`, with the fingerprint that its console \
+                              shows"
                 .into(),
             Self::NotYet => format!(
                 "the clock of this computer is behind ({} now), or the node's was ahead when it was signed",
@@ -68,5 +69,16 @@ impl Untrusted {
             }
             Self::Other(_) => "compare `stele: fingerprint` on its console, then give that one by --fingerprint".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_for_a_certificate_that_is_over_is_a_whole_command() {
+        let told = Untrusted::Expired.remedy(&Facts::default());
+        assert!(told.contains("`apictl cert renew --node --secrets FILE --fingerprint SHA256`"), "{told}");
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn modify(
 pub(crate) async fn read(channel: &Channel) -> Result<ReadResponse> {
     let read = ConfigClient::new(channel.clone()).read(ReadRequest { revision: 0 }).await?.into_inner();
     if read.documents.is_empty() {
-        let remedy = "give it a first configuration: apictl apply-config";
+        let remedy = "give it a first configuration: apictl apply-config -f FILE --secrets FILE";
         return Err(Failure::new(Code::Refused, "the node has no documents", remedy));
     }
     Ok(read)

@@ -152,25 +152,28 @@ impl Error {
             Self::NoAuthority => (
                 Code::FailedPrecondition,
                 "NO_AUTHORITY",
-                "ask a machine that has the document Authority, or sign with the secrets bundle: apictl cert new",
+                "ask a machine that has the document Authority, or sign with the secrets bundle: apictl cert new \
+                 --secrets FILE",
             ),
             Self::BadAuthority(_) => {
                 (Code::FailedPrecondition, "BAD_AUTHORITY", "correct the document Authority and its secret")
             }
-            Self::NotRenewed(_) => {
-                (Code::PermissionDenied, "NOT_RENEWED", "sign a new one with the secrets bundle: apictl cert new")
-            }
+            Self::NotRenewed(_) => (
+                Code::PermissionDenied,
+                "NOT_RENEWED",
+                "sign a new one with the secrets bundle: apictl cert new --secrets FILE",
+            ),
             Self::Unsigned(_) => {
                 (Code::InvalidArgument, "BAD_REQUEST", "make a new request for an ECDSA P-256 key: apictl cert renew")
             }
             Self::Node(node::Error::State { .. } | node::Error::Damaged { .. }) => {
-                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
+                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes; apictl get system-disk")
             }
             Self::Node(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
             Self::Audit(audit::Error::NoState) => {
-                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk")
+                (Code::FailedPrecondition, "NO_STATE", "apictl get volumes; apictl get system-disk")
             }
-            Self::Audit(_) => (Code::Unavailable, "NO_AUDIT", "ask again; apictl get volumes, system-disk"),
+            Self::Audit(_) => (Code::Unavailable, "NO_AUDIT", "ask again; apictl get volumes; apictl get system-disk"),
             Self::SlowRead(_) => {
                 (Code::DeadlineExceeded, "SLOW_READ", "find what hangs in the kernel's log: apictl dmesg")
             }
@@ -195,14 +198,16 @@ fn config(error: &configuration::Error) -> (Code, &'static str, &'static str) {
         E::Configured => {
             (Code::FailedPrecondition, "CONFIGURED", "use a client certificate that its configuration accepts")
         }
-        E::Unconfigured => (Code::FailedPrecondition, "UNCONFIGURED", "give it one: apictl apply-config"),
+        E::Unconfigured => {
+            (Code::FailedPrecondition, "UNCONFIGURED", "give it one: apictl apply-config -f FILE --secrets FILE")
+        }
         E::Unreadable(_) => {
             (Code::FailedPrecondition, "CONFIG_UNREADABLE", "apictl get conditions says what is wrong with STATE")
         }
         E::NoMeta(_) => {
             (Code::FailedPrecondition, "NO_META", "boot from a disk with the image of Stele; apictl get system-disk")
         }
-        E::State(_) => (Code::FailedPrecondition, "NO_STATE", "apictl get volumes, system-disk"),
+        E::State(_) => (Code::FailedPrecondition, "NO_STATE", "apictl get volumes; apictl get system-disk"),
         E::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
         E::Certificate(_) => (Code::InvalidArgument, "BAD_CERTIFICATE", "sign the node's present request: apictl does"),
         E::Conflict { .. } => {
@@ -271,6 +276,14 @@ mod tests {
         let info = status.get_details_error_info().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("UNKNOWN_TYPE", "stele"));
         assert!(info.metadata["remedy"].contains("apictl get"));
+    }
+
+    #[test]
+    fn commands_in_remedies_have_what_they_require() {
+        for error in [Error::NoAuthority, Error::Config(configuration::Error::Unconfigured)] {
+            let info = Status::from(error).get_details_error_info().unwrap();
+            assert!(info.metadata["remedy"].contains(" --secrets FILE"), "{:?}", info.metadata);
+        }
     }
 
     fn header_bytes(error: Error) -> usize {

@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// What the machine calls itself
     #[arg(long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
-    /// The machine signs no certificates: its own is valid for a year and renewed by `apictl cert renew --node`
+    /// The machine signs no certificates: its own is valid for a year and renewed by `apictl cert renew --node --secrets
+    /// FILE`
     #[arg(long)]
     pub(super) no_authority: bool,
     /// Make no context and no certificate

@@ -53,7 +53,7 @@ const RENEW: &str = "apictl cert renew --node --secrets FILE";
 const BY_HAND: &str = "nobody renews it by itself; run: apictl cert renew --node --secrets FILE";
 
 /// What to do about an authority.
-const ROTATE: &str = "replace it: apictl cert rotate-ca";
+const ROTATE: &str = "replace it: apictl cert rotate-ca --secrets FILE";
 
 /// What the controller works with.
 #[derive(Debug)]
@@ -227,7 +227,7 @@ impl Certificates {
     fn show_own(&mut self, cx: &mut Cycle<'_>, by_itself: bool, wanted: &[String]) -> Result<(), CycleError> {
         let Some(held) = self.held.borrow().held().cloned() else {
             let why = "nobody has signed a certificate for this machine: its API shows the one of maintenance; run: apictl cert \
-                       renew --node";
+                       renew --node --secrets FILE";
             return cx.put(CONDITION, Condition::unmet(why).optional());
         };
         let own = &held.chain[0];
@@ -237,7 +237,7 @@ impl Certificates {
             (None, true) => {
                 ("by itself, at half its life".to_owned(), "it should have been renewed by itself".to_owned())
             }
-            (None, false) => ("by hand: apictl cert renew --node".to_owned(), BY_HAND.to_owned()),
+            (None, false) => ("by hand: apictl cert renew --node --secrets FILE".to_owned(), BY_HAND.to_owned()),
         };
         let sentence = show::sentence("the machine's certificate", own, validity, &remedy);
         let sentence = sentence.or_else(|| {
@@ -274,7 +274,7 @@ impl Certificates {
         let sentence = show::sentence(&what, &certificate, validity, ROTATE);
         // An authority that begins later, or that nobody uses, hurts nobody.
         self.say(id, sentence.as_deref().filter(|_| matches!(validity, Validity::EndsSoon | Validity::Over)));
-        let renewal = "by hand: apictl cert rotate-ca".to_owned();
+        let renewal = "by hand: apictl cert rotate-ca --secrets FILE".to_owned();
         cx.put(id, show::describe(&certificate, purpose, renewal, validity, origin.cloned()))
     }
 }

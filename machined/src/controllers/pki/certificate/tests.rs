@@ -177,7 +177,7 @@ async fn a_certificate_that_nobody_renews_is_told_of_in_time() {
         fixture.node.install(&signed.pem()).await.unwrap();
         fixture.cycle().await;
         assert_eq!(fixture.own().unwrap().validity, validity);
-        let told = fixture.warnings().iter().filter(|text| text.contains("cert renew --node")).count();
+        let told = fixture.warnings().iter().filter(|text| text.contains("cert renew --node --secrets FILE")).count();
         assert_eq!(told, usize::from(validity == Validity::EndsSoon), "{:?}", fixture.warnings());
         assert_eq!(fixture.condition("certificate").met, validity == Validity::Valid);
     }
