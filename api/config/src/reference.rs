@@ -83,13 +83,8 @@ fn kind(field: &Value, definitions: &Map<String, Value>) -> String {
         Value::Array(all) => all.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect(),
         one => one.as_str().into_iter().collect(),
     };
-    let format = schema["format"].as_str();
     match types[..] {
-        ["string"] => match format {
-            Some("ip") => "address".into(),
-            Some(format) => format.into(),
-            None => "text".into(),
-        },
+        ["string"] => schema["title"].as_str().unwrap_or("text").into(),
         ["string", "integer"] => "text or number".into(),
         ["integer"] => match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
             (Some(least), Some(most)) => format!("number, {least} to {most}"),

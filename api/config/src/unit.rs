@@ -24,13 +24,13 @@ macro_rules! text {
 /// An amount of memory: a number with `KiB`, `MiB` or `GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "amount of memory", "pattern" = "^[0-9]+[KMG]iB$"))]
+#[schemars(with = "String", extend("title" = "amount of memory", "pattern" = "^[0-9]+[KMG]iB$"))]
 pub struct Bytes(pub u64);
 
 /// A length of time: a number with `ms`, `s`, `m` or `h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "length of time", "pattern" = "^[0-9]+(ms|s|m|h)$"))]
+#[schemars(with = "String", extend("title" = "length of time", "pattern" = "^[0-9]+(ms|s|m|h)$"))]
 pub struct Span(pub Duration);
 
 /// From one length of time to another.

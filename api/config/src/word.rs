@@ -15,19 +15,19 @@ use crate::unit::text;
 /// An address with the length of its network's prefix: `192.0.2.5/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "address/prefix", "pattern" = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
+#[schemars(with = "String", extend("title" = "address/prefix", "pattern" = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"))]
 pub struct Net(pub IpNet);
 
 /// The hardware address of a link: `52:54:00:12:34:56`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "hardware address", "pattern" = "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$"))]
+#[schemars(with = "String", extend("title" = "hardware address", "pattern" = "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$"))]
 pub struct Mac(pub [u8; 6]);
 
 /// Where a route leads: a network, or `default`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("format" = "network or default", "pattern" = "^(default|[0-9a-fA-F.:]+/[0-9]{1,3})$"))]
+#[schemars(with = "String", extend("title" = "network or default", "pattern" = "^(default|[0-9a-fA-F.:]+/[0-9]{1,3})$"))]
 pub enum Destination {
     /// Everything that no other route takes, in the family of `via`.
     Default,
