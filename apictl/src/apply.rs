@@ -52,9 +52,19 @@ const TRIAL: Duration = Duration::from_secs(120);
 /// For a node that was not reached on trial to be back on what it ran before.
 const BACK: Duration = Duration::from_secs(90);
 
-/// How a change comes into effect.
+/// A change of documents: how it comes into effect, and why it is made.
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// Why; kept with the revision
+    #[arg(long, short, default_value = "", hide_default_value = true)]
+    pub(crate) message: String,
+}
+
+/// How a change comes into effect.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct When {
     /// When it comes into effect: auto (now), staged (with the next boot), reboot (now, by one), trial (now, and back by
     /// itself unless it is confirmed)
     #[arg(long, value_enum, value_name = "MODE", hide_possible_values = true)]
@@ -68,9 +78,6 @@ pub(crate) struct Options {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Why; kept with the revision
-    #[arg(long, short, default_value = "", hide_default_value = true)]
-    pub(crate) message: String,
     /// Return once the change is durable, before it is in effect
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -85,7 +92,7 @@ pub(crate) enum Mode {
     Trial,
 }
 
-impl Options {
+impl When {
     /// The mode, with the seconds of a trial.
     fn mode(&self) -> Result<(ApplyMode, u32)> {
         let within = self.confirm_within;
@@ -122,7 +129,7 @@ pub(crate) enum Change<'a> {
 /// Changes nodes, all at the same time, and prints what came of it.
 pub(crate) async fn run(app: &App, jobs: &[(Target, Change<'_>)], options: &Options) -> Result {
     let format = print::format(app)?;
-    options.mode()?;
+    options.when.mode()?;
     for (_, change) in jobs {
         if let Change::Documents { source, .. } = change {
             source.check_complete()?;
@@ -152,7 +159,7 @@ pub(crate) struct Outcome {
 
 /// Changes one node; prints nothing but how far it is.
 pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, options: &Options) -> Result<Outcome> {
-    let (mode, confirm_within_s) = options.mode()?;
+    let (mode, confirm_within_s) = options.when.mode()?;
     let started = Instant::now();
     let asked = ask::ask(app, target, change, options, (mode, confirm_within_s));
     let limit = app.global.timeout.map_or(ACCEPT_WITHIN, |limit| limit.min(ACCEPT_WITHIN));
@@ -160,7 +167,7 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
         || Failure::new(Code::Deadline, format!("no answer within {limit:?}"), "ask again: apictl config history");
     let asked = app.ui.slow(&format!("asking {}", target.name), timeout(limit, asked)).await;
     let (answer, after) = asked.unwrap_or_else(|_| Err(late()))?;
-    let dry_run = options.dry_run;
+    let dry_run = options.when.dry_run;
     let outcome = |answer, state: &str| Outcome { answer, dry_run, state: state.to_owned(), diff: String::new() };
     if dry_run {
         let diff = ask::diff(app, target, change).await?;
@@ -178,7 +185,7 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
     if mode == ApplyMode::Staged {
         return Ok(outcome(answer, "comes into effect with the next boot"));
     }
-    if options.no_wait {
+    if options.when.no_wait {
         return Ok(outcome(answer, "kept; not waited for"));
     }
     let usual = match mode {
@@ -187,6 +194,6 @@ pub(crate) async fn single(app: &App, target: &Target, change: &Change<'_>, opti
         _ => EFFECT_WITHIN,
     };
     let deadline = started + app.global.timeout.unwrap_or(usual);
-    let state = follow::until_in_effect(app, &after, revision, options.goal(mode), deadline).await?;
+    let state = follow::until_in_effect(app, &after, revision, options.when.goal(mode), deadline).await?;
     Ok(outcome(answer, &state))
 }

@@ -37,7 +37,7 @@ pub(super) async fn ask(
     let mut client = ConfigClient::new(node.channel.clone());
     let (source, bundle, expected) = match change {
         Change::Revert(revision) => {
-            let dry_run = options.dry_run;
+            let dry_run = options.when.dry_run;
             let request = RevertRequest { revision: *revision, mode: mode.into(), dry_run, confirm_within_s };
             return Ok((client.revert(request).await?.into_inner(), target.clone()));
         }
@@ -48,7 +48,7 @@ pub(super) async fn ask(
     let mut request = ApplyRequest {
         documents: source.text.clone(),
         secrets: first::secrets(source, *bundle, target, first)?,
-        dry_run: options.dry_run,
+        dry_run: options.when.dry_run,
         confirm_within_s,
         expected_revision: expected,
         message: options.message.clone(),
@@ -59,13 +59,13 @@ pub(super) async fn ask(
         after = first::reached_by(source, *bundle, target)?;
     }
     way_in::check(source, &after, mode)?;
-    if first && !options.dry_run {
+    if first && !options.when.dry_run {
         request.node_certificate = first::certificate(&node, source, *bundle, target).await?;
         first::enlist(app, *bundle, target)?;
     }
     let answer = match client.apply(request).await {
         Ok(answer) => answer.into_inner(),
-        Err(broken) if api::error::is_transient(&broken) && !options.dry_run && mode == ApplyMode::Auto => {
+        Err(broken) if api::error::is_transient(&broken) && !options.when.dry_run && mode == ApplyMode::Auto => {
             taken(app, &after, source).await.ok_or(broken)?
         }
         Err(refused) => return Err(refused.into()),
@@ -74,7 +74,7 @@ pub(super) async fn ask(
         return Err(source.failures(answer.problems));
     }
     // After a dry run it is what it was.
-    Ok((answer, if options.dry_run { target.clone() } else { after }))
+    Ok((answer, if options.when.dry_run { target.clone() } else { after }))
 }
 
 /// The connection broke before the answer: whether the node has these documents all the same, asked over the path by which

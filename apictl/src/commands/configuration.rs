@@ -6,7 +6,7 @@ mod get;
 mod history;
 
 use crate::{
-    apply::{self, Change, Options},
+    apply::{self, Change, Options, When},
     exit::Result,
     node::App,
 };
@@ -39,7 +39,7 @@ struct Revert {
     #[arg(default_value_t = 0, hide_default_value = true)]
     revision: u64,
     #[command(flatten)]
-    options: Options,
+    when: When,
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
@@ -48,9 +48,10 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         What::History(args) => history::run(app, &args).await,
         What::Diff(args) => diff::run(app, &args).await,
         What::Confirm(args) => confirm::run(app, &args).await,
-        What::Revert(Revert { revision, options }) => {
+        What::Revert(Revert { revision, when }) => {
             let jobs: Vec<_> = app.targets()?.into_iter().map(|target| (target, Change::Revert(revision))).collect();
-            apply::run(app, &jobs, &options).await
+            // No revision is made that could keep a message.
+            apply::run(app, &jobs, &Options { when, message: String::new() }).await
         }
     }
 }

@@ -337,6 +337,9 @@ async fn patches_change_what_the_node_has() {
     let diff = scene.run(&["config", "diff", "-f", &scene.folder.display().to_string()]).await.out;
     assert!(diff.contains("-hostname: web-3") && diff.contains("+hostname: web-1"), "{diff}");
     assert!(scene.run(&["config", "get"]).await.out.contains("hostname: web-3\n"));
+    // It makes no revision, so nothing could keep the message.
+    let ended = scene.run(&["config", "revert", "--message", "too early"]).await;
+    assert!(ended.code == 2 && ended.err.contains("--message"), "{}: {}", ended.code, ended.err);
     let ended = scene.run(&["config", "revert"]).await;
     assert!(ended.code == 0 && ended.err.contains("revision 1 is in effect"), "{}: {}", ended.code, ended.err);
     assert_eq!(scene.run(&["config", "get", "9"]).await.code, 5);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{NEXT, edit};
 use crate::{
-    apply::{self, Change, Mode, Options},
+    apply::{self, Change, Mode, Options, When},
     bundle::Bundle,
     commands::cert::{node as certificate, renew},
     exit::{Failure, Result},
@@ -74,7 +74,7 @@ impl Rotated<'_> {
         // What takes something away comes back by itself when the node is not reached any more.
         let mode = if step == Step::Drop { Mode::Trial } else { Mode::Auto };
         let message = format!("rotation of the authority: {what}");
-        let options = Options { mode: Some(mode), message, ..Options::default() };
+        let options = Options { when: When { mode: Some(mode), ..When::default() }, message };
         apply::single(self.app, target, &change, &options).await?;
         self.app.ui.note(&format!("{}: {what}", target.name));
         Ok(())
