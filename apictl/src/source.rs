@@ -45,11 +45,7 @@ impl std::fmt::Debug for File {
 impl Source {
     /// Reads and parses; `-` is standard input, a folder stands for the .yaml and .yml files in it.
     pub(crate) fn load(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::new();
-        for path in paths {
-            read(path, &mut files)?;
-        }
-        Self::of(files)
+        Self::of(read(paths)?)
     }
 
     /// Parses texts.
@@ -151,7 +147,14 @@ fn chunks(text: &str) -> impl Iterator<Item = Chunk<'_>> {
     chunks.into_iter()
 }
 
-fn read(path: &Path, files: &mut Vec<File>) -> Result {
+/// Texts as they are: of files, of the .yaml and .yml files of folders, of standard input.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    paths.iter().try_for_each(|path| add(path, &mut files))?;
+    Ok(files)
+}
+
+fn add(path: &Path, files: &mut Vec<File>) -> Result {
     let failed = |path: &Path, error: io::Error| Failure::usage(format!("reading {}: {error}", path.display()), "");
     if path == Path::new("-") {
         let mut text = String::new();
@@ -175,7 +178,7 @@ fn read(path: &Path, files: &mut Vec<File>) -> Result {
     if found.is_empty() {
         return Err(Failure::usage(format!("{} holds no file .yaml or .yml", path.display()), ""));
     }
-    found.iter().try_for_each(|path| read(path, files))
+    found.iter().try_for_each(|path| add(path, files))
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! `apictl patch`: changes to what nodes have, without their files.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     apply::{self, Options},
     bundle::Bundle,
     exit::{Failure, Result},
-    identity,
     node::App,
+    source,
 };
 
 /// Change single fields of the current documents of nodes
@@ -18,6 +15,7 @@ use crate::{
 #[command(after_help = "Example:\n  \
     apictl patch -p '{apiVersion: stele/v1, kind: Hostname, hostname: web-2}'\n  \
     apictl patch -f mtu.yaml --dry-run\n  \
+    apictl patch -f changes/\n  \
     apictl patch -d Link/eth0 -p '[{op: replace, path: /mtu, value: 9000}]' --mode trial\n\n\
     A patch is documents that name what they change by kind and name: fields replace fields, null removes one, maps are merged; \
     `$patch: delete` removes a document or an item of a list, a document that is not there is added. With -d it is a list of \
@@ -25,11 +23,11 @@ use crate::{
     somebody else meanwhile refuses.")]
 pub(crate) struct Args {
     /// The patch, YAML or JSON
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file", required_unless_present = "file")]
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "files", required_unless_present = "files")]
     patch: Option<String>,
-    /// A file that holds it; - is standard input
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    /// A file that holds it, a folder of such files (.yaml, .yml) or - for standard input; several times: all of them
+    #[arg(short, long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// The document that the operations are for: Link/eth0
     #[arg(short, long, value_name = "KIND[/NAME]")]
     document: Option<String>,
@@ -41,15 +39,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
-    let patch = match (&args.patch, &args.file) {
-        (Some(text), _) => text.clone(),
-        (None, Some(path)) if path == Path::new("-") => {
-            let mut text = String::new();
-            let failed = |error: io::Error| Failure::usage(format!("reading standard input: {error}"), "");
-            io::stdin().read_to_string(&mut text).map_err(failed)?;
-            text
-        }
-        (None, path) => identity::read(path.as_deref().unwrap_or(Path::new("")))?,
+    let patch = match &args.patch {
+        Some(text) => text.clone(),
+        None => joined(&source::read(&args.files)?),
     };
     let a_file = args.patch.as_deref().is_some_and(|text| Path::new(text).is_file());
     let remedy = if a_file { "-p is the patch itself; a file that holds it is given by -f FILE" } else { "" };
@@ -60,6 +52,19 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
             .map_err(|error| Failure::usage(error.to_string(), remedy))
     })
     .await
+}
+
+/// The documents of all files as one stream.
+fn joined(files: &[source::File]) -> String {
+    let mut all = String::new();
+    for file in files {
+        if !all.is_empty() {
+            all.push_str(if all.ends_with('\n') { "" } else { "\n" });
+            all.push_str(if file.text.starts_with("---") { "" } else { "---\n" });
+        }
+        all.push_str(&file.text);
+    }
+    all
 }
 
 fn apply_patch(text: &str, patch: &str, document: Option<&str>) -> std::result::Result<String, config::patch::Error> {

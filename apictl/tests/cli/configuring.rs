@@ -348,6 +348,21 @@ async fn patches_change_what_the_node_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_patch_may_lie_in_several_files() {
+    let scene = Scene::configured().await;
+    let changes = scene.operator.config().join("changes");
+    std::fs::create_dir(&changes).unwrap();
+    // The first has no end of line, as some editors leave it.
+    std::fs::write(changes.join("a.yaml"), "apiVersion: stele/v1\nkind: Hostname\nhostname: web-4").unwrap();
+    let host = "{apiVersion: stele/v1, kind: StaticHost, name: b, addresses: [192.0.2.1]}\n";
+    std::fs::write(changes.join("b.yml"), host).unwrap();
+    let ended = scene.run(&["patch", "-f", &changes.display().to_string()]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let sent = scene.node.node.state.lock().unwrap().configured.revisions[1].documents.clone();
+    assert!(sent.contains("hostname: web-4") && sent.contains("kind: StaticHost"), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_somebody_else_is_not_overwritten() {
     let scene = Scene::configured().await;
     let script = "sed -i 's/^hostname: .*/hostname: web-2/' \"$1\"";
