@@ -77,6 +77,20 @@ pub fn strategic(text: &str, patch: &str) -> Result<String, Error> {
     Ok(file.text())
 }
 
+/// The text of the document of this id, with its comments and without the line that separates it from the one before.
+///
+/// # Errors
+/// There is none, or the text is no YAML.
+pub fn one<'a>(text: &'a str, id: &str) -> Result<&'a str, Error> {
+    let file = File::read(text)?;
+    let Some(at) = file.pieces.iter().position(|piece| piece.id().is_some_and(|i| i == id)) else {
+        return Err(file.no_document(id.to_owned()));
+    };
+    let piece = stream::split(text).get(at).copied().unwrap_or_default();
+    let separator = piece.split_inclusive('\n').next().filter(|line| line.trim_end() == "---");
+    Ok(&piece[separator.map_or(0, str::len)..])
+}
+
 /// Does operations of RFC 6902 (JSON, or YAML) to the document of this id: `Link/eth0`. Paths begin at the document: `/mtu`.
 pub fn json(text: &str, id: &str, operations: &str) -> Result<String, Error> {
     let mut file = File::read(text)?;

@@ -343,6 +343,10 @@ async fn patches_change_what_the_node_has() {
     let ended = scene.run(&["config", "revert"]).await;
     assert!(ended.code == 0 && ended.err.contains("revision 1 is in effect"), "{}: {}", ended.code, ended.err);
     assert_eq!(scene.run(&["config", "get", "9"]).await.code, 5);
+    let ended = scene.run(&["config", "get", "Hostname"]).await;
+    assert!(ended.out.contains("hostname: web-1\n") && !ended.out.contains("kind: Api"), "{}{}", ended.out, ended.err);
+    let ended = scene.run(&["config", "get", "Link/eth9"]).await;
+    assert!(ended.code == 5 && ended.err.contains("there is no document Link/eth9"), "{}: {}", ended.code, ended.err);
     let ended = scene.run(&["config", "confirm"]).await;
     assert!(ended.code == 4 && ended.err.contains("nothing is on trial"), "{}: {}", ended.code, ended.err);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json as value};
 
-use super::{Error, json, parsed, strategic};
+use super::{Error, json, one, parsed, strategic};
 use crate::yaml::stream;
 
 const TEXT: &str = "\
@@ -32,6 +32,15 @@ name: a
 settings:
   vm.x: 1 # one
 ";
+
+#[test]
+fn one_document_comes_out_as_it_was_written() {
+    assert_eq!(one(TEXT, "Hostname").unwrap(), TEXT.split("---\n").next().unwrap());
+    let link = one(TEXT, "Link/eth0").unwrap();
+    assert!(link.starts_with("# The uplink.\n") && link.ends_with("# all of them\n"), "{link}");
+    let error = one(TEXT, "Link/eth1").unwrap_err().to_string();
+    assert_eq!(error, "there is no document Link/eth1: expected one of Hostname, Link/eth0, Sysctl/a");
+}
 
 fn documents(text: &str) -> Vec<Value> {
     let (trees, problems) = stream::read(text);
