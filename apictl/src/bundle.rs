@@ -83,7 +83,7 @@ impl Bundle {
         let key = secret.and_then(|secret| secret.key.as_ref());
         let (Some(certificate), Some(key)) = (certificate, key) else {
             let what = if certificate.is_some() { "the key of" } else { "the authority" };
-            let remedy = "give the file that has it (gen secrets --rescue-out keeps the rescue key apart)";
+            let remedy = "give the file that has it: gen secrets writes the rescue key to rescue.yaml, or where --rescue-out says";
             return Err(Failure::usage(format!("{} does not hold {what} {name}", self.path.display()), remedy));
         };
         Ca::load(certificate, key.as_str()).map_err(|error| Failure::usage(format!("{place}: {error}"), ""))

@@ -27,6 +27,11 @@ impl Operator {
         self.path("secrets.yaml")
     }
 
+    /// The rescue's key, which is apart from it.
+    pub fn rescue(&self) -> String {
+        self.path("rescue.yaml")
+    }
+
     /// The folder with the documents.
     pub fn documents(&self) -> String {
         self.path("documents")

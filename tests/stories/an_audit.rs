@@ -57,7 +57,8 @@ fn story() -> Result<()> {
 
 /// A certificate of its own, in a file.
 fn certificate(apictl: &Apictl, operator: &Operator, name: &str, more: &[&str]) -> Result<String> {
-    let (secrets, path) = (operator.secrets(), operator.path(&format!("{name}.pem")));
+    let secrets = if more.contains(&"--rescue") { operator.rescue() } else { operator.secrets() };
+    let path = operator.path(&format!("{name}.pem"));
     apictl.ok(&[&["cert", "new", "--secrets", &secrets, "--name", name, "--out", &path], more].concat())?;
     Ok(path)
 }

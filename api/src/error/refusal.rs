@@ -72,11 +72,11 @@ impl Refusal {
     pub(crate) fn remedy(self, client: Option<&Facts>, node: &Facts) -> String {
         const ANEW: &str =
             "make a new one with the secrets bundle: apictl cert new --secrets FILE (it is kept in the context)";
-        const RESCUE: &str = "without it, get in with the rescue key: apictl cert new --rescue --secrets FILE";
+        const RESCUE: &str = "without it, get in with the rescue key: apictl cert new --rescue --secrets rescue.yaml";
         match (self, client) {
             (Self::Network, _) => {
                 "the networks stand in the document Api under allow: connect from one of them; the rescue gets \
-                                   in from everywhere: apictl cert new --rescue --secrets FILE"
+                                   in from everywhere: apictl cert new --rescue --secrets rescue.yaml"
                     .into()
             }
             (Self::Required, _) | (_, None) => format!(
@@ -102,7 +102,7 @@ impl Refusal {
             ),
             (Self::Purpose, _) => ANEW.to_owned(),
             (Self::TooLong, _) => {
-                "at most 24 h, from beginning to end: apictl cert new --rescue --secrets FILE --ttl 8h".into()
+                "at most 24 h, from beginning to end: apictl cert new --rescue --secrets rescue.yaml --ttl 8h".into()
             }
             (Self::Denied, _) => ANEW.to_owned(),
         }

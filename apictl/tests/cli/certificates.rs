@@ -20,6 +20,23 @@ async fn shown(scene: &Scene, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_rescue_key_is_beside_the_bundle_unless_it_is_wanted_elsewhere() {
+    let operator = Operator::new();
+    let path = |name: &str| operator.config().join(name).display().to_string();
+    assert_eq!(operator.run(&["gen", "secrets", "-o", &path("a.yaml")]).await.code, 0);
+    let key = |file: &str, name: &str| {
+        let stream = config::parse(&std::fs::read_to_string(path(file)).unwrap()).unwrap();
+        stream.secrets.unwrap().get(name).map(|secret| secret.key.is_some())
+    };
+    assert_eq!((key("a.yaml", "api-ca"), key("a.yaml", "rescue-ca")), (Some(true), Some(false)));
+    assert_eq!((key("rescue.yaml", "api-ca"), key("rescue.yaml", "rescue-ca")), (None, Some(true)));
+    // Another bundle takes nobody's rescue key away.
+    let ended = operator.run(&["gen", "secrets", "-o", &path("b.yaml")]).await;
+    assert!(ended.code == 1 && ended.err.contains("rescue.yaml is there already"), "{}: {}", ended.code, ended.err);
+    assert!(!operator.config().join("b.yaml").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_is_made_once_and_its_rescue_key_can_be_kept_apart() {
     let operator = Operator::new();
     let path = |name: &str| operator.config().join(name).display().to_string();
