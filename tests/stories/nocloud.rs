@@ -84,7 +84,9 @@ fn support(folder: &Path, write: impl Fn(&str) -> Result<()>) -> Result<()> {
         "controllers.json",
         "config/documents.yaml",
         "config/history.json",
+        "config/revisions/1.yaml",
         "audit-head.json",
+        "audit.json",
     ] {
         ensure!(files.contains(wanted), "support has no {wanted}: {files}");
     }

@@ -5,6 +5,8 @@ mod head;
 mod list;
 mod verify;
 
+pub(super) use entries::Shown;
+
 use crate::{exit::Result, node::App};
 
 /// Show who called what, and verify that nothing of it was changed

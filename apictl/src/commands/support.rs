@@ -20,8 +20,8 @@ use crate::{
 /// Collect everything a maintainer needs into one archive: no secret is in it
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  apictl support\n  apictl support -n 10.0.0.1,10.0.0.2 -o lab.tar.gz\n\n\
-    In it, for each node: all resources, the logs of services and of the kernel, the controllers, the documents that are in \
-    effect, the history of revisions, the audit's head and the versions. Private keys are blanked out should a log or a \
+    In it, for each node: all resources, the logs of services and of the kernel, the controllers, the documents of every \
+    revision that is kept, the last of the audit and the versions. Private keys are blanked out should a log or a \
     document hold one. Read it before you give it away: it names your machines, networks and operators.")]
 pub(crate) struct Args {}
 

@@ -16,7 +16,7 @@ use crate::{
 
 impl Node {
     /// Records that follow one another.
-    fn record(&self, count: u64) {
+    pub(crate) fn record(&self, count: u64) {
         self.change(|state| {
             let log = &mut state.configured.audit;
             for _ in 0..count {

@@ -1,6 +1,6 @@
 //! From a node in maintenance to one that is configured, and on from there.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use api::{
     pki::{Ca, Certificate, Client, Key},
@@ -364,6 +364,36 @@ async fn a_patch_may_lie_in_several_files() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     let sent = scene.node.node.state.lock().unwrap().configured.revisions[1].documents.clone();
     assert!(sent.contains("hostname: web-4") && sent.contains("kind: StaticHost"), "{sent}");
+}
+
+/// What is in an archive, by its path below the node's folder.
+fn unpacked(place: &std::path::Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(std::fs::File::open(place).unwrap()));
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().display().to_string();
+        let text = std::io::read_to_string(&mut entry).unwrap();
+        found.insert(path.splitn(3, '/').nth(2).unwrap().to_owned(), text);
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn support_has_what_is_not_in_effect_and_the_last_of_the_audit() {
+    let scene = Scene::configured().await;
+    let staged = "{apiVersion: stele/v1, kind: Hostname, hostname: web-9}";
+    assert_eq!(scene.run(&["patch", "-p", staged, "--mode", "staged"]).await.code, 0);
+    scene.node.node.record(1200);
+    let place = scene.operator.config().join("a.tar.gz");
+    let ended = scene.run(&["support", "-o", &place.display().to_string()]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let found = unpacked(&place);
+    assert!(found["config/revisions/1.yaml"].contains("hostname: web-1"), "{found:?}");
+    assert!(found["config/revisions/2.yaml"].contains("hostname: web-9"), "{found:?}");
+    let audit: serde_json::Value = serde_json::from_str(&found["audit.json"]).unwrap();
+    let numbers = (audit.as_array().unwrap().len(), &audit[0]["sequence"], &audit[999]["sequence"]);
+    assert_eq!(numbers, (1000, &201.into(), &1200.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,13 +38,13 @@ impl Subject for Entries {
 }
 
 /// A record, or what is wrong with its bytes.
-pub(super) enum Shown {
+pub(crate) enum Shown {
     Record(Box<Record>),
     Unreadable(u64, String),
 }
 
 impl Shown {
-    pub(super) fn of(entry: &EntriesResponse) -> Self {
+    pub(crate) fn of(entry: &EntriesResponse) -> Self {
         match Record::parse(&entry.record) {
             Ok((record, _)) => Self::Record(Box::new(record)),
             Err(why) => Self::Unreadable(entry.sequence, why.to_string()),
@@ -74,7 +74,7 @@ impl Shown {
     }
 
     /// As JSON.
-    pub(super) fn document(&self, node: Option<&str>) -> Value {
+    pub(crate) fn document(&self, node: Option<&str>) -> Value {
         let mut value = match self {
             Self::Unreadable(sequence, why) => json!({ "sequence": sequence, "unreadable": why }),
             Self::Record(record) => json!({

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use api::v1::{
-    Controller, HeadRequest, HistoryRequest, KernelLogRequest, LogChunk, ReadRequest, ServiceLogRequest,
-    VersionRequest, audit_client::AuditClient, config_client::ConfigClient, log_client::LogClient,
+    Controller, EntriesRequest, HeadRequest, HistoryRequest, KernelLogRequest, LogChunk, ReadRequest, Revision,
+    ServiceLogRequest, VersionRequest, audit_client::AuditClient, config_client::ConfigClient, log_client::LogClient,
     machine_client::MachineClient,
 };
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use tonic::Streaming;
 
 use super::blank::without_keys;
 use crate::{
+    commands::audit::Shown,
     exit::{Code, Failure, Result},
     node::Node,
     snapshot::{self, Resource},
@@ -23,6 +24,8 @@ use crate::{
 const PART: Duration = Duration::from_secs(60);
 /// Of one log: what a node keeps is less.
 const LOG_MAX: usize = 32 << 20;
+/// Records of the audit: days of an operator at work, and 200 KiB.
+const RECORDS: u64 = 1000;
 
 /// Files by their path below the node's folder, and why others are not there.
 #[derive(Debug, Default)]
@@ -77,9 +80,16 @@ pub(super) async fn collect(node: &Node) -> Parts {
         parts.add(&format!("logs/{name}.log"), within(service_log(node, service)).await);
     }
     parts.add("dmesg.log", within(kernel_log(node)).await);
-    parts.add("config/documents.yaml", within(documents(node)).await);
-    parts.add("config/history.json", within(history(node)).await);
-    parts.add("audit-head.json", within(audit(node)).await);
+    parts.add("config/documents.yaml", within(documents(node, 0)).await);
+    let history = within(history(node)).await;
+    let ids: Vec<u64> = history.iter().flatten().map(|revision| revision.id).collect();
+    parts.add("config/history.json", history.map(|all| pretty(&Value::from_iter(all.iter().map(revision)))));
+    // What failed is seldom what is in effect: it was given up, or waits.
+    for id in ids {
+        parts.add(&format!("config/revisions/{id}.yaml"), within(documents(node, id)).await);
+    }
+    parts.add("audit-head.json", within(audit_head(node)).await);
+    parts.add("audit.json", within(audit(node)).await);
     parts
 }
 
@@ -142,23 +152,36 @@ async fn lines(mut chunks: Streaming<LogChunk>) -> Result<String> {
     Ok(text)
 }
 
-async fn documents(node: &Node) -> Result<String> {
-    Ok(ConfigClient::new(node.channel.clone()).read(ReadRequest { revision: 0 }).await?.into_inner().documents)
+async fn documents(node: &Node, revision: u64) -> Result<String> {
+    Ok(ConfigClient::new(node.channel.clone()).read(ReadRequest { revision }).await?.into_inner().documents)
 }
 
-async fn history(node: &Node) -> Result<String> {
-    let all = ConfigClient::new(node.channel.clone()).history(HistoryRequest {}).await?.into_inner().revisions;
-    let one = |of: &api::v1::Revision| {
-        json!({
-            "id": of.id, "digest": of.digest, "createdUnix": of.created_unix, "author": of.author, "message": of.message,
-            "current": of.current, "blessed": of.blessed, "staged": of.staged, "trial": of.trial,
-            "unreadable": of.unreadable, "secrets": of.secrets,
-        })
-    };
-    Ok(pretty(&Value::from_iter(all.iter().map(one))))
+async fn history(node: &Node) -> Result<Vec<Revision>> {
+    Ok(ConfigClient::new(node.channel.clone()).history(HistoryRequest {}).await?.into_inner().revisions)
 }
 
+fn revision(of: &Revision) -> Value {
+    json!({
+        "id": of.id, "digest": of.digest, "createdUnix": of.created_unix, "author": of.author, "message": of.message,
+        "current": of.current, "blessed": of.blessed, "staged": of.staged, "trial": of.trial,
+        "unreadable": of.unreadable, "secrets": of.secrets,
+    })
+}
+
+/// The last records.
 async fn audit(node: &Node) -> Result<String> {
+    let mut client = AuditClient::new(node.channel.clone());
+    let head = client.head(HeadRequest {}).await?.into_inner();
+    let from = (head.sequence + 1).saturating_sub(RECORDS).max(1);
+    let mut entries = client.entries(EntriesRequest { from, follow: false }).await?.into_inner();
+    let mut all = Vec::new();
+    while let Some(entry) = entries.message().await? {
+        all.push(Shown::of(&entry).document(None));
+    }
+    Ok(pretty(&Value::from(all)))
+}
+
+async fn audit_head(node: &Node) -> Result<String> {
     let head = AuditClient::new(node.channel.clone()).head(HeadRequest {}).await?.into_inner();
     let hash: String = head.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let (sequence, oldest, dropped) = (head.sequence, head.oldest, head.dropped);
