@@ -15,7 +15,7 @@ use std::time::Duration;
 use reconcile::{Runtime, Store};
 use tokio::sync::{oneshot, watch};
 
-use self::api::Served;
+use self::api::Outside;
 use self::configuration::{Configuration, Ground};
 use crate::controllers;
 use crate::events::Events;
@@ -25,6 +25,7 @@ use crate::link::{self, Link};
 use crate::logs::Logs;
 use crate::pki;
 use crate::program::Programs;
+use crate::served::Served;
 use crate::server::{self, Sockets, sockets};
 use crate::services::{self, Paths};
 use crate::shutdown::{self, Shutdown};
@@ -132,7 +133,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let mut runtime = Runtime::new(store.clone());
     runtime.grace(shutdown::GRACE);
     let tail = meta::Tail::new(meta.clone(), logs.clone(), run);
-    let (fingerprint, shown_fingerprint) = watch::channel(String::new());
+    let (shown, served) = watch::channel(Served::default());
     let context = controllers::Context {
         store: &store,
         events: &events,
@@ -143,7 +144,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         tail: &tail,
         identity: &identity,
         sure: &configuration.sure,
-        fingerprint: shown_fingerprint,
+        served,
         run,
         programs: &Programs::new(link.clone(), cgroups),
         state: &configuration.state,
@@ -177,7 +178,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     tasks.start("services", supervisor.run());
 
     // The API.
-    let served = Served {
+    let outside = Outside {
         image: &image,
         init: &link,
         logs,
@@ -185,9 +186,9 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         controllers: status,
         services: &services,
         sockets: Sockets { api, keys, gateway: GATEWAY },
-        fingerprint,
+        shown,
     };
-    api::start(&mut tasks, &ground, configuration, served).await?;
+    api::start(&mut tasks, &ground, configuration, outside).await?;
 
     tokio::select! {
         request = stop.requested() => {

@@ -35,6 +35,7 @@ pub mod platform;
 pub mod poll;
 pub mod program;
 pub mod resources;
+pub mod served;
 pub mod server;
 pub mod services;
 pub mod shutdown;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ::api::fingerprint::Fingerprint;
 use reconcile::Graph;
 use tokio::sync::watch;
 
@@ -14,7 +13,9 @@ use crate::link::Link;
 use crate::logs::Logs;
 use crate::maintenance::{Door, Signs};
 use crate::pki::{self, keep};
-use crate::server::{self, Parts, Sockets, keys::Offer, ready};
+use crate::served::Served;
+use crate::server::keys::{Delivered, Offer};
+use crate::server::{self, Parts, Sockets, ready};
 use crate::tasks::Tasks;
 use crate::{audit, offer, platform, services, stop};
 
@@ -22,7 +23,7 @@ use crate::{audit, offer, platform, services, stop};
 const API: &str = "127.0.0.1:50000";
 
 /// What is served beside the configuration.
-pub(super) struct Served<'a> {
+pub(super) struct Outside<'a> {
     pub(super) image: &'a Image,
     pub(super) init: &'a Link,
     pub(super) logs: Logs,
@@ -30,15 +31,15 @@ pub(super) struct Served<'a> {
     pub(super) controllers: reconcile::Status,
     pub(super) services: &'a services::Handle,
     pub(super) sockets: Sockets,
-    /// Told what people compare.
-    pub(super) fingerprint: watch::Sender<String>,
+    /// Told by what clients are served.
+    pub(super) shown: watch::Sender<Served>,
 }
 
 pub(super) async fn start(
     tasks: &mut Tasks,
     ground: &Ground<'_>,
     configuration: Configuration,
-    served: Served<'_>,
+    served: Outside<'_>,
 ) -> Result<(), Error> {
     let Ground { run, store, events, meta, stop, identity } = *ground;
     let Configuration { engine, state, node, own, sure, found, offering, reacher } = configuration;
@@ -60,7 +61,6 @@ pub(super) async fn start(
     };
     offering.send_replace(sources.now());
     tasks.start("offer", sources.follow(offering));
-    tasks.start("fingerprint", follow_offer(offer.clone(), served.fingerprint));
     let (audit, log) = audit::build(state, events.clone());
     tasks.start("audit", log.run());
 
@@ -82,6 +82,7 @@ pub(super) async fn start(
     };
     let server = server::build(parts, served.sockets)?;
     reacher.delivered(server.delivered());
+    tasks.start("served", follow(offer.clone(), server.delivered(), served.shown));
     let probe = ready::Probe::new(store, API.parse()?, offer, own, server.delivered())?;
     tasks.start("server", server.run());
     let mark = run.join("api-ready");
@@ -107,16 +108,24 @@ fn about(image: &Image) -> server::About {
     server::About { version: image.version.clone(), commit: image.commit.clone(), built: image.built.clone() }
 }
 
-/// What people compare, for the machine's status and the console.
-async fn follow_offer(mut offer: watch::Receiver<Offer>, fingerprint: watch::Sender<String>) {
+/// For those who show it, for ever.
+async fn follow(
+    mut offer: watch::Receiver<Offer>,
+    mut delivered: watch::Receiver<Delivered>,
+    shown: watch::Sender<Served>,
+) {
     loop {
-        let shown = match &*offer.borrow_and_update() {
-            Offer::Keys(keys) => keys.chain.first().map(|der| Fingerprint::of_der(der).to_string()),
-            Offer::Nothing(_) | Offer::Later(_) => None,
-        };
-        fingerprint.send_replace(shown.unwrap_or_default());
-        if offer.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        let now = Served::of(&offer.borrow_and_update(), &delivered.borrow_and_update());
+        shown.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+        // A sender that is gone changes nothing any more.
+        tokio::select! {
+            Ok(()) = offer.changed() => {}
+            Ok(()) = delivered.changed() => {}
+            else => return std::future::pending().await,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::identity::Identity;
 use crate::image::Image;
 use crate::link::Link;
 use crate::program::Programs;
+use crate::served::Served;
 use crate::{meta, state, stop};
 
 /// What controllers use that is not a resource.
@@ -50,8 +51,8 @@ pub struct Context<'a> {
     pub identity: &'a Identity,
     /// Whether the clock is sure.
     pub sure: &'a Sure,
-    /// The fingerprint of the API's certificate, empty until it is known.
-    pub fingerprint: watch::Receiver<String>,
+    /// By what the API is served.
+    pub served: watch::Receiver<Served>,
     /// machined's folder in /run.
     pub run: &'a Path,
     /// For the certificates.
@@ -70,30 +71,20 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context {
-        store,
-        events,
-        stop,
-        link,
-        image,
-        meta,
-        tail,
-        identity,
-        sure,
-        fingerprint,
-        run,
-        programs,
-        state,
-        pki,
-    } = context;
+    let Context { store, events, stop, link, image, meta, tail, identity, sure, served, run, programs, state, pki } =
+        context;
     device::register(runtime, events, stop, link, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
     boot::register(runtime, events, stop, image, meta, tail, run);
     network::register(runtime, run, identity.watch(), events)?;
-    let outside =
-        Outside { version: image.version.clone(), identity: identity.watch(), fingerprint, stop: stop.watch() };
+    let outside = Outside {
+        version: image.version.clone(),
+        identity: identity.watch(),
+        served: served.clone(),
+        stop: stop.watch(),
+    };
     process::register(runtime, store, outside)?;
-    pki::register(runtime, pki);
+    pki::register(runtime, pki, served);
     system::register(runtime, run, identity, events, sure);
     console::register(runtime);
     Ok(())
@@ -114,7 +105,7 @@ mod tests {
         let logs = crate::logs::Logs::new(run.join("logs"), "boot");
         let tail = meta::Tail::new(meta.clone(), logs, run);
         let (identity, _keeper) = crate::identity::build(&run.join("machine-id"), "boot".into());
-        let (_sender, fingerprint) = watch::channel(String::new());
+        let (_sender, served) = watch::channel(Served::default());
         let (image, stop) = (Image::unknown(), stop::Handle::new());
         let (_init, client) = sys::link::pair().unwrap();
         let (link, _task) = crate::link::build(client, stop.clone());
@@ -129,7 +120,7 @@ mod tests {
             tail: &tail,
             identity: &identity,
             sure: &Sure::default(),
-            fingerprint,
+            served,
             run,
             programs: &programs,
             state: &state,

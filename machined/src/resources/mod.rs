@@ -1,6 +1,8 @@
 //! The types of the store: one file each, shared by the controllers that write them and the server that shows them.
 
 pub mod address;
+pub mod api;
+pub mod authority;
 pub mod boot_record;
 pub mod certificate;
 pub mod coldplug;

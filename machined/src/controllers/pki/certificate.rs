@@ -31,6 +31,7 @@ use crate::{
     resources::{
         Condition,
         address::{Address, AddressOrigin, AddressScope},
+        authority::Authority as Signs,
         certificate::{Certificate, Validity},
         origin::Origin,
     },
@@ -299,7 +300,7 @@ impl Controller for Certificates {
 
     fn declare(ports: &mut Ports) {
         ports.watch::<Address>();
-        ports.own::<Certificate>();
+        ports.own::<Certificate>().own::<Signs>();
         ports.share::<Condition>();
     }
 
@@ -318,6 +319,14 @@ impl Controller for Certificates {
         if let Some((result, origin)) = &ca {
             let why_not = result.as_ref().err().map_or("", String::as_str);
             documents::tell(cx, origin, why_not)?;
+            let certificate = own.as_ref().and_then(|own| api::pki::Certificate::parse(&own.body.certificate).ok());
+            let signs = Signs {
+                fingerprint: certificate.as_ref().map(|one| one.fingerprint().to_string()).unwrap_or_default(),
+                subject: certificate.map(|one| one.subject).unwrap_or_default(),
+                problem: why_not.to_owned(),
+                origin: (*origin).clone(),
+            };
+            cx.put(Signs::ID, signs)?;
         }
         let ca = ca.and_then(|(ca, _)| ca.ok());
         let pause = self.keep(&active, api.as_ref().map(|found| found.body), ca.as_ref(), &names).await?;

@@ -8,6 +8,7 @@ use crate::resources::address::{Address, AddressScope};
 use crate::resources::config_status::{ConfigStatus, State};
 use crate::resources::machine::{Machine, Phase};
 use crate::resources::{Condition, Wait};
+use crate::served::Served;
 use crate::stop;
 
 /// What is known outside of the store.
@@ -18,7 +19,7 @@ pub struct Outside {
     /// Who this machine is.
     pub identity: watch::Receiver<identity::Machine>,
     /// SHA-256 of the certificate the API shows; empty until there is one.
-    pub fingerprint: watch::Receiver<String>,
+    pub served: watch::Receiver<Served>,
     /// Whether the machine is on its way down.
     pub stop: watch::Receiver<stop::State>,
 }
@@ -102,7 +103,7 @@ impl Controller for Status {
             stop::State::Stopping { request, step } => Some(Stop { cause: request.cause.clone(), step: step.clone() }),
         };
         let identity = self.outside.identity.borrow_and_update().clone();
-        let fingerprint = self.outside.fingerprint.borrow_and_update().clone();
+        let fingerprint = self.outside.served.borrow_and_update().fingerprint.clone();
         let conditions: Vec<_> =
             cx.list::<Condition>()?.into_iter().map(|found| (found.id, (*found.value).clone())).collect();
         let waits = cx.list::<Wait>()?;
@@ -132,11 +133,11 @@ impl Controller for Status {
     }
 
     async fn wake(&mut self) {
-        let Outside { identity, fingerprint, stop, .. } = &mut self.outside;
+        let Outside { identity, served, stop, .. } = &mut self.outside;
         // A sender that is gone changes nothing any more.
         tokio::select! {
             Ok(()) = identity.changed() => {}
-            Ok(()) = fingerprint.changed() => {}
+            Ok(()) = served.changed() => {}
             Ok(()) = stop.changed() => {}
             else => std::future::pending().await,
         }
@@ -165,9 +166,9 @@ mod tests {
         store.writer("test").unwrap().put(ConfigStatus::ID, unconfigured);
         let stopping = stop::Handle::new();
         let (_identity, identity) = watch::channel(identity::Machine::default());
-        let (fingerprint, seen) = watch::channel(String::new());
+        let (served, seen) = watch::channel(Served::default());
         let stop = stopping.watch();
-        let mut status = Status::new(Outside { version: "1".into(), identity, fingerprint: seen, stop });
+        let mut status = Status::new(Outside { version: "1".into(), identity, served: seen, stop });
         let mut cycle = async || {
             run_cycle(&mut status, &store).await.unwrap();
             (*store.get::<Machine>(Machine::ID).unwrap().value).clone()
@@ -178,7 +179,7 @@ mod tests {
         assert_eq!(cycle().await.unmet, ["the API does not answer"]);
         conditions.put(Condition::API, Condition::met("the API answers")).unwrap();
         conditions.put(Condition::NETWORK, Condition::unmet("no network card").optional()).unwrap();
-        fingerprint.send_replace("ab".into());
+        served.send_replace(Served { fingerprint: "ab".into(), ..Served::default() });
         let machine = cycle().await;
         assert_eq!((machine.phase, machine.fingerprint.as_str()), (Phase::Maintenance, "ab"));
         stopping.request(stop::Request { action: stop::Action::Reboot, cause: "because".into() });

@@ -8,7 +8,7 @@ mod module;
 mod roots;
 mod sysctl;
 #[cfg(test)]
-mod tests_support;
+pub(super) mod tests_support;
 mod time;
 
 use std::path::Path;

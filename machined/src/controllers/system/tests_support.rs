@@ -6,12 +6,12 @@ use serde_json::Value;
 use crate::resources::config_status::ConfigStatus;
 use crate::resources::document::Document;
 
-pub(super) fn document(kind: &str, name: &str, body: Value) -> Document {
+pub(in crate::controllers) fn document(kind: &str, name: &str, body: Value) -> Document {
     Document { kind: kind.into(), name: name.into(), line: 3, revision: 7, body }
 }
 
 /// It is known what the configuration is: these documents.
-pub(super) fn decide(store: &Store, documents: &[Document]) {
+pub(in crate::controllers) fn decide(store: &Store, documents: &[Document]) {
     let writer = store.writer::<Document>("test").unwrap();
     for old in store.list::<Document>() {
         writer.remove(&old.id);
@@ -29,6 +29,6 @@ pub(super) fn decide(store: &Store, documents: &[Document]) {
 }
 
 /// It is not known yet.
-pub(super) fn undecided(store: &Store) {
+pub(in crate::controllers) fn undecided(store: &Store) {
     store.writer::<ConfigStatus>("test").unwrap().put(ConfigStatus::ID, ConfigStatus::looking());
 }
