@@ -65,6 +65,7 @@ pub fn parse_files(files: &[(String, String)]) -> Result<Stream, Problems> {
         }
     }
     set.problems.extend(cycle::cycles(&set.documents));
+    set.problems.extend(cycle::bonds_of_bonds(&set.documents));
     if set.problems.is_empty() {
         Ok(Stream { documents: Documents::new(set.documents), secrets: set.secrets.map(|(secrets, _)| secrets) })
     } else {

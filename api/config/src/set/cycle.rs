@@ -1,4 +1,4 @@
-//! Links that are made of one another in a circle.
+//! Links that are made of one another in a way they cannot be: in a circle, or bonds of bonds.
 
 use std::collections::HashMap;
 
@@ -21,14 +21,7 @@ pub(super) fn cycles(documents: &[Document]) -> Vec<Problem> {
         while let Some(link) = left.pop() {
             if link == name {
                 let message = "this leads back to the link itself: expected links that are there without it";
-                let at = &document.at;
-                let place = Problem {
-                    file: at.file.clone(),
-                    document: at.document,
-                    line: at.line,
-                    ..Problem::of(field, message)
-                };
-                problems.push(place);
+                problems.push(at(document, field, message));
                 break;
             }
             if !seen.contains(&link) {
@@ -38,6 +31,30 @@ pub(super) fn cycles(documents: &[Document]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A problem for each bond that is a link of another: the kernel watches no links below a bond's own.
+pub(super) fn bonds_of_bonds(documents: &[Document]) -> Vec<Problem> {
+    let bond = |name: &str| {
+        let mut all = documents.iter().filter(|document| matches!(document.body, Body::Bond(_)));
+        all.any(|document| document.name.as_deref() == Some(name))
+    };
+    let mut problems = Vec::new();
+    for document in documents {
+        let Body::Bond(body) = &document.body else { continue };
+        for (i, link) in body.links.iter().enumerate() {
+            if document.name.as_deref() != Some(link) && bond(link) {
+                let message = format!("{link} is a bond: name the links of it here, a bond cannot be a link of another");
+                problems.push(at(document, &format!("links[{i}]"), &message));
+            }
+        }
+    }
+    problems
+}
+
+fn at(document: &Document, path: &str, message: &str) -> Problem {
+    let at = &document.at;
+    Problem { file: at.file.clone(), document: at.document, line: at.line, ..Problem::of(path, message) }
 }
 
 /// The links that a link is made of, and the field that names them.

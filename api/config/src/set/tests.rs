@@ -131,6 +131,10 @@ fn links_are_not_made_of_themselves() {
     let circle = problems.0.iter().filter(|p| p.message.contains("leads back"));
     let found: Vec<_> = circle.map(|p| (p.document, p.path.as_str())).collect();
     assert_eq!(found, [(1, "link"), (2, "links")], "{problems}");
+    let problems = wrong(&format!("{bond}apiVersion: stele/v1\nkind: Bond\nname: a\nlinks: [eth1, b]\n"));
+    let found: Vec<_> = problems.0.iter().map(|p| (p.document, p.path.as_str())).collect();
+    assert_eq!(found, [(2, "links[1]")], "{problems}");
+    assert!(problems.to_string().contains("b is a bond"), "{problems}");
 }
 
 #[test]

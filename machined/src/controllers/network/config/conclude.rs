@@ -63,6 +63,10 @@ pub(super) fn conclude(wanted: &Wanted, there: &BTreeMap<String, Link>, refused:
     for vlan in &wanted.vlans {
         work.vlan(vlan);
     }
+    // After all links that are made: one of them may be a port, and is made all the same.
+    for bond in &wanted.bonds {
+        work.ports(bond);
+    }
     if let Some(resolver) = &wanted.resolver {
         work.resolver(resolver);
     }
@@ -192,7 +196,14 @@ impl Work<'_> {
         config.make = Some(say::bond(body, primary));
         config.metric = self.metric(name, config.metric);
         self.make(config, origin);
-        for port in &body.links {
+    }
+
+    fn ports(&mut self, wanted: &Configured<kinds::Bond>) {
+        let (origin, name) = (&wanted.origin, wanted.name.as_str());
+        if !self.has(name, origin) {
+            return;
+        }
+        for port in &wanted.body.links {
             match self.named(port) {
                 Ok(port) => self.port(&port, name, origin),
                 Err(why) => self.problem(origin, DocumentState::Waiting, why),
@@ -213,14 +224,16 @@ impl Work<'_> {
         }
         let mut config = say::port(port, bond, origin);
         if let Some(before) = before {
-            // Its own document says whether it is on; addresses are the bond's.
+            // Its own document says how it is made and whether it is on; what it carries is the bond's.
+            config.make.clone_from(&before.make);
             config.up = before.up;
             config.origin.clone_from(&before.origin);
-            if (!before.addresses.is_empty() || !before.routes.is_empty())
+            if (!before.addresses.is_empty() || !before.routes.is_empty() || before.mtu.is_some())
                 && let Some(its) = before.origin.clone()
             {
-                let why =
-                    format!("{port} is a link of {bond}, so its addresses and routes do not count: move them there");
+                let why = format!(
+                    "{port} is a link of {bond}, so its addresses, routes and mtu do not count: move them there"
+                );
                 self.problem(&its, DocumentState::Conflict, why);
             }
         }

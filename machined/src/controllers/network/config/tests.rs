@@ -132,7 +132,7 @@ fn of_two_documents_for_one_link_the_first_counts_and_both_are_named() {
 }
 
 const BOND: &str = "kind: Bond\nname: bond0\nlinks: [eth0, second]\nmode: active-backup\nprimary: second\ndhcp4: false\n---\n\
-                    kind: Link\nname: second\nmatch: {mac: \"52:54:00:00:00:02\"}\nmtu: 9000\n---\n\
+                    kind: Link\nname: second\nmatch: {mac: \"52:54:00:00:00:02\"}\n---\n\
                     kind: Vlan\nname: vlan5\nlink: bond0\nid: 5\naddresses: [10.5.0.2/24]\n";
 
 #[test]
@@ -151,6 +151,26 @@ fn a_vlan_over_a_bond_of_a_selected_link() {
     assert_eq!(concluded.documents["Bond/bond0"].state, DocumentState::Applied);
     assert_eq!(concluded.modules.keys().copied().collect::<Vec<_>>(), ["8021q", "bonding"]);
     assert_eq!(concluded.modules["bonding"].parameters["max_bonds"], "0");
+}
+
+#[test]
+fn a_port_that_is_made_is_made_all_the_same() {
+    let mut there = machine();
+    for (index, name, kind) in [(4, "a", "bond"), (5, "vlan5", "vlan")] {
+        there.insert(name.into(), Link { kind: LinkKind::Virtual, virtual_kind: kind.into(), ..card(index, "") });
+    }
+    let mut wanted = wanted(
+        "kind: Vlan\nname: vlan5\nlink: eth0\nid: 5\n---\nkind: Bond\nname: a\nlinks: [eth1]\n---\n\
+         kind: Bond\nname: b\nlinks: [vlan5]\n",
+    );
+    // As an older configuration may have it: documents of today are refused with a bond in a bond.
+    wanted.bonds[1].body.links.push("a".into());
+    let concluded = conclude(&wanted, &there, &NetworkRefusal::default());
+    for port in ["vlan5", "a"] {
+        let config = &concluded.configs[port];
+        assert_eq!((config.controller.as_deref(), config.make.is_some()), (Some("b"), true), "{port}");
+    }
+    assert_eq!(concluded.configs["eth1"].controller.as_deref(), Some("a"));
 }
 
 #[test]
@@ -190,7 +210,14 @@ fn what_cannot_be_is_told_and_the_rest_goes_on() {
             "kind: Bond\nname: bond0\nlinks: [eth0]\n---\nkind: Link\nname: eth0\naddresses: [10.0.0.5/24]\n",
             "Link/eth0",
             Conflict,
-            "eth0 is a link of bond0, so its addresses and routes do not count: move them there",
+            "eth0 is a link of bond0, so its addresses, routes and mtu do not count: move them there",
+            vec!["bond0", "eth0"],
+        ),
+        (
+            "kind: Bond\nname: bond0\nlinks: [eth0]\n---\nkind: Link\nname: eth0\nmtu: 9000\n",
+            "Link/eth0",
+            Conflict,
+            "eth0 is a link of bond0, so its addresses, routes and mtu do not count: move them there",
             vec!["bond0", "eth0"],
         ),
     ] {
