@@ -44,7 +44,8 @@ pub(super) fn bonds_of_bonds(documents: &[Document]) -> Vec<Problem> {
         let Body::Bond(body) = &document.body else { continue };
         for (i, link) in body.links.iter().enumerate() {
             if document.name.as_deref() != Some(link) && bond(link) {
-                let message = format!("{link} is a bond: name the links of it here, a bond cannot be a link of another");
+                let message =
+                    format!("{link} is a bond: name the links of it here, a bond cannot be a link of another");
                 problems.push(at(document, &format!("links[{i}]"), &message));
             }
         }

@@ -17,6 +17,12 @@ pub const OURS: u8 = 0x53;
 /// makes the link, so that there is no moment without it.
 pub const OUR_GROUP: u32 = 0x53;
 
+/// IFAPROT_KERNEL_RA (linux/if_addr.h): on the addresses that the kernel makes from a router's announcements.
+pub const ADDRESS_ROUTER: u8 = 2;
+
+/// RTPROT_RA (linux/rtnetlink.h): on the routes that the kernel makes from them.
+pub const ROUTE_ROUTER: u8 = 9;
+
 /// A link as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkState {
@@ -153,16 +159,16 @@ pub enum Change {
         /// Bytes.
         mtu: u32,
     },
-    /// Sets accept_ra.
+    /// Sets accept_ra; a link that is on asks for routers when it shall listen to them.
     SetAcceptRa {
         /// The link.
         link: String,
         /// 0: never; 2: also while the machine forwards packets.
         value: u8,
     },
-    /// Takes away a route of ours.
+    /// Takes away a route of ours, or of a router's.
     RemoveRoute(RouteState),
-    /// Takes away an address of ours.
+    /// Takes away an address of ours, or of a router's.
     RemoveAddress {
         /// The link.
         link: String,

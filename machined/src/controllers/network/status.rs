@@ -12,15 +12,15 @@ use crate::resources::origin::Origin;
 use crate::resources::route::{Route, RouteOrigin};
 
 use super::devices::Devices;
-use super::netlink::{AddressState, Changes, Error, LinkState, Netlink, OURS, RouteState};
+use super::netlink::{
+    ADDRESS_ROUTER, AddressState, Changes, Error, LinkState, Netlink, OURS, ROUTE_ROUTER, RouteState,
+};
 
-/// IFAPROT_KERNEL_LO, IFAPROT_KERNEL_RA, IFAPROT_KERNEL_LL (linux/if_addr.h).
+/// IFAPROT_KERNEL_LO, IFAPROT_KERNEL_LL (linux/if_addr.h).
 const ADDRESS_LOOPBACK: u8 = 1;
-const ADDRESS_ROUTER: u8 = 2;
 const ADDRESS_LINK_LOCAL: u8 = 3;
-/// RTPROT_KERNEL, RTPROT_RA (linux/rtnetlink.h).
+/// RTPROT_KERNEL (linux/rtnetlink.h).
 const ROUTE_KERNEL: u8 = 2;
-const ROUTE_ROUTER: u8 = 9;
 
 /// Why the state is not known.
 #[derive(Debug, thiserror::Error)]

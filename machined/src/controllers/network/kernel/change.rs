@@ -9,7 +9,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, Address
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
 
-use super::made;
+use super::{made, solicit};
 use crate::controllers::network::netlink::{Change, Error, OUR_GROUP, OURS, RouteState};
 use crate::resources::virtual_link::Virtual;
 
@@ -20,7 +20,16 @@ const EOPNOTSUPP: i32 = 95;
 
 pub(super) async fn apply(handle: Handle, change: &Change) -> Result<(), Error> {
     let done = match change {
-        Change::SetAcceptRa { link, value } => return sysctl(link, "accept_ra", *value),
+        Change::SetAcceptRa { link, value } => {
+            sysctl(link, "accept_ra", *value)?;
+            if *value > 0
+                && let Err(error) = solicit::routers(index(&handle, link).await?)
+            {
+                // It is off, or has no address yet: the kernel asks when it has.
+                tracing::debug!("network: {link} does not ask for routers: {error}");
+            }
+            return Ok(());
+        }
         Change::CreateLink { link, make } => {
             let parent = match make {
                 Virtual::Vlan(vlan) => Some(index(&handle, &vlan.link).await?),
@@ -139,7 +148,7 @@ fn route_message(route: &RouteState, index: u32) -> RouteMessage {
             builder.output_interface(index).priority(route.metric).build()
         }
     };
-    message.header.protocol = RouteProtocol::from(OURS);
+    message.header.protocol = RouteProtocol::from(route.protocol);
     // The kernel refuses an IPv4 route without a gateway of a wider scope than "on this link".
     if route.gateway.is_none() && message.header.address_family == AddressFamily::Inet {
         message.header.scope = RouteScope::Link;

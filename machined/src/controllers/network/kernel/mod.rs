@@ -7,6 +7,7 @@ mod change;
 mod dump;
 pub mod listen;
 mod made;
+mod solicit;
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,7 +1,7 @@
 //! What to change so that the kernel has what the specs say: pure, so that it is tested without a kernel.
 //!
-//! Invariant: what carries another protocol number or group than ours is never taken away; after the changes were made the
-//! plan is empty. Called by `apply`.
+//! Invariant: what carries another protocol number or group than ours is never taken away, but for what the kernel made from
+//! the announcements of routers on a link that shall not listen to them; after the changes were made the plan is empty. Called by `apply`.
 
 mod links;
 mod world;
@@ -12,7 +12,7 @@ use crate::resources::address::AddressSpec;
 use crate::resources::link_config::LinkSpec;
 use crate::resources::route::RouteSpec;
 
-use super::netlink::{Change, OURS, Observed, RouteState};
+use super::netlink::{ADDRESS_ROUTER, Change, OURS, Observed, ROUTE_ROUTER, RouteState};
 
 use self::world::World;
 
@@ -40,9 +40,18 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Change> {
     world.changes
 }
 
+/// Whether a link shall not listen to routers. What they said before the kernel keeps until its time is over, which may be a
+/// month.
+fn deaf(desired: &Desired, link: &str) -> bool {
+    desired.links.get(link).is_some_and(|spec| !spec.accept_ra)
+}
+
 fn plan_addresses(desired: &Desired, world: &mut World) {
-    for old in world.addresses.clone().into_iter().filter(|old| old.protocol == OURS) {
-        if !desired.addresses.iter().any(|new| new.link == old.link && new.address == old.address) {
+    for old in world.addresses.clone() {
+        // In IPv4 the number may be anybody's.
+        let router = old.protocol == ADDRESS_ROUTER && old.address.addr().is_ipv6() && deaf(desired, &old.link);
+        let wanted = desired.addresses.iter().any(|new| new.link == old.link && new.address == old.address);
+        if router || (old.protocol == OURS && !wanted) {
             world.change(Change::RemoveAddress { link: old.link, address: old.address });
         }
     }
@@ -65,8 +74,9 @@ fn satisfied(new: &RouteSpec, old: &RouteState) -> bool {
 }
 
 fn remove_routes(desired: &Desired, world: &mut World) {
-    for old in world.routes.clone().into_iter().filter(|old| old.protocol == OURS) {
-        if !desired.routes.iter().any(|new| same_slot(new, &old)) {
+    for old in world.routes.clone() {
+        let router = old.protocol == ROUTE_ROUTER && deaf(desired, &old.link);
+        if router || (old.protocol == OURS && !desired.routes.iter().any(|new| same_slot(new, &old))) {
             world.change(Change::RemoveRoute(old));
         }
     }

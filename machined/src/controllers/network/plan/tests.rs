@@ -401,3 +401,35 @@ fn an_mtu_is_what_the_driver_takes_and_goes_back_when_nobody_wants_it_any_more()
     assert_eq!(plan(&desired(None, &[(2, 1400)]), &observed(1300)), set(1400));
     assert_eq!(plan(&desired(None, &[(3, 1400)]), &observed(1300)), []);
 }
+
+#[test]
+fn what_a_router_gave_goes_from_a_link_that_shall_not_listen_to_it() {
+    let address = |link: &str, protocol| address_state(link, "2001:db8::7/64".parse().unwrap(), protocol);
+    let route = |link: &str, protocol| RouteState {
+        link: link.into(),
+        destination: "::/0".parse().unwrap(),
+        gateway: Some("fe80::1".parse().unwrap()),
+        preferred_source: None,
+        metric: 1024,
+        protocol,
+    };
+    let mut observed = Observed {
+        links: vec![link_state("eth0", true, 1400, 2), link_state("eth1", true, 1400, 2)],
+        // 3 is the kernel's own link-local address.
+        addresses: vec![address("eth0", 2), address("eth1", 2), address("eth0", 3)],
+        routes: vec![route("eth0", 9), route("eth1", 9), route("eth0", 2)],
+    };
+    observed.links[1].index = 3;
+    let spec = |accept_ra| LinkSpec { up: true, accept_ra, metric: 1, ..LinkSpec::default() };
+    let links = [("eth0".to_owned(), spec(false)), ("eth1".to_owned(), spec(true))].into();
+    let desired = Desired { links, ..Desired::default() };
+    let expected = [
+        Change::SetAcceptRa { link: "eth0".into(), value: 0 },
+        Change::RemoveRoute(route("eth0", 9)),
+        Change::RemoveAddress { link: "eth0".into(), address: "2001:db8::7/64".parse().unwrap() },
+    ];
+    assert_eq!(plan(&desired, &observed), expected);
+    // And so after a restart in between.
+    observed.links[0].accept_ra = Some(0);
+    assert_eq!(plan(&desired, &observed), expected[1..]);
+}

@@ -7,11 +7,13 @@ pub(in crate::controllers::network) use many::can_make;
 use std::io::Write as _;
 
 use futures_util::TryStreamExt;
-use rtnetlink::LinkVeth;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressProtocol};
+use rtnetlink::packet_route::route::RouteProtocol;
+use rtnetlink::{LinkVeth, RouteMessageBuilder};
 
 use super::*;
 use crate::controllers::network::kernel::listen::Listener;
-use crate::controllers::network::netlink::{Changes, OURS};
+use crate::controllers::network::netlink::{ADDRESS_ROUTER, Changes, OURS, ROUTE_ROUTER};
 use crate::controllers::network::plan::{Desired, plan};
 use crate::resources::address::AddressSpec;
 use crate::resources::link::LinkKind;
@@ -122,6 +124,57 @@ fn the_kernel_gets_what_is_planned_and_keeps_what_is_not_ours() {
         assert!(now.addresses.iter().all(|address| address.protocol != OURS));
         assert!(now.routes.iter().all(|route| route.protocol != OURS));
         assert!(now.addresses.iter().any(|address| address.address.to_string() == "10.9.0.1/24"));
+    });
+}
+
+/// Router solicitations that a link has sent.
+fn solicitations() -> u32 {
+    let counters = std::fs::read_to_string("/proc/thread-self/net/dev_snmp6/eth0").unwrap();
+    let sent = counters.lines().find_map(|line| line.strip_prefix("Icmp6OutType133"));
+    sent.map_or(0, |sent| sent.trim().parse().unwrap())
+}
+
+#[test]
+fn a_link_that_begins_to_listen_to_routers_asks_for_them_and_one_that_ends_forgets_them() {
+    in_namespace(async || {
+        let mut listener = Listener::state().unwrap();
+        veth().await;
+        let mut wanted = desired("10.5.0.2/24", "10.5.0.1");
+        wanted.links.get_mut("eth0").unwrap().accept_ra = false;
+        settle(&wanted).await;
+        let usable = async || {
+            let addresses = Kernel.observe().await.unwrap().addresses;
+            addresses.iter().any(|have| have.link == "eth0" && have.address.addr().is_ipv6() && !have.tentative)
+        };
+        while !usable().await {
+            listener.changed().await;
+        }
+        assert_eq!(solicitations(), 0);
+        wanted.links.get_mut("eth0").unwrap().accept_ra = true;
+        settle(&wanted).await;
+        assert_eq!(solicitations(), 1);
+
+        // As the kernel has them from an announcement.
+        let index = Kernel.observe().await.unwrap().links.iter().find(|link| link.name == "eth0").unwrap().index;
+        let announced = with(async |handle: Handle| {
+            let mut address = handle.address().add(index, "2001:db8::7".parse().unwrap(), 64);
+            let protocol = AddressProtocol::from(ADDRESS_ROUTER);
+            address.message_mut().attributes.push(AddressAttribute::Protocol(protocol));
+            address.execute().await.unwrap();
+            let gateway = "fe80::1".parse().unwrap();
+            let route = RouteMessageBuilder::<std::net::Ipv6Addr>::new().gateway(gateway).output_interface(index);
+            let mut route = route.priority(1024).build();
+            route.header.protocol = RouteProtocol::Ra;
+            handle.route().add(route).execute().await.unwrap();
+            Ok(())
+        });
+        announced.await.unwrap();
+        assert_eq!(settle(&wanted).await, 0);
+        wanted.links.get_mut("eth0").unwrap().accept_ra = false;
+        assert_eq!(settle(&wanted).await, 1);
+        let now = Kernel.observe().await.unwrap();
+        assert!(now.addresses.iter().all(|address| address.protocol != ADDRESS_ROUTER), "{now:?}");
+        assert!(now.routes.iter().all(|route| route.protocol != ROUTE_ROUTER), "{now:?}");
     });
 }
 
