@@ -18,7 +18,7 @@ pub struct Route {
     /// The gateway; without one the network is on the link itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<IpAddr>,
-    /// Of several routes to one network the lowest is taken; without one that of the link.
+    /// Of several routes to one network the lowest is taken; without one that of the link, or one before those of DHCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
 }
@@ -49,7 +49,8 @@ macro_rules! with_addressing {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 68, max = 65_536))]
             pub mtu: Option<u32>,
-            /// What routes of this link without a metric of their own get; the lowest is taken.
+            /// What routes of this link without a metric of their own get; the lowest is taken. Without it, those of
+            /// documents are taken before those of DHCP and routers.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub metric: Option<u32>,
         }

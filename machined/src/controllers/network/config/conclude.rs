@@ -22,6 +22,9 @@ use super::select::{Selected, select};
 
 /// Links that software makes, and have no metric by default: as a card's, by number, so that two of them differ.
 const METRIC: u32 = 1024;
+/// Routes that a document gives no metric begin here, by number, too: before those of DHCP (from 1024 on, see `defaults`)
+/// and those that the kernel makes of router announcements (1024).
+const OURS: u32 = 512;
 
 /// The documents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,7 +147,7 @@ impl Work<'_> {
             self.aliases.insert(wanted.name.clone(), found.clone());
         }
         let Some(link) = found.filter(|link| self.claim(link, origin, None)) else { return };
-        let mut config = say::addressed(&link, &body.addressing, origin);
+        let mut config = self.addressed(&link, &body.addressing, origin);
         config.up = Some(body.up);
         self.concluded.configs.insert(link, config);
     }
@@ -181,6 +184,16 @@ impl Work<'_> {
         self.concluded.configs.insert(config.link.clone(), config);
     }
 
+    /// What is said of the link's addresses; its routes have a metric where the document gives one, or the link is there.
+    fn addressed(&self, link: &str, addressing: &kinds::Addressing, origin: &Origin) -> LinkConfig {
+        let mut config = say::addressed(link, addressing, origin);
+        let own = addressing.metric.or_else(|| Some(OURS + self.there.get(link)?.index % OURS));
+        for route in &mut config.routes {
+            route.metric = route.metric.or(own);
+        }
+        config
+    }
+
     /// A link of software that is there has a number to tell its routes from others'.
     fn metric(&self, link: &str, wanted: Option<u32>) -> Option<u32> {
         wanted.or_else(|| Some(METRIC + self.there.get(link)?.index))
@@ -192,7 +205,7 @@ impl Work<'_> {
             return;
         }
         let primary = body.primary.as_ref().and_then(|primary| self.named(primary).ok());
-        let mut config = say::addressed(name, &body.addressing, origin);
+        let mut config = self.addressed(name, &body.addressing, origin);
         config.make = Some(say::bond(body, primary));
         config.metric = self.metric(name, config.metric);
         self.make(config, origin);
@@ -252,7 +265,7 @@ impl Work<'_> {
         if !self.there.contains_key(&link) {
             self.problem(origin, DocumentState::Waiting, format!("{link}, which it is on, is not there"));
         }
-        let mut config = say::addressed(name, &body.addressing, origin);
+        let mut config = self.addressed(name, &body.addressing, origin);
         config.make = Some(say::vlan(body, link));
         config.metric = self.metric(name, config.metric);
         self.make(config, origin);

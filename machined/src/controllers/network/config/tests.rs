@@ -113,7 +113,7 @@ fn a_static_link_asks_nobody_and_routes_by_its_gateway() {
         .collect();
     // The gateway that is nowhere near is put on the link first.
     let expected =
-        ["172.31.1.1/32  0", "0.0.0.0/0 10.0.0.1 0", "::/0 fe80::1 0", "10.9.0.0/16  0", "10.8.0.0/16 172.31.1.1 9"];
+        ["172.31.1.1/32  7", "0.0.0.0/0 10.0.0.1 7", "::/0 fe80::1 7", "10.9.0.0/16  7", "10.8.0.0/16 172.31.1.1 9"];
     assert_eq!(routes, expected);
     assert_eq!(config.origin.as_ref().unwrap().document, "Link/eth0");
 }
@@ -129,6 +129,17 @@ fn of_two_documents_for_one_link_the_first_counts_and_both_are_named() {
     assert_eq!((b.state, a.state), (DocumentState::Applied, DocumentState::Conflict));
     assert_eq!((a.reason.as_str(), b.reason.as_str()), (reason, reason));
     assert_eq!(concluded.configs["eth0"].addresses[0].to_string(), "10.0.0.5/24");
+}
+
+#[test]
+fn routes_of_documents_come_before_what_the_network_names() {
+    let text = "kind: Link\nname: eth0\naddresses: [10.0.0.5/24]\nroutes:\n- {to: default, via: 10.0.0.1}\n---\n\
+                kind: Link\nname: eth1\nroutes:\n- {to: default, via: \"fe80::1\"}\n- {to: 10.9.0.0/16, metric: 2000}\n";
+    let concluded = concluded(text);
+    let metrics = |link: &str| concluded.configs[link].routes.iter().map(|route| route.metric).collect::<Vec<_>>();
+    assert_eq!((metrics("eth0"), metrics("eth1")), (vec![Some(514)], vec![Some(515), Some(2000)]));
+    // Those of DHCP keep the link's.
+    assert_eq!(concluded.configs["eth0"].metric, None);
 }
 
 const BOND: &str = "kind: Bond\nname: bond0\nlinks: [eth0, second]\nmode: active-backup\nprimary: second\ndhcp4: false\n---\n\
