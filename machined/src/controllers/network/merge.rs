@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use reconcile::{Controller, Cycle, Next, Ports};
 
 use crate::resources::address::AddressSpec;
@@ -100,6 +101,11 @@ fn server_name(server: IpAddr, link: &str) -> String {
     }
 }
 
+/// Whether the kernel has room for one of them only: of an IPv6 address it takes one prefix length, of IPv4 any.
+pub(super) fn same_address(a: IpNet, b: IpNet) -> bool {
+    a == b || (a.addr().is_ipv6() && a.addr() == b.addr())
+}
+
 fn merge_link(link: &str, configs: &[&LinkConfig], desired: &mut Desired) {
     // A link that no source wants switched on or off is not ours to touch.
     let Some(up) = configs.iter().find_map(|config| config.up) else { return };
@@ -125,7 +131,7 @@ fn merge_link(link: &str, configs: &[&LinkConfig], desired: &mut Desired) {
     for config in configs {
         let source = config.source.name().to_owned();
         for address in &config.addresses {
-            if !desired.addresses.iter().any(|have| have.link == link && have.address == *address) {
+            if !desired.addresses.iter().any(|have| have.link == link && same_address(have.address, *address)) {
                 desired.addresses.push(AddressSpec {
                     link: link.to_owned(),
                     address: *address,
@@ -260,6 +266,18 @@ mod tests {
         let merged = merge(&[default, document, lease, router], None);
         assert!(merged.desired.addresses.is_empty() && merged.resolver.servers.is_empty());
         assert_eq!(merged.desired.links["eth0"].controller.as_deref(), Some("bond0"));
+    }
+
+    #[test]
+    fn of_an_ipv6_address_with_two_prefix_lengths_the_strongest_source_counts() {
+        let mut document = config(Source::Config, "eth0");
+        (document.up, document.dhcp6) = (Some(true), Some(true));
+        document.addresses = vec!["2001:db8::5/64".parse().unwrap(), "10.0.0.5/24".parse().unwrap()];
+        let mut lease = config(Source::Dhcp6, "eth0");
+        lease.addresses = vec!["2001:db8::5/128".parse().unwrap(), "10.0.0.5/32".parse().unwrap()];
+        let merged = merge(&[lease, document], None);
+        let addresses: Vec<_> = merged.desired.addresses.iter().map(|have| have.address.to_string()).collect();
+        assert_eq!(addresses, ["2001:db8::5/64", "10.0.0.5/24", "10.0.0.5/32"]);
     }
 
     #[test]

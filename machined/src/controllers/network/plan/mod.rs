@@ -12,6 +12,7 @@ use crate::resources::address::AddressSpec;
 use crate::resources::link_config::LinkSpec;
 use crate::resources::route::RouteSpec;
 
+use super::merge::same_address;
 use super::netlink::{ADDRESS_ROUTER, Change, OURS, Observed, ROUTE_ROUTER, RouteState};
 
 use self::world::World;
@@ -56,7 +57,8 @@ fn plan_addresses(desired: &Desired, world: &mut World) {
         }
     }
     for new in desired.addresses.iter().filter(|new| world.link(&new.link).is_some()).collect::<Vec<_>>() {
-        if !world.addresses.iter().any(|old| old.link == new.link && old.address == new.address) {
+        // Also when somebody else has it with another prefix length.
+        if !world.addresses.iter().any(|old| old.link == new.link && same_address(old.address, new.address)) {
             world.change(Change::AddAddress { link: new.link.clone(), address: new.address });
         }
     }

@@ -433,3 +433,30 @@ fn what_a_router_gave_goes_from_a_link_that_shall_not_listen_to_it() {
     observed.links[0].accept_ra = Some(0);
     assert_eq!(plan(&desired, &observed), expected[1..]);
 }
+
+#[test]
+fn an_ipv6_address_that_somebody_else_has_with_another_prefix_length_is_there() {
+    let address = |text: &str, protocol| address_state("eth0", text.parse().unwrap(), protocol);
+    let spec = LinkSpec { up: true, accept_ra: true, metric: 1, ..LinkSpec::default() };
+    let address_spec = AddressSpec {
+        link: "eth0".into(),
+        address: "2001:db8::7/128".parse().unwrap(),
+        source: String::new(),
+        origin: None,
+    };
+    let desired =
+        Desired { links: [("eth0".into(), spec)].into(), addresses: vec![address_spec], ..Desired::default() };
+    let observed = |have| Observed {
+        links: vec![link_state("eth0", true, 1400, 2)],
+        addresses: vec![have],
+        ..Observed::default()
+    };
+    assert_eq!(plan(&desired, &observed(address("2001:db8::7/64", 2))), []);
+    // One of ours is replaced.
+    let link = || "eth0".to_owned();
+    let expected = [
+        Change::RemoveAddress { link: link(), address: "2001:db8::7/64".parse().unwrap() },
+        Change::AddAddress { link: link(), address: "2001:db8::7/128".parse().unwrap() },
+    ];
+    assert_eq!(plan(&desired, &observed(address("2001:db8::7/64", OURS))), expected);
+}
