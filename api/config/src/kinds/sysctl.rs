@@ -37,6 +37,12 @@ pub fn path(key: &str) -> Option<String> {
     whole.then_some(path)
 }
 
+/// Of one link, which machined sets for all it looks after; `all` and `default` are nobody's.
+fn is_accept_ra(path: &str) -> bool {
+    let link = path.strip_prefix("net/ipv6/conf/").and_then(|rest| rest.strip_suffix("/accept_ra"));
+    link.is_some_and(|link| !matches!(link, "all" | "default"))
+}
+
 impl Kind for Sysctl {
     const KIND: &'static str = "Sysctl";
     const NAMED: bool = true;
@@ -60,6 +66,10 @@ settings:
             match path(key) {
                 None => found.entry("settings", key, "expected a name such as net.ipv4.ip_forward"),
                 Some(path) => {
+                    if is_accept_ra(&path) {
+                        let message = "the link's own document decides this: write acceptRa in its Link, Bond or Vlan";
+                        found.entry("settings", key, message);
+                    }
                     if let Some(before) = paths.insert(path, key) {
                         found.entry("settings", key, format!("this is the same setting as {before}: keep one"));
                     }

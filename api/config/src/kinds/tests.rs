@@ -55,6 +55,12 @@ fn what_a_field_cannot_be_is_refused_at_its_place() {
         ("Sysctl", "name: a\nsettings: {}", "settings", "at least one"),
         ("Sysctl", "name: a\nsettings: { ../x: 1 }", "settings.../x", "net.ipv4.ip_forward"),
         ("Sysctl", "name: a\nsettings: { vm.x: 1, vm/x: 1 }", "settings.vm/x", "same setting as vm.x"),
+        (
+            "Sysctl",
+            "name: a\nsettings: { net/ipv6/conf/e.1/accept_ra: 1 }",
+            "settings.net/ipv6/conf/e.1/accept_ra",
+            "acceptRa",
+        ),
         ("Sysctl", "name: a\nsettings: { vm.x: 1.5 }", "settings.vm.x", "quotes"),
         ("KernelModule", "name: a/b", "name", "name of a module"),
         ("KernelModule", "name: a\nparameters: { b: 'a\"b' }", "parameters.b", "without quotes"),
