@@ -46,7 +46,8 @@ pub enum Error {
 }
 
 /// Merges documents into those of the same kind and name. Fields replace fields, `null` removes one, maps are merged, lists
-/// are replaced, but those that a kind tells apart by a field of their items are merged by it. `$patch: delete` removes a
+/// are replaced, but those that a kind tells apart by a field of their items are merged by it (routes by the family of `via`, and
+/// `metric`, too, where there are several to one network). `$patch: delete` removes a
 /// document or an item, `$patch: replace` puts a map in place of the old one. A document that is not there is added.
 pub fn strategic(text: &str, patch: &str) -> Result<String, Error> {
     let mut file = File::read(text)?;
@@ -68,7 +69,7 @@ pub fn strategic(text: &str, patch: &str) -> Result<String, Error> {
             (true, None) => return Err(file.no_document(id)),
             (false, Some(at)) => {
                 let mut new = file.pieces[at].json.clone();
-                merge::merge(&mut new, &Value::Object(patch), keyed);
+                merge::merge(&mut new, &Value::Object(patch), keyed).map_err(|reason| Error::Refused { id, reason })?;
                 file.pieces[at].change(new);
             }
             (false, None) => file.add(merge::clean(&Value::Object(patch))),

@@ -7,8 +7,8 @@ type Keyed = [(&'static str, &'static str)];
 
 const PATCH: &str = "$patch";
 
-/// Puts a patch over a value.
-pub(super) fn merge(target: &mut Value, patch: &Value, keyed: &Keyed) {
+/// Puts a patch over a value; an error says which item of the patch may mean several.
+pub(super) fn merge(target: &mut Value, patch: &Value, keyed: &Keyed) -> Result<(), String> {
     match (&mut *target, patch) {
         (Value::Object(old), Value::Object(new)) if new.get(PATCH).and_then(Value::as_str) != Some("replace") => {
             for (key, value) in new.iter().filter(|(key, _)| *key != PATCH) {
@@ -16,29 +16,31 @@ pub(super) fn merge(target: &mut Value, patch: &Value, keyed: &Keyed) {
                 match (value, by, old.get_mut(key)) {
                     (Value::Null, ..) => drop(old.remove(key)),
                     (Value::Object(map), ..) if is_delete(map) => drop(old.remove(key)),
-                    (Value::Array(new), Some(by), Some(Value::Array(items))) => list(items, new, by, keyed),
-                    (_, _, Some(old)) => merge(old, value, keyed),
+                    (Value::Array(new), Some(by), Some(Value::Array(items))) => {
+                        list(items, new, by, keyed).map_err(|why| format!("{key}: {why}"))?;
+                    }
+                    (_, _, Some(old)) => merge(old, value, keyed)?,
                     (_, _, None) => drop(old.insert(key.clone(), clean(value))),
                 }
             }
         }
         _ => *target = clean(patch),
     }
+    Ok(())
 }
 
 /// Merges items that are told apart by a field.
-fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) {
+fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) -> Result<(), String> {
     if patch.iter().any(|item| item.get(PATCH).and_then(Value::as_str) == Some("replace") && item.get(by).is_none()) {
         let marker = |item: &&Value| item.get(PATCH).is_none() || item.get(by).is_some();
         *items = patch.iter().filter(marker).map(clean).collect();
-        return;
+        return Ok(());
     }
     for new in patch {
-        let same = |old: &Value| new.get(by).is_some() && old.get(by) == new.get(by);
         let delete = new.as_object().is_some_and(is_delete);
-        match items.iter().position(same) {
+        match meant(items, new, by)? {
             Some(at) if delete => drop(items.remove(at)),
-            Some(at) => merge(&mut items[at], new, keyed),
+            Some(at) => merge(&mut items[at], new, keyed)?,
             None if delete => {}
             None => {
                 let new = clean(new);
@@ -48,6 +50,32 @@ fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) {
             }
         }
     }
+    Ok(())
+}
+
+/// The item that one of a patch means. Routes may lead to one network by several ways (a default route for each family, or of
+/// another metric): `via` and `metric` tell them apart as far as the patch gives them.
+fn meant(items: &[Value], new: &Value, by: &str) -> Result<Option<usize>, String> {
+    let Some(key) = new.get(by) else { return Ok(None) };
+    let whole = clean(new);
+    if let Some(at) = items.iter().position(|old| *old == whole) {
+        return Ok(Some(at));
+    }
+    let other = |old: &Value, field: &str| matches!((old.get(field), new.get(field)), (Some(a), Some(b)) if a != b);
+    let family = |item: &Value| item.get("via").and_then(Value::as_str).map(|via| via.contains(':'));
+    let fits = |old: &Value| {
+        old.get(by) == Some(key)
+            && family(old).zip(family(new)).is_none_or(|(old, new)| old == new)
+            && !(other(old, "via") && other(old, "metric"))
+    };
+    let mut found: Vec<usize> = (0..items.len()).filter(|at| fits(&items[*at])).collect();
+    if found.len() > 1 {
+        found.retain(|at| items[*at].get("metric") == new.get("metric"));
+        if found.len() != 1 {
+            return Err(format!("several fit {by}: {key}: give the via and metric of the one that is meant"));
+        }
+    }
+    Ok(found.first().copied())
 }
 
 pub(super) fn is_delete(patch: &Map<String, Value>) -> bool {

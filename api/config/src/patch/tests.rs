@@ -91,6 +91,36 @@ fn every_kind_of_strategic_change() {
 }
 
 #[test]
+fn of_several_routes_to_one_network_the_one_that_is_meant_changes() {
+    let text = "apiVersion: stele/v1\nkind: Link\nname: eth0\nroutes:\n- { to: default, via: 192.0.2.1 }\n\
+                - { to: default, via: '2001:db8::1' }\n- { to: default, via: 192.0.2.9, metric: 9 }\n";
+    let [v4, v6, slow] = [
+        value!({"to": "default", "via": "192.0.2.1"}),
+        value!({"to": "default", "via": "2001:db8::1"}),
+        value!({"to": "default", "via": "192.0.2.9", "metric": 9}),
+    ];
+    let patched = |item: &str| strategic(text, &format!("kind: Link\nname: eth0\nroutes: [{item}]"));
+    let routes = |item: &str| documents(&patched(item).unwrap())[0]["routes"].clone();
+    let other = value!({"to": "default", "via": "2001:db8::2"});
+    assert_eq!(routes("{to: default, via: '2001:db8::2'}"), value!([v4, other, slow]));
+    assert_eq!(routes("{to: default, via: 192.0.2.9, metric: 9}"), value!([v4, v6, slow]));
+    assert_eq!(routes("{to: default, metric: 9, $patch: delete}"), value!([v4, v6]));
+    assert_eq!(routes("{to: default, via: '2001:db8::1', $patch: delete}"), value!([v4, slow]));
+    let another = value!({"to": "default", "via": "192.0.2.5", "metric": 5});
+    let first = value!({"to": "default", "via": "192.0.2.5", "metric": 9});
+    assert_eq!(routes("{to: default, via: 192.0.2.5, metric: 9}"), value!([v4, v6, first]));
+    let alone = "kind: Link\nname: eth0\nroutes: [{to: default, via: 192.0.2.1, metric: 9}]";
+    let added = strategic(alone, "kind: Link\nname: eth0\nroutes: [{to: default, via: 192.0.2.5, metric: 5}]").unwrap();
+    assert_eq!(documents(&added)[0]["routes"][1], another);
+    // A document over itself changes nothing.
+    assert_eq!(strategic(text, text).unwrap(), text);
+    for item in ["{to: default, $patch: delete}", "{to: default, metric: 7}"] {
+        let refused = patched(item).unwrap_err().to_string();
+        assert!(refused.contains("Link/eth0 stays as it is: routes: several fit to: \"default\""), "{refused}");
+    }
+}
+
+#[test]
 fn operations_of_rfc_6902() {
     let text = json(TEXT, "Link/eth0", r#"[{"op":"test","path":"/name","value":"eth0"},{"op":"add","path":"/addresses/-","value":"192.0.2.7/24"},{"op":"remove","path":"/match"},{"op":"replace","path":"/routes/0/via","value":"192.0.2.254"}]"#).unwrap();
     let found = documents(&text);
