@@ -31,12 +31,16 @@ impl Modules {
     }
 
     /// Why a module is not as its document wants; empty when it is.
-    fn why_not(&self, name: &str, spec: &KernelModuleSpec, loaded: bool, failed: &[String]) -> String {
-        // What is built in is there without being loaded.
+    fn why_not(&self, name: &str, spec: &KernelModuleSpec, loaded: bool, coldplug: &Coldplug) -> String {
+        // What is built in is there without being loaded; without parameters it has no folder, either.
         if !loaded && !self.sys.join(name).is_dir() {
             let prefix = format!("{name}: ");
-            let why = failed.iter().find_map(|failed| failed.strip_prefix(&prefix));
-            return why.map_or_else(|| "it is not loaded yet".into(), |why| format!("it is not loaded: {why}"));
+            let why = coldplug.failed.iter().find_map(|failed| failed.strip_prefix(&prefix));
+            return match why {
+                Some(why) => format!("it is not loaded: {why}"),
+                None if coldplug.seen_to.iter().any(|done| done == name) => String::new(),
+                None => "it is not loaded yet".into(),
+            };
         }
         let wrong = spec.parameters.iter().filter_map(|(key, value)| self.ensure(name, key, value).err());
         wrong.collect::<Vec<_>>().join("; ")
@@ -86,8 +90,7 @@ impl Controller for Modules {
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, Error> {
         let Some(documents) = documents::of::<config::kinds::KernelModule>(cx)? else { return Ok(Next::Unready) };
-        let failed =
-            cx.get::<Coldplug>(Coldplug::ID)?.map(|coldplug| coldplug.value.failed.clone()).unwrap_or_default();
+        let coldplug = cx.get::<Coldplug>(Coldplug::ID)?.map(|coldplug| (*coldplug.value).clone()).unwrap_or_default();
         for document in documents {
             let name = document.name.replace('-', "_");
             let parameters = document.body.parameters.into_iter().map(|(key, value)| (key, value.0)).collect();
@@ -95,7 +98,7 @@ impl Controller for Modules {
             let reason = format!("the document {}", document.origin.document);
             let spec = KernelModuleSpec { name: name.clone(), parameters, early: false, reason, origin };
             let loaded = cx.get::<KernelModule>(&name)?.is_some_and(|module| module.value.state == "live");
-            documents::tell(cx, &document.origin, &self.why_not(&name, &spec, loaded, &failed))?;
+            documents::tell(cx, &document.origin, &self.why_not(&name, &spec, loaded, &coldplug))?;
             cx.put(format!("system/{name}"), spec)?;
         }
         Ok(Next::OnChange)
@@ -132,9 +135,19 @@ mod tests {
         assert!(why(&store).ends_with("it is not loaded yet"));
 
         let failed = vec!["br_netfilter: the image has no such module".to_owned()];
-        store.writer::<Coldplug>("test").unwrap().put(Coldplug::ID, Coldplug { failed, ..Coldplug::default() });
+        let seen_to = vec!["br_netfilter".to_owned()];
+        let coldplug = store.writer::<Coldplug>("test").unwrap();
+        coldplug.put(Coldplug::ID, Coldplug { failed, seen_to: seen_to.clone(), ..Coldplug::default() });
         run_cycle(&mut controller, &store).await.unwrap();
         assert!(why(&store).ends_with("it is not loaded: the image has no such module"));
+
+        // Built in, without parameters: it shows nowhere.
+        coldplug.put(Coldplug::ID, Coldplug { seen_to, ..Coldplug::default() });
+        run_cycle(&mut controller, &store).await.unwrap();
+        assert_eq!(why(&store), "");
+        coldplug.put(Coldplug::ID, Coldplug::default());
+        run_cycle(&mut controller, &store).await.unwrap();
+        assert!(why(&store).ends_with("it is not loaded yet"));
 
         // There, with a parameter that can be changed and one that shows its truth as a letter.
         let parameters = dir.path().join("br_netfilter/parameters");
