@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use rsntp::{AsyncSntpClient, Config, SynchronizationError};
+use rsntp::{AsyncSntpClient, Config, KissCode, ProtocolError, SynchronizationError};
 
 /// NTP's port.
 const PORT: u16 = 123;
@@ -14,6 +14,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 const NAME: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried.
 const ADDRESSES: usize = 3;
+
+/// How long a server that says it is asked too often is left alone: as long as the longest pause between questions.
+pub(super) const SLOWER: Duration = Duration::from_secs(1024);
+/// How long one that wants nothing to do with us is (RFC 5905, 7.4): not for ever, because its answer is not signed, and its
+/// operator may let us in.
+pub(super) const DENIED: Duration = Duration::from_secs(3600);
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +34,24 @@ pub(crate) struct Sample {
     pub(super) stratum: u8,
 }
 
+/// Why there is no time of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NoTime {
+    pub(super) why: String,
+    /// It wants to be left alone so long.
+    pub(super) rest: Option<Duration>,
+}
+
+impl From<String> for NoTime {
+    fn from(why: String) -> Self {
+        Self { why, rest: None }
+    }
+}
+
 /// Who can be asked.
 pub(crate) trait Servers: Clone + Send + Sync + 'static {
     /// The time of a server, or why there is none. Takes bounded time.
-    fn ask(&self, server: String) -> impl Future<Output = Result<Sample, String>> + Send;
+    fn ask(&self, server: String) -> impl Future<Output = Result<Sample, NoTime>> + Send;
 }
 
 /// The network.
@@ -39,24 +59,26 @@ pub(crate) trait Servers: Clone + Send + Sync + 'static {
 pub(crate) struct Sntp;
 
 impl Servers for Sntp {
-    async fn ask(&self, server: String) -> Result<Sample, String> {
+    async fn ask(&self, server: String) -> Result<Sample, NoTime> {
         // Addresses with a scope go through the resolver, too: fe80::1%eth0.
         let found = tokio::time::timeout(NAME, tokio::net::lookup_host((server.as_str(), PORT))).await;
         let addresses = found
             .map_err(|_| format!("no name server knew it within {} s", NAME.as_secs()))?
             .map_err(|error| format!("it cannot be found: {error}"))?;
-        let mut why = "its name has no address".to_owned();
+        let mut no = NoTime::from("its name has no address".to_owned());
         for address in addresses.take(ADDRESSES) {
             match ask(&server, address).await {
                 Ok(sample) => return Ok(sample),
-                Err(error) => why = format!("{}: {error}", address.ip()),
+                Err(NoTime { why, rest }) => {
+                    no = NoTime { why: format!("{}: {why}", address.ip()), rest: rest.max(no.rest) };
+                }
             }
         }
-        Err(why)
+        Err(no)
     }
 }
 
-async fn ask(server: &str, address: SocketAddr) -> Result<Sample, String> {
+async fn ask(server: &str, address: SocketAddr) -> Result<Sample, NoTime> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -64,9 +86,9 @@ async fn ask(server: &str, address: SocketAddr) -> Result<Sample, String> {
     let client = AsyncSntpClient::with_config(Config::default().bind_address(any).timeout(ANSWER));
     let result = client.synchronize(address).await.map_err(|error| match error {
         SynchronizationError::IOError(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            format!("no answer within {} s", ANSWER.as_secs())
+            NoTime::from(format!("no answer within {} s", ANSWER.as_secs()))
         }
-        error => error.to_string(),
+        error => NoTime { why: error.to_string(), rest: rest(&error) },
     })?;
     let (offset, delay) = (result.clock_offset().as_secs_f64(), result.round_trip_delay().as_secs_f64());
     Ok(Sample {
@@ -75,6 +97,16 @@ async fn ask(server: &str, address: SocketAddr) -> Result<Sample, String> {
         delay_us: microseconds(delay),
         stratum: result.stratum(),
     })
+}
+
+/// How long a server wants to be left alone (RFC 5905, 7.4).
+fn rest(error: &SynchronizationError) -> Option<Duration> {
+    let SynchronizationError::ProtocolError(ProtocolError::KissODeath(kiss)) = error else { return None };
+    match kiss {
+        KissCode::RateExceeded => Some(SLOWER),
+        KissCode::AccessDenied => Some(DENIED),
+        _ => None,
+    }
 }
 
 /// Clocks that are off by more than a hundred thousand years are off by that.
@@ -90,7 +122,7 @@ mod tests {
     use super::*;
 
     /// A server whose clock is ahead by ten seconds answers one question.
-    async fn serve(socket: UdpSocket, stratum: u8) {
+    async fn serve(socket: UdpSocket, stratum: u8, kiss: &[u8; 4]) {
         let mut packet = [0u8; 48];
         let (_, from) = socket.recv_from(&mut packet).await.unwrap();
         let (asked, now) = (packet[40..48].to_vec(), std::time::SystemTime::now());
@@ -98,6 +130,7 @@ mod tests {
         let seconds = u32::try_from((unix + 10 + 2_208_988_800) & 0xffff_ffff).unwrap().to_be_bytes();
         let mut answer = [0u8; 48];
         (answer[0], answer[1]) = (0b00_100_100, stratum);
+        answer[12..16].copy_from_slice(kiss);
         answer[24..32].copy_from_slice(&asked);
         for at in [32, 40] {
             answer[at..at + 4].copy_from_slice(&seconds);
@@ -112,7 +145,7 @@ mod tests {
             // A machine without IPv6 cannot try it.
             let Ok(socket) = UdpSocket::bind(any).await else { continue };
             let address = socket.local_addr().unwrap();
-            let (sample, ()) = tokio::join!(ask("here", address), serve(socket, 2));
+            let (sample, ()) = tokio::join!(ask("here", address), serve(socket, 2, &[0; 4]));
             let sample = sample.unwrap();
             assert!((8_000_000..12_000_000).contains(&sample.offset_us), "{sample:?}");
             assert_eq!((sample.server.as_str(), sample.stratum), ("here", 2));
@@ -120,11 +153,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_wants_to_be_left_alone_is_heard() {
+        for (kiss, rest) in [(b"RATE", Some(SLOWER)), (b"DENY", Some(DENIED)), (b"RSTR", Some(DENIED)), (b"INIT", None)]
+        {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = socket.local_addr().unwrap();
+            let (sample, ()) = tokio::join!(ask("here", address), serve(socket, 0, kiss));
+            assert_eq!(sample.unwrap_err().rest, rest, "{kiss:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_that_has_no_time_or_is_not_there_gives_none() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let (sample, ()) = tokio::join!(ask("here", address), serve(socket, 16));
-        assert!(sample.unwrap_err().contains("not synchronized"));
+        let (sample, ()) = tokio::join!(ask("here", address), serve(socket, 16, &[0; 4]));
+        assert!(sample.unwrap_err().why.contains("not synchronized"));
         // Nobody listens there any more.
         assert!(ask("here", address).await.is_err());
     }

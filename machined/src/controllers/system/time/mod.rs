@@ -12,6 +12,7 @@ pub(super) mod ask;
 pub(super) mod keep;
 mod pick;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -20,7 +21,7 @@ use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::ask::{Sample, Servers};
+use self::ask::{NoTime, Sample, Servers};
 use self::pick::Change;
 use crate::clock::Sure;
 use crate::events::Events;
@@ -32,7 +33,7 @@ use crate::{documents, uptime};
 
 /// Between questions as long as nobody has answered; doubled each time.
 const FIRST: Duration = Duration::from_secs(2);
-/// The longest such pause: a server that comes back is heard within it.
+/// The longest such pause, unless it was longer before: a server that comes back is heard within it.
 const SOON: Duration = Duration::from_secs(64);
 /// Between questions afterwards, doubled while the clock is good: what RFC 5905 has, and what public servers ask for.
 const LEAST: Duration = Duration::from_secs(64);
@@ -87,8 +88,10 @@ pub(super) struct Clock<S, P> {
     events: Events,
     spec: TimeSpec,
     status: Time,
-    asking: JoinSet<(String, Result<Sample, String>)>,
-    heard: Vec<(String, Result<Sample, String>)>,
+    asking: JoinSet<(String, Result<Sample, NoTime>)>,
+    heard: Vec<(String, Result<Sample, NoTime>)>,
+    /// Servers that want to be left alone, and until when.
+    rests: BTreeMap<String, Instant>,
     /// When they are asked again.
     due: Instant,
     pause: Duration,
@@ -115,6 +118,7 @@ impl<S: Servers, P: Power> Clock<S, P> {
             status,
             asking,
             heard,
+            rests: BTreeMap::new(),
             due,
             pause: FIRST,
             connected: false,
@@ -128,6 +132,7 @@ impl<S: Servers, P: Power> Clock<S, P> {
             self.asking.abort_all();
             self.asking = JoinSet::new();
             self.heard.clear();
+            self.rests.retain(|server, _| spec.servers.contains(server));
             (self.due, self.pause) = (Instant::now(), FIRST);
             self.since_ms = None;
             self.status.asked.clear();
@@ -137,9 +142,14 @@ impl<S: Servers, P: Power> Clock<S, P> {
     }
 
     fn ask(&mut self) {
+        let now = Instant::now();
         self.since_ms.get_or_insert_with(uptime::now_ms);
-        self.due = Instant::now() + self.pause;
-        for server in self.spec.servers.clone() {
+        self.rests.retain(|_, until| *until > now);
+        let servers: Vec<_> =
+            self.spec.servers.iter().filter(|server| !self.rests.contains_key(*server)).cloned().collect();
+        let first = self.rests.values().min().filter(|_| servers.is_empty());
+        self.due = first.copied().unwrap_or(now + self.pause);
+        for server in servers {
             let servers = self.servers.clone();
             self.asking.spawn(async move { (server.clone(), servers.ask(server).await) });
         }
@@ -149,16 +159,24 @@ impl<S: Servers, P: Power> Clock<S, P> {
     fn judge(&mut self) -> Result<(), Error> {
         let heard = std::mem::take(&mut self.heard);
         let samples: Vec<Sample> = heard.iter().filter_map(|(_, result)| result.clone().ok()).collect();
-        let asked = |(server, result): (String, Result<Sample, String>)| match result {
-            Ok(sample) => Asked { server, offset_us: Some(sample.offset_us), problem: String::new() },
-            Err(problem) => Asked { server, offset_us: None, problem },
-        };
-        self.status.asked = heard.into_iter().map(asked).collect();
+        // Those that rest have said why.
+        self.status.asked.retain(|asked| self.rests.contains_key(&asked.server));
+        for (server, result) in heard {
+            let (offset_us, problem) = match result {
+                Ok(sample) => (Some(sample.offset_us), String::new()),
+                Err(NoTime { why, rest: None }) => (None, why),
+                Err(NoTime { why, rest: Some(rest) }) => {
+                    self.rests.insert(server.clone(), Instant::now() + rest);
+                    (None, format!("{why}: it is not asked for {} min", rest.as_secs() / 60))
+                }
+            };
+            self.status.asked.push(Asked { server, offset_us, problem });
+        }
         self.status.asked.sort_by(|a, b| a.server.cmp(&b.server));
         let Some(sample) = pick::pick(&samples).cloned() else {
             let why = self.status.asked.iter().map(|asked| format!("{}: {}", asked.server, asked.problem));
             self.status.problem = format!("no time server has answered: {}", why.collect::<Vec<_>>().join("; "));
-            self.pause = (self.pause * 2).min(SOON);
+            self.pause = (self.pause * 2).min(SOON.max(self.pause));
             self.due = Instant::now() + self.pause;
             return Ok(());
         };

@@ -12,7 +12,7 @@ use crate::resources::event::Event;
 
 /// What each server says.
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<BTreeMap<String, Result<Sample, String>>>>);
+struct Fake(Arc<Mutex<BTreeMap<String, Result<Sample, NoTime>>>>);
 
 impl Fake {
     fn says(&self, server: &str, offset_us: i64) {
@@ -22,8 +22,8 @@ impl Fake {
 }
 
 impl Servers for Fake {
-    async fn ask(&self, server: String) -> Result<Sample, String> {
-        self.0.lock().unwrap().get(&server).cloned().unwrap_or_else(|| Err("no answer".into()))
+    async fn ask(&self, server: String) -> Result<Sample, NoTime> {
+        self.0.lock().unwrap().get(&server).cloned().unwrap_or_else(|| Err("no answer".to_owned().into()))
     }
 }
 
@@ -143,6 +143,43 @@ async fn without_an_answer_it_waits_so_long_and_goes_on_asking() {
     tokio::time::advance(SOON).await;
     world.round().await;
     assert!(world.sure.is());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_wants_to_be_left_alone_is_and_the_others_are_asked() {
+    let mut world = World::new();
+    let says = |world: &World, rest| {
+        world.servers.0.lock().unwrap().insert("a".into(), Err(NoTime { why: "no".into(), rest: Some(rest) }));
+    };
+    world.names(&["a", "b"]);
+    says(&world, ask::DENIED);
+    world.servers.says("b", 1);
+    assert_eq!(world.round().await, LEAST);
+    // It would say otherwise now, and is not asked.
+    world.servers.says("a", 1);
+    tokio::time::advance(LEAST).await;
+    world.round().await;
+    let status = world.status();
+    assert_eq!(status.asked[0].problem, "no: it is not asked for 60 min", "{status:?}");
+    assert_eq!(status.asked.len(), 2);
+
+    // The only one: nothing is sent before its time, and a pause that was long stays so.
+    let mut world = World::new();
+    world.names(&["a"]);
+    world.servers.says("a", 1);
+    world.round().await;
+    says(&world, ask::SLOWER);
+    world.clock.pause = MOST;
+    tokio::time::advance(MOST).await;
+    assert_eq!((world.round().await, world.clock.pause), (MOST, MOST));
+    world.clock.due = Instant::now();
+    world.servers.says("a", 1);
+    run_cycle(&mut world.clock, &world.store).await.unwrap();
+    assert!(world.clock.asking.is_empty());
+    assert_eq!(world.clock.due.saturating_duration_since(Instant::now()), ask::SLOWER);
+    tokio::time::advance(ask::SLOWER).await;
+    world.round().await;
+    assert_eq!(world.status().problem, "");
 }
 
 #[tokio::test(start_paused = true)]
