@@ -66,6 +66,8 @@ pub struct Client {
     tries: u32,
     /// When it began to ask for what it asks for now.
     since: u64,
+    /// The longest pause between questions for a server.
+    slowest: u64,
 }
 
 impl Client {
@@ -73,8 +75,8 @@ impl Client {
     pub fn new(id: Vec<u8>, association: u32, lease: Option<Lease>, now: u64, random: Random) -> Self {
         let ours = |lease: &Lease| lease.client == id && lease.association == association && !lease.expired(now);
         let lease = lease.filter(ours);
-        let state = State::Off;
-        Self { id, association, random, state, lease, next: None, pause: 0, xid: 0, tries: 0, since: now }
+        let (state, slowest) = (State::Off, SOLICIT_MOST_MS);
+        Self { id, association, random, state, lease, next: None, pause: 0, xid: 0, tries: 0, since: now, slowest }
     }
 
     /// The lease whose address the link has.
@@ -126,7 +128,7 @@ impl Client {
         match self.state.clone() {
             State::Off => None,
             State::Soliciting => {
-                self.retry_later(now, FIRST_MS, SOLICIT_MOST_MS);
+                self.retry_later(now, FIRST_MS, self.slowest);
                 Some(self.ask(Kind::Solicit, now, None, None))
             }
             State::Requesting { .. } if self.tries >= REQUEST_TRIES => {
@@ -185,6 +187,10 @@ impl Client {
             return None;
         }
         let server = message.server.clone()?;
+        // It counts also from a server that has no address (RFC 8415, 18.2.9).
+        if let (Kind::Advertise | Kind::Reply, Some(seconds)) = (message.kind, message.slowest) {
+            self.slowest = u64::from(seconds) * 1000;
+        }
         let association = message.association.as_ref().filter(|found| found.id == self.association);
         let fine = |status: Option<Status>| status.is_none_or(|status| status == Status::Success);
         let well = fine(message.status) && association.is_none_or(|found| fine(found.status));
@@ -213,6 +219,10 @@ impl Client {
                     }
                     // The server has forgotten: it is asked for the same address (RFC 8415, 18.2.10.1).
                     (None, Some(Association { status: Some(Status::NoBinding), .. })) if self.lease.is_some() => {
+                        // A broken one, which knows nothing of what it is asked for: asked again after a pause.
+                        if matches!(self.state, State::Requesting { .. }) {
+                            return None;
+                        }
                         let granted = self.held();
                         self.enter(State::Requesting { server, granted }, now, now);
                         self.tick(now)
@@ -272,8 +282,10 @@ impl Client {
             seconds => ms(seconds).min(ms(granted.valid)),
         };
         let endless = granted.valid == FOREVER;
-        let rebind_ms = part(times.t2, ms(granted.preferred) / 10 * 8).max(SOONEST_RENEWAL_MS);
-        let renew_ms = part(times.t1, ms(granted.preferred) / 2).min(rebind_ms).max(SOONEST_RENEWAL_MS);
+        // An address that is not for new connections is kept as long as it is valid.
+        let time = if granted.preferred > 0 { granted.preferred } else { granted.valid };
+        let rebind_ms = part(times.t2, ms(time) / 10 * 8).max(SOONEST_RENEWAL_MS);
+        let renew_ms = part(times.t1, ms(time) / 2).min(rebind_ms).max(SOONEST_RENEWAL_MS);
         Lease {
             client: self.id.clone(),
             association: self.association,

@@ -87,10 +87,43 @@ fn a_server_that_forgot_is_asked_for_the_same_address() {
     let request = client.receive(50_300, &message).unwrap();
     assert_eq!(request.kind, Kind::Request);
     assert!(client.lease().is_some(), "the address stays meanwhile");
+    // Again: it is not asked in a tight circle.
+    message.xid = request.xid;
+    assert!(client.receive(50_350, &message).is_none());
+    assert!(client.lease().is_some() && client.next().unwrap() > 51_000);
     // It has another one now.
     let other = Message::parse(&answer(Kind::Reply, &request, "2001:db8::99", 100)).unwrap();
     client.receive(50_400, &other);
     assert_eq!(client.lease().unwrap().address.to_string(), "2001:db8::99");
+}
+
+#[test]
+fn an_address_that_is_not_preferred_is_renewed_by_its_end() {
+    let mut client = bound();
+    let renew = client.tick(50_200).unwrap();
+    let mut message = reply(Kind::Reply, &renew);
+    let association = message.association.as_mut().unwrap();
+    (association.t1, association.t2) = (0, 0);
+    association.granted.as_mut().unwrap().preferred = 0;
+    client.receive(50_300, &message);
+    let lease = client.lease().unwrap();
+    assert_eq!((lease.renew_ms, lease.rebind_ms), (Some(50_000), 80_000));
+}
+
+#[test]
+fn a_server_without_addresses_may_slow_it_down() {
+    let mut client = client(None, 0);
+    client.network(0, true);
+    let solicit = client.tick(0).unwrap();
+    let mut none = reply(Kind::Advertise, &solicit);
+    (none.association.as_mut().unwrap().granted, none.slowest) = (None, Some(3600));
+    assert!(client.receive(10, &none).is_none());
+    let mut now = 0;
+    for _ in 0..20 {
+        now = client.next().unwrap();
+        assert_eq!(client.tick(now).unwrap().kind, Kind::Solicit);
+    }
+    assert!(client.next().unwrap() - now > 3_000_000);
 }
 
 #[test]

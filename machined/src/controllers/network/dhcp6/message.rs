@@ -105,6 +105,8 @@ pub struct Message {
     pub status: Option<Status>,
     /// Hundredths of a second since the question was first asked.
     pub elapsed: u16,
+    /// The longest pause between questions for a server, in seconds; a value that RFC 8415, 21.24 does not allow is none.
+    pub slowest: Option<u32>,
     /// Name servers.
     pub servers: Vec<Ipv6Addr>,
     /// Search domains.
@@ -122,6 +124,7 @@ impl Message {
             association: None,
             status: None,
             elapsed: 0,
+            slowest: None,
             servers: Vec::new(),
             search: Vec::new(),
         }
@@ -167,6 +170,7 @@ impl Message {
                     let usable = servers.filter(|server| !server.is_unspecified() && !server.is_multicast());
                     message.servers = usable.take(SERVERS_MAX).collect();
                 }
+                SLOWEST => message.slowest = number(value, 0).filter(|seconds| (60..=86_400).contains(seconds)),
                 SEARCH => message.search = domains(value),
                 _ => {}
             }

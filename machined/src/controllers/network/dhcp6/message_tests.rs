@@ -59,6 +59,15 @@ fn an_answer_with_an_address_and_name_servers() {
 }
 
 #[test]
+fn a_pause_is_taken_within_its_limits() {
+    for (seconds, taken) in [(59, None), (60, Some(60)), (86_400, Some(86_400)), (86_401, None)] {
+        let mut bytes = says(&question(), 0);
+        option(&mut bytes, SLOWEST, &u32::to_be_bytes(seconds));
+        assert_eq!(Message::parse(&bytes).unwrap().slowest, taken);
+    }
+}
+
+#[test]
 fn what_is_no_address_of_a_host_is_not_taken() {
     for address in ["::", "::1", "ff02::1"] {
         let message = Message::parse(&answer(Kind::Reply, &question(), address, 100)).unwrap();
