@@ -79,13 +79,15 @@ pub struct Client {
     tries: u32,
     /// When it began to ask for what it asks for now.
     since: u64,
+    /// What the last DISCOVER said of how long it asks: the request for the offer says the same (RFC 2131, 3.1, point 3).
+    secs: u16,
 }
 
 impl Client {
     /// A client that goes on with a lease when it is one of this card and not over.
     pub fn new(mac: [u8; 6], hostname: String, lease: Option<Lease>, now: u64, random: Random) -> Self {
         let lease = lease.filter(|lease| lease.mac == mac && !lease.expired(now));
-        Self { mac, hostname, random, state: State::Off, lease, next: None, xid: 0, tries: 0, since: now }
+        Self { mac, hostname, random, state: State::Off, lease, next: None, xid: 0, tries: 0, since: now, secs: 0 }
     }
 
     /// The machine's name, told with the next message.
@@ -155,7 +157,8 @@ impl Client {
             }
             State::Requesting { server, address } => {
                 self.retry_later(now);
-                Some((To::Everybody, self.request(now, Some(address), Some(server))))
+                let request = self.request(now, Some(address), Some(server));
+                Some((To::Everybody, Request { secs: self.secs, ..request }))
             }
             State::Rebooting => {
                 self.retry_later(now);
@@ -236,6 +239,7 @@ impl Client {
         self.retry_later(now);
         let mut request = self.request(now, None, None);
         request.kind = DhcpMessageType::Discover;
+        self.secs = request.secs;
         (To::Everybody, request)
     }
 

@@ -68,6 +68,22 @@ fn asks_for_ever_ever_slower_and_says_since_when() {
 }
 
 #[test]
+fn a_request_says_how_long_its_discover_had_asked() {
+    let mut client = client(None, 0);
+    client.carrier(0, true);
+    client.tick(0).unwrap();
+    let (_, discover) = client.tick(9_000).unwrap();
+    assert_eq!(discover.secs, 9);
+    let (_, request) = client.receive(11_000, &reply(DhcpMessageType::Offer, &discover)).unwrap();
+    assert_eq!(request.secs, 9);
+    let (_, again) = client.tick(client.next().unwrap()).unwrap();
+    assert_eq!((again.kind, again.secs), (DhcpMessageType::Request, 9));
+    // The lease counts from the request all the same.
+    client.receive(12_500, &reply(DhcpMessageType::Ack, &request));
+    assert!(client.lease().unwrap().since_ms >= 11_000);
+}
+
+#[test]
 fn renews_at_the_server_then_anywhere_then_loses_the_address() {
     let mut client = bound();
     let (to, request) = client.tick(50_100).unwrap();
