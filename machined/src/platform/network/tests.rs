@@ -39,7 +39,7 @@ network:
       set-name: eth0
       wakeonlan: true
       dhcp4: true
-      dhcp4-overrides: {route-metric: 50, use-hostname: false}
+      dhcp4-overrides: {route-metric: 50, use-hostname: false, use-ntp: true}
     eth1:
       addresses: [192.0.2.5/24, "2001:db8::5/64"]
       gateway4: 192.0.2.1
@@ -133,6 +133,14 @@ fn what_is_not_understood_is_refused_where_it_stands() {
         ("version: 2\nethernets:\n  eth0:\n    set-name: lan\n", "ethernets.eth0.set-name: Stele renames no link"),
         ("version: 2\nethernets:\n  eth0:\n    addresses: [192.0.2.300/24]\n", "ethernets.eth0.addresses[0]"),
         ("version: 2\nethernets:\n  eth0:\n    routes: [{to: x}]\n", "ethernets.eth0.routes[0].to: expected a network"),
+        (
+            "version: 2\nethernets:\n  eth0:\n    dhcp4-overrides: {use-ntp: false}\n",
+            "ethernets.eth0.dhcp4-overrides.use-ntp: Stele asks the time servers that DHCP names",
+        ),
+        (
+            "version: 2\nethernets:\n  eth0:\n    dhcp6-overrides: {use-ntp: true, use-hostname: true}\n",
+            "ethernets.eth0.dhcp6-overrides.use-hostname: Stele takes no host name",
+        ),
         (
             "version: 2\nbonds:\n  b:\n    parameters: {arp-interval: 1}\n",
             "bonds.b.parameters.arp-interval: Stele does not",

@@ -46,6 +46,11 @@ macro_rules! link {
                 for (i, route) in self.routes.iter().enumerate() {
                     routes.extend(route.turn(&format!("{at}.routes[{i}]"), check));
                 }
+                for (key, of, ntp) in [("dhcp4", &self.dhcp4_overrides, true), ("dhcp6", &self.dhcp6_overrides, false)] {
+                    if let Some(of) = of {
+                        of.check(&format!("{at}.{key}-overrides"), ntp, check);
+                    }
+                }
                 let metric = |of: &Option<Overrides>| of.as_ref().and_then(|of| of.route_metric);
                 Addressing {
                     dhcp4: Some(self.dhcp4.unwrap_or(false)),
@@ -92,15 +97,29 @@ struct Names {
     search: Vec<String>,
 }
 
-/// Stele takes no host name and no time servers from DHCP, so to say so changes nothing.
+/// What is taken from DHCP. To say what Stele does anyway changes nothing.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "kebab-case", default)]
 struct Overrides {
     route_metric: Option<u32>,
-    #[serde(rename = "use-hostname")]
-    _hostname: Option<bool>,
-    #[serde(rename = "use-ntp")]
-    _ntp: Option<bool>,
+    use_hostname: Option<bool>,
+    use_ntp: Option<bool>,
+}
+
+impl Overrides {
+    fn check(&self, at: &str, ntp: bool, check: &mut Check<'_>) {
+        let hostname = self.use_hostname != Some(true);
+        check.need(
+            &format!("{at}.use-hostname"),
+            hostname,
+            "Stele takes no host name from DHCP: write local-hostname in meta-data, or a Hostname document",
+        );
+        let message = match ntp {
+            true => "Stele asks the time servers that DHCP names unless a Time document names others: write one",
+            false => "Stele takes no time servers from DHCPv6: write a Time document",
+        };
+        check.need(&format!("{at}.use-ntp"), self.use_ntp.is_none_or(|use_ntp| use_ntp == ntp), message);
+    }
 }
 
 #[derive(Deserialize)]
