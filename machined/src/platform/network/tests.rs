@@ -96,7 +96,7 @@ config:
 - {type: vlan, name: bond0.7, vlan_link: bond0, vlan_id: 7, subnets: [{type: dhcp6}]}
 - {type: nameserver, address: 192.0.2.54, search: [example.com, example.org]}
 - {type: route, destination: 198.51.100.0, netmask: 24, gateway: 192.0.2.9}
-- {type: loopback, name: lo, subnets: [{type: loopback}]}
+- {type: loopback, name: lo, subnets: [{type: loopback, dns_nameservers: [192.0.2.55]}]}
 "#;
     let fixed = json!({
         "match": {"mac": "52:54:00:12:34:56"},
@@ -106,7 +106,7 @@ config:
     let bond = json!({"links": ["eth1"], "mode": "active-backup", "miimon": 50, "primary": "eth1"});
     let resolver = json!({
         "apiVersion": "stele/v1", "kind": "Resolver",
-        "servers": ["192.0.2.53", "192.0.2.54"], "search": ["example.com", "example.org"],
+        "servers": ["192.0.2.53", "192.0.2.54", "192.0.2.55"], "search": ["example.com", "example.org"],
     });
     let wanted = [
         document("Link", "eth0", fixed),
@@ -161,6 +161,22 @@ fn what_is_not_understood_is_refused_where_it_stands() {
         (
             "version: 1\nconfig:\n- {type: route, destination: default, gateway: 192.0.2.1}\n",
             "in the network of no link",
+        ),
+        (
+            "version: 1\nconfig:\n- {type: route, destination: 198.51.100.0, gateway: 192.0.2.1}\n",
+            "config[0]: expected destination (with netmask)",
+        ),
+        (
+            "version: 1\nconfig:\n- type: physical\n  name: a\n  subnets:\n  - {type: dhcp, routes: [{destination: 10.0.0.0, gateway: 10.1.0.1}]}\n",
+            "config[0].subnets[0].routes[0]: expected destination as",
+        ),
+        (
+            "version: 1\nconfig:\n- type: physical\n  name: a\n  subnets: [{type: ipv6_dhcpv6-stateless}]\n",
+            "config[0].subnets[0].type: Stele takes nothing by DHCPv6 without an address",
+        ),
+        (
+            "version: 1\nconfig:\n- type: loopback\n  name: lo\n  subnets: [{type: static, address: 10.9.0.1/32}]\n",
+            "config[0].subnets[0]: Stele gives lo no addresses",
         ),
         ("version: 1\nethernets: {a: {}}\n", "belong to version 2"),
         ("a: [", "line 1"),

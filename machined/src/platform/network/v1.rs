@@ -130,8 +130,9 @@ pub(super) fn turn(items: Vec<Item>, at: &str, found: &mut Found, check: &mut Ch
         }
         match item.r#type {
             Type::Nameserver => found.ask(item.address.list(), item.search.list()),
-            // Every machine has it; the last two are no links.
-            Type::Loopback | Type::Route | Type::Bridge | Type::Infiniband => {}
+            Type::Loopback => item.loopback(&at, found, check),
+            // No links.
+            Type::Route | Type::Bridge | Type::Infiniband => {}
             Type::Physical | Type::Bond | Type::Vlan => item.link(&at, found, check),
         }
     }
@@ -198,6 +199,17 @@ impl Item {
         }
     }
 
+    /// Every machine has it, and gives it nothing more; some tools write the name servers here.
+    fn loopback(&self, at: &str, found: &mut Found, check: &mut Check<'_>) {
+        for (i, subnet) in self.subnets.iter().enumerate() {
+            found.ask(subnet.dns_nameservers.list(), subnet.dns_search.list());
+            let more = subnet.address.is_some() || subnet.gateway.is_some() || !subnet.routes.is_empty();
+            let plain = subnet.r#type == "loopback" && !more;
+            let message = "Stele gives lo no addresses and routes beside the kernel's: expected type: loopback alone";
+            check.need(&format!("{at}.subnets[{i}]"), plain, message);
+        }
+    }
+
     fn addressing(&self, at: &str, found: &mut Found, check: &mut Check<'_>) -> Addressing {
         let mut addressing = Addressing { mtu: self.mtu, accept_ra: self.accept_ra.unwrap_or(true), ..quiet() };
         for (i, subnet) in self.subnets.iter().enumerate() {
@@ -211,7 +223,7 @@ impl Item {
     /// A route of the machine: of the link whose network its gateway is in.
     fn route(&self, at: &str, found: &mut Found, check: &mut Check<'_>) {
         let mask = self.netmask.as_deref();
-        let to = self.destination.as_deref().and_then(|to| word::destination(to, mask));
+        let to = self.destination.as_deref().and_then(|to| word::network(to, mask));
         let (Some(to), Some(via)) = (to, self.gateway) else {
             check.problem(at, "expected destination (with netmask) and gateway");
             return;
@@ -231,7 +243,11 @@ impl Subnet {
         check.need(&format!("{at}.control"), by_hand, "nobody is there to do it by hand: expected auto");
         match &*self.r#type {
             "dhcp" | "dhcp4" => link.dhcp4 = Some(true),
-            "dhcp6" | "ipv6_dhcpv6-stateful" | "ipv6_dhcpv6-stateless" => link.dhcp6 = true,
+            "dhcp6" | "ipv6_dhcpv6-stateful" => link.dhcp6 = true,
+            "ipv6_dhcpv6-stateless" => check.problem(
+                &format!("{at}.type"),
+                "Stele takes nothing by DHCPv6 without an address: write ipv6_slaac, and the name servers as dns_nameservers",
+            ),
             "ipv6_slaac" => link.accept_ra = true,
             "manual" => {}
             "static" | "static6" => {
@@ -241,13 +257,13 @@ impl Subnet {
                     None => check.problem(at, "expected address as 192.0.2.5/24, or with netmask beside it"),
                 }
             }
-            _ => check.problem(&format!("{at}.type"), "expected dhcp, dhcp4, dhcp6, static, static6, ipv6_slaac, ipv6_dhcpv6-stateful, ipv6_dhcpv6-stateless or manual"),
+            _ => check.problem(&format!("{at}.type"), "expected dhcp, dhcp4, dhcp6, static, static6, ipv6_slaac, ipv6_dhcpv6-stateful or manual"),
         }
         link.mtu = link.mtu.or(self.mtu);
         link.metric = link.metric.or(self.metric);
         link.routes.extend(self.gateway.map(word::default_route));
         for (i, route) in self.routes.iter().enumerate() {
-            match word::destination(&route.destination, route.netmask.as_deref()) {
+            match word::network(&route.destination, route.netmask.as_deref()) {
                 Some(to) => link.routes.push(Route { to, via: route.gateway, metric: route.metric }),
                 None => check.problem(
                     &format!("{at}.routes[{i}]"),

@@ -44,6 +44,13 @@ fn length(mask: &str) -> Option<u8> {
     mask.parse().ok().or_else(|| ipnet::ip_mask_to_prefix(mask.parse().ok()?).ok())
 }
 
+/// `default`, a network with its length, or with a mask beside it: version 1, whose readers do not agree on what an address
+/// alone is.
+pub(super) fn network(to: &str, mask: Option<&str>) -> Option<Destination> {
+    let whole = mask.is_some() || to.contains('/') || to == "default";
+    destination(to, mask).filter(|_| whole)
+}
+
 /// `default`, a network, or one address; with a mask beside it in version 1.
 pub(super) fn destination(to: &str, mask: Option<&str>) -> Option<Destination> {
     if matches!(to, "default" | "0.0.0.0/0" | "::/0") {
