@@ -12,10 +12,10 @@ use crate::{Check, Kind};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolver {
-    /// Addresses of name servers, asked in this order. Empty: those that DHCP and routers name.
+    /// Addresses of name servers, asked in this order, the first three. Empty: those that DHCP and routers name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
-    /// Domains that short names are looked up in. Empty: those that DHCP and routers name.
+    /// Domains that short names are looked up in, the first six. Empty: those that DHCP and routers name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
 }
@@ -40,6 +40,9 @@ search:
             found.need(&path, !self.servers[..i].contains(server), "this server is there before: keep one");
             let host = !server.is_unspecified() && !server.is_multicast();
             found.need(&path, host, "expected the address of a name server");
+            let local = matches!(server, IpAddr::V6(server) if server.is_unicast_link_local());
+            let message = "a link-local address says nothing without a link: expected another address of the server";
+            found.need(&path, !local, message);
         }
         for (i, domain) in self.search.iter().enumerate() {
             let path = format!("search[{i}]");

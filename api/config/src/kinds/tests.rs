@@ -47,6 +47,7 @@ fn what_a_field_cannot_be_is_refused_at_its_place() {
         ("Vlan", "name: v\nlink: a\nid: 0", "id", "1 to 4094"),
         ("Vlan", "name: v\nlink: v\nid: 1", "link", "over itself"),
         ("Resolver", "servers: [a]", "servers[0]", "such as 192.0.2.5"),
+        ("Resolver", "servers: ['fe80::1']", "servers[0]", "link-local"),
         ("Resolver", "search: ['a b']", "search[0]", "a domain"),
         ("StaticHost", "name: a\naddresses: []", "addresses", "at least one"),
         ("StaticHost", "name: a\naddresses: [192.0.2.1]\naliases: [a]", "aliases[0]", "keep one"),

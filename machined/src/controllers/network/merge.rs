@@ -15,9 +15,9 @@ use crate::resources::route::RouteSpec;
 use super::plan::Desired;
 
 /// glibc and most resolvers read no more than three.
-const SERVERS: usize = 3;
+pub(super) const SERVERS: usize = 3;
 /// The limit of resolv.conf(5) in older C libraries, still common in containers.
-const SEARCH: usize = 6;
+pub(super) const SEARCH: usize = 6;
 /// For routes of a link no source gave a metric: what Linux uses for routes without one in IPv6.
 const METRIC: u32 = 1024;
 

@@ -17,6 +17,7 @@ use crate::resources::network_document::{DocumentState, NetworkDocument, Network
 use crate::resources::origin::Origin;
 use crate::resources::resolver::ResolverConfig;
 
+use super::super::merge::{SEARCH, SERVERS};
 use super::say;
 use super::select::{Selected, select};
 
@@ -277,7 +278,13 @@ impl Work<'_> {
             search: wanted.body.search.clone(),
             origin: wanted.origin.clone(),
         });
-        self.state(&wanted.origin, DocumentState::Applied, String::new(), &[]);
+        let (servers, search) = (wanted.body.servers.len(), wanted.body.search.len());
+        let cut = |count: usize, most: usize, what: &str| {
+            (count > most).then(|| format!("of {count} {what} the first {most} count: most resolvers read no more"))
+        };
+        let cut = [cut(servers, SERVERS, "servers"), cut(search, SEARCH, "search domains")];
+        let reason = cut.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        self.state(&wanted.origin, DocumentState::Applied, reason, &[]);
     }
 
     /// What the kernel did not do is told at the document that wants it.

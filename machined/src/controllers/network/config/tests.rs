@@ -240,6 +240,27 @@ fn what_cannot_be_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn servers_that_nobody_reads_are_named() {
+    for (servers, search, reason) in [
+        (3, 6, ""),
+        (4, 6, "of 4 servers the first 3 count: most resolvers read no more"),
+        (
+            5,
+            7,
+            "of 5 servers the first 3 count: most resolvers read no more; of 7 search domains the first 6 count: most \
+             resolvers read no more",
+        ),
+    ] {
+        let list = |count, name: &dyn Fn(u32) -> String| (1..=count).map(name).collect::<Vec<_>>().join(", ");
+        let servers = list(servers, &|i| format!("192.0.2.{i}"));
+        let search = list(search, &|i| format!("a{i}.example"));
+        let concluded = concluded(&format!("kind: Resolver\nservers: [{servers}]\nsearch: [{search}]\n"));
+        let document = &concluded.documents["Resolver"];
+        assert_eq!((document.state, document.reason.as_str()), (DocumentState::Applied, reason));
+    }
+}
+
+#[test]
 fn what_the_kernel_refused_is_told_at_the_document() {
     let refused = NetworkRefusal { links: [("eth0".to_owned(), "no".to_owned())].into() };
     let concluded = conclude(&wanted("kind: Link\nname: eth0\n"), &machine(), &refused);
