@@ -77,6 +77,38 @@ network:
 }
 
 #[test]
+fn what_version_2_says_of_what_is_so_anyway_changes_nothing() {
+    let text = r#"
+version: 2
+ethernets:
+  eth0:
+    dhcp4: true
+    dhcp4-overrides: {use-dns: true, use-routes: true, use-mtu: true}
+    link-local: [ipv6]
+    dhcp6-overrides: {use-dns: false}
+    nameservers: {addresses: [192.0.2.53]}
+    addresses: [192.0.2.5/24]
+    routes:
+    - {to: default, via: 172.31.1.1, on-link: true}
+    - {to: 198.51.100.0/24, via: 172.31.1.1, on-link: true}
+    - {to: 203.0.113.0/24, via: 192.0.2.1, on-link: true}
+    - {to: "::/0", via: "fe80::1", on-link: true}
+    - {to: 10.0.0.0/8, via: 192.0.2.2, on-link: false}
+"#;
+    let routes = json!([
+        {"to": "172.31.1.1/32"},
+        {"to": "default", "via": "172.31.1.1"},
+        {"to": "198.51.100.0/24", "via": "172.31.1.1"},
+        {"to": "203.0.113.0/24", "via": "192.0.2.1"},
+        {"to": "default", "via": "fe80::1"},
+        {"to": "10.0.0.0/8", "via": "192.0.2.2"},
+    ]);
+    let fields = json!({"dhcp4": true, "addresses": ["192.0.2.5/24"], "routes": routes});
+    let resolver = json!({"apiVersion": "stele/v1", "kind": "Resolver", "servers": ["192.0.2.53"]});
+    assert_eq!(turned(text).unwrap(), [document("Link", "eth0", fields), resolver]);
+}
+
+#[test]
 fn version_1() {
     let text = r#"
 version: 1
@@ -141,6 +173,11 @@ fn what_is_not_understood_is_refused_where_it_stands() {
             "version: 2\nethernets:\n  eth0:\n    dhcp6-overrides: {use-ntp: true, use-hostname: true}\n",
             "ethernets.eth0.dhcp6-overrides.use-hostname: Stele takes no host name",
         ),
+        (
+            "version: 2\nethernets:\n  eth0:\n    dhcp4-overrides: {use-dns: false}\n",
+            "ethernets.eth0.dhcp4-overrides.use-dns: Stele takes what DHCP says of it: write nameservers",
+        ),
+        ("version: 2\nethernets:\n  eth0:\n    link-local: []\n", "ethernets.eth0.link-local: Stele's links have"),
         (
             "version: 2\nbonds:\n  b:\n    parameters: {arp-interval: 1}\n",
             "bonds.b.parameters.arp-interval: Stele does not",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use config::kinds::{self, Addressing, BondMode, HashPolicy, LacpRate, Match, Route};
-use config::{Check, Mac, Net, Text};
+use config::{Check, Destination, Mac, Net, Text};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,6 +28,7 @@ macro_rules! link {
             mtu: Option<u32>,
             dhcp4_overrides: Option<Overrides>,
             dhcp6_overrides: Option<Overrides>,
+            link_local: Option<Vec<String>>,
             #[serde(rename = "renderer")]
             _renderer: Option<String>,
             #[serde(rename = "optional")]
@@ -44,11 +45,20 @@ macro_rules! link {
                 let gateways = [self.gateway4, self.gateway6].into_iter().flatten().map(word::default_route);
                 let mut routes: Vec<Route> = gateways.collect();
                 for (i, route) in self.routes.iter().enumerate() {
-                    routes.extend(route.turn(&format!("{at}.routes[{i}]"), check));
+                    for route in route.turn(&format!("{at}.routes[{i}]"), &self.addresses, check) {
+                        // The way to a gateway, which several routes may have.
+                        if !routes.contains(&route) || route.via.is_some() {
+                            routes.push(route);
+                        }
+                    }
                 }
+                let local = self.link_local.as_ref().is_none_or(|all| *all == ["ipv6"]);
+                let message = "Stele's links have a link-local address of IPv6, and none of IPv4: expected [ipv6]";
+                check.need(&format!("{at}.link-local"), local, message);
                 for (key, of, ntp) in [("dhcp4", &self.dhcp4_overrides, true), ("dhcp6", &self.dhcp6_overrides, false)] {
                     if let Some(of) = of {
-                        of.check(&format!("{at}.{key}-overrides"), ntp, check);
+                        let own = (!self.nameservers.addresses.is_empty(), self.mtu.is_some());
+                        of.check(&format!("{at}.{key}-overrides"), ntp, own, check);
                     }
                 }
                 let metric = |of: &Option<Overrides>| of.as_ref().and_then(|of| of.route_metric);
@@ -104,16 +114,29 @@ struct Overrides {
     route_metric: Option<u32>,
     use_hostname: Option<bool>,
     use_ntp: Option<bool>,
+    use_dns: Option<bool>,
+    use_routes: Option<bool>,
+    use_mtu: Option<bool>,
 }
 
 impl Overrides {
-    fn check(&self, at: &str, ntp: bool, check: &mut Check<'_>) {
+    /// Where the link has name servers and an MTU of its own, DHCP's do not count.
+    fn check(&self, at: &str, ntp: bool, own: (bool, bool), check: &mut Check<'_>) {
         let hostname = self.use_hostname != Some(true);
         check.need(
             &format!("{at}.use-hostname"),
             hostname,
             "Stele takes no host name from DHCP: write local-hostname in meta-data, or a Hostname document",
         );
+        for (key, value, own, instead) in [
+            ("use-dns", self.use_dns, own.0, "write nameservers, which count in their place"),
+            ("use-routes", self.use_routes, false, "take this out, and your own routes count first"),
+            ("use-mtu", self.use_mtu, own.1, "write mtu, which counts in its place"),
+        ] {
+            if value == Some(false) && !own {
+                check.problem(&format!("{at}.{key}"), format!("Stele takes what DHCP says of it: {instead}"));
+            }
+        }
         let message = match ntp {
             true => "Stele asks the time servers that DHCP names unless a Time document names others: write one",
             false => "Stele takes no time servers from DHCPv6: write a Time document",
@@ -123,10 +146,12 @@ impl Overrides {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct To {
     to: String,
     via: Option<IpAddr>,
     metric: Option<u32>,
+    on_link: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -142,10 +167,17 @@ struct Parameters {
 }
 
 impl To {
-    fn turn(&self, at: &str, check: &mut Check<'_>) -> Option<Route> {
-        let to = word::destination(&self.to, None);
-        check.need(&format!("{at}.to"), to.is_some(), "expected a network such as 198.51.100.0/24, or default");
-        Some(Route { to: to?, via: self.via, metric: self.metric })
+    /// The route, after the way to its gateway where that is said to be on the link and in none of the link's networks.
+    fn turn(&self, at: &str, addresses: &[Net], check: &mut Check<'_>) -> Vec<Route> {
+        let Some(to) = word::destination(&self.to, None) else {
+            check.problem(&format!("{at}.to"), "expected a network such as 198.51.100.0/24, or default");
+            return Vec::new();
+        };
+        let local = |via: &IpAddr| matches!(via, IpAddr::V6(via) if via.is_unicast_link_local());
+        let near = |via: &IpAddr| local(via) || addresses.iter().any(|net| net.contains(via));
+        let far = self.via.filter(|via| self.on_link == Some(true) && !near(via));
+        let way = far.map(|via| Route { to: Destination::Net(via.into()), via: None, metric: self.metric });
+        way.into_iter().chain([Route { to, via: self.via, metric: self.metric }]).collect()
     }
 }
 
