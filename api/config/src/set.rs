@@ -13,7 +13,7 @@ use crate::kinds::Api;
 use crate::schema;
 use crate::secrets::Secrets;
 use crate::yaml::node::Node;
-use crate::yaml::stream::{self, MOST_BYTES};
+use crate::yaml::stream::{self, MOST_BYTES, MOST_DOCUMENTS};
 use crate::yaml::strict::{self, Step};
 use crate::yaml::{Problem, Problems, Tree};
 
@@ -53,8 +53,12 @@ pub fn parse_files(files: &[(String, String)]) -> Result<Stream, Problems> {
         let message = format!("these files together are longer than {} KiB, which is the most", MOST_BYTES >> 10);
         return Err(Problems(vec![Problem::of("", message)]));
     }
-    for (file, text) in files {
-        let (trees, problems) = stream::read(text);
+    let read: Vec<_> = files.iter().map(|(_, text)| stream::read(text)).collect();
+    // Each file alone may hold fewer.
+    if read.iter().map(|(trees, _)| trees.len()).sum::<usize>() > MOST_DOCUMENTS {
+        return Err(Problems(vec![stream::too_many()]));
+    }
+    for ((file, _), (trees, problems)) in files.iter().zip(read) {
         set.problems.extend(problems.into_iter().map(|p| Problem { file: file.clone(), ..p }));
         for (i, tree) in trees.iter().enumerate() {
             // A separator with nothing after it is no document.

@@ -11,6 +11,16 @@ fn wrong(text: &str) -> Problems {
 }
 
 #[test]
+fn too_many_documents_are_said_whether_in_one_file_or_in_many() {
+    let file = |documents| "a: 1\n---\n".repeat(documents);
+    let several = [("a".to_owned(), file(6_000)), ("b".to_owned(), file(4_001))];
+    for problems in [wrong(&file(10_001)), parse_files(&several).unwrap_err()] {
+        let [problem] = &problems.0[..] else { panic!("{problems}") };
+        assert!(problem.message.contains("more than 10000 documents"), "{problem}");
+    }
+}
+
+#[test]
 fn everything_wrong_is_said_at_once_at_its_place() {
     let text = "\
 apiVersion: stele/v1

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::iter;
 
 use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{AliasLimits, DuplicateKeyPolicy};
 use serde_saphyr::{Error, Location, Options};
 
@@ -13,6 +14,9 @@ use super::{Problem, Tree};
 
 /// Bytes in one set of documents, its secrets included: many times what a machine needs, and soon read.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
+
+/// Documents in one set: as many as a mebibyte of small ones.
+pub(crate) const MOST_DOCUMENTS: usize = 10_000;
 
 /// Lines that are read again, document by document, when one of them is no YAML.
 const MOST_AGAIN: usize = 4 << 20;
@@ -119,7 +123,7 @@ pub(crate) fn is_separator(line: &str) -> bool {
 fn saphyr(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Tree>, Error> {
     // Aliases are for people who write by hand: a few, never a bomb.
     let mut budget = serde_saphyr::Budget::default();
-    (budget.max_depth, budget.max_nodes, budget.max_documents) = (64, 400_000, 10_000);
+    (budget.max_depth, budget.max_nodes, budget.max_documents) = (64, 400_000, MOST_DOCUMENTS);
     (budget.max_aliases, budget.max_anchors, budget.max_merge_keys) = (1_000, 1_000, 1_000);
     let mut limits = AliasLimits::default();
     (limits.max_total_replayed_events, limits.max_replay_stack_depth) = (50_000, 8);
@@ -129,7 +133,15 @@ fn saphyr(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Tree>, E
     serde_saphyr::from_multiple_with_options(text, options)
 }
 
+/// What is said of more documents than [`MOST_DOCUMENTS`].
+pub(crate) fn too_many() -> Problem {
+    Problem::of("", format!("these are more than {MOST_DOCUMENTS} documents, which is the most"))
+}
+
 fn no_yaml(error: &Error) -> Problem {
+    if matches!(error.without_snippet(), Error::Budget { breach: BudgetBreach::Documents { .. }, .. }) {
+        return too_many();
+    }
     let at = error.location().unwrap_or(Location::UNKNOWN);
     let message = strict::safe(&error.to_string());
     let message = if message.contains("tab") && !message.contains("table") {
