@@ -9,8 +9,15 @@ use tests::{
     vm::{Spec, Vm},
 };
 
+use crate::configured::Configured;
+
 /// Counting costs two to three times the work of a plain boot, more with a TPM.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// A machine with a disk waits for it while it starts. Meanwhile virtual time jumps from timer to timer, the farther the
+/// busier this host is; that only adds. So it is started until two boots agree this well, at most so often.
+const AGREE: f64 = 0.01;
+const MOST: usize = 5;
 
 /// How a machine was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +28,35 @@ pub(crate) enum Way {
     KernelSata,
     /// A UKI by UEFI firmware.
     Uki,
+    /// The same of a machine that was configured before; the baseline is that of [`Way::Uki`] once more.
+    UkiConfigured,
+    /// The same without the SATA controller that this kind of machine has otherwise.
+    UkiConfiguredAlone,
     /// The same with a TPM 2.0.
     UkiTpm,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 4] = [Self::Kernel, Self::KernelSata, Self::Uki, Self::UkiTpm];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Kernel, Self::KernelSata, Self::Uki, Self::UkiConfigured, Self::UkiConfiguredAlone, Self::UkiTpm];
+
+    fn is_configured(self) -> bool {
+        matches!(self, Self::UkiConfigured | Self::UkiConfiguredAlone)
+    }
+
+    /// What takes the SATA controller away that this kind of machine has.
+    fn extra(self) -> Vec<String> {
+        let alone = matches!(self, Self::Kernel | Self::UkiConfiguredAlone);
+        if alone { vec!["-machine".into(), "sata=off".into()] } else { Vec::new() }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Kernel => "kernel and initramfs",
+            Self::Kernel => "kernel and initramfs, no SATA controller",
             Self::KernelSata => "kernel and initramfs, empty SATA controller",
             Self::Uki => "UKI by firmware, virtio disk",
+            Self::UkiConfigured => "UKI by firmware, virtio disk, configured",
+            Self::UkiConfiguredAlone => "UKI by firmware, virtio disk, configured, no SATA controller",
             Self::UkiTpm => "UKI by firmware, virtio disk, TPM",
         }
     }
@@ -51,43 +75,71 @@ pub(crate) struct Figure {
 
 /// Boots the product and the baseline in every way.
 pub(crate) fn measure(kernel: &str) -> Result<Vec<Figure>> {
+    let (product, baseline) = (artifacts::product_image(kernel), artifacts::baseline_image(kernel));
+    eprintln!("==> a machine is configured, {kernel} kernel");
+    let configured = Configured::new(&product)?;
     let mut figures = Vec::new();
     for way in Way::ALL {
         eprintln!("==> boot, {kernel} kernel, {}", way.name());
-        let (baseline, _) = boot(&artifacts::baseline_image(kernel), way, false)?;
-        let (stele, phases) = boot(&artifacts::product_image(kernel), way, true)?;
+        let baseline = until_ready(&boot(&baseline, way)?)?;
+        let (stele, phases) = settled(|| {
+            let vm = if way.is_configured() { configured.start(way.extra())? } else { boot(&product, way)? };
+            let stele = until_ready(&vm)?;
+            let apictl = if way.is_configured() { configured.apictl() } else { Apictl::of(&vm)? };
+            Ok((stele, phases(&apictl)?))
+        })?;
         eprintln!("    {stele:.2} s, baseline {baseline:.2} s");
-        figures.push(Figure { kernel: kernel.into(), way, stele, baseline, phases });
+        figures.push(Figure { kernel: kernel.into(), way, stele, baseline, phases: lengths(&phases, stele) });
     }
     Ok(figures)
 }
 
-fn boot(image: &Image, way: Way, ours: bool) -> Result<(f64, Vec<(String, f64)>)> {
+/// The quickest of several boots: see [`AGREE`].
+fn settled<T>(boot: impl Fn() -> Result<(f64, T)>) -> Result<(f64, T)> {
+    let mut best = boot()?;
+    for _ in 1..MOST {
+        let next = boot()?;
+        let agree = (next.0 - best.0).abs() < best.0 * AGREE;
+        eprintln!("    {:.2} s, {:.2} s", best.0, next.0);
+        if next.0 < best.0 {
+            best = next;
+        }
+        if agree {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+fn boot(image: &Image, way: Way) -> Result<Vm> {
     let mut spec = match way {
         Way::Kernel | Way::KernelSata => Spec::kernel(image),
-        Way::Uki | Way::UkiTpm => Spec::disk(image)?,
+        Way::Uki | Way::UkiConfigured | Way::UkiConfiguredAlone | Way::UkiTpm => Spec::disk(image)?,
     };
     spec.counted = true;
     spec.tpm = way == Way::UkiTpm;
-    if way == Way::Kernel {
-        spec.extra = vec!["-machine".into(), "sata=off".into()];
-    }
-    let vm = Vm::start(&spec)?;
-    let line = vm.wait_line("stele: api ready", LIMIT)?;
-    let total = seconds(field(&line, "tsc")?);
-    let phases = if ours { phases(&vm, total)? } else { Vec::new() };
-    Ok((total, phases))
+    spec.extra = way.extra();
+    Vm::start(&spec)
 }
 
-/// The phases of the boot record: each ends where the next one begins, and the last with the API's answer.
-fn phases(vm: &Vm, total: f64) -> Result<Vec<(String, f64)>> {
-    let record = Apictl::of(vm)?.get("boot-record", "boot")?;
+/// Virtual seconds from power-on to the API's answer.
+fn until_ready(vm: &Vm) -> Result<f64> {
+    Ok(seconds(field(&vm.wait_line("stele: api ready", LIMIT)?, "tsc")?))
+}
+
+/// When each phase of the boot record begins.
+fn phases(apictl: &Apictl) -> Result<Vec<(String, f64)>> {
+    let record = apictl.get("boot-record", "boot")?;
     let phases = record["value"]["phases"].as_array().context("no phases in the boot record")?;
     let begins =
         |phase: &serde_json::Value| Some((phase["name"].as_str()?.to_owned(), seconds(phase["tsc"].as_u64()?)));
-    let known: Vec<(String, f64)> = phases.iter().filter_map(begins).collect();
-    let ends = known.iter().skip(1).map(|(_, begin)| *begin).chain([total]);
-    Ok(known.iter().zip(ends).map(|((name, begin), end)| (name.clone(), end - begin)).collect())
+    Ok(phases.iter().filter_map(begins).collect())
+}
+
+/// Each phase ends where the next one begins, and the last with the API's answer.
+fn lengths(phases: &[(String, f64)], total: f64) -> Vec<(String, f64)> {
+    let ends = phases.iter().skip(1).map(|(_, begin)| *begin).chain([total]);
+    phases.iter().zip(ends).map(|((name, begin), end)| (name.clone(), end - begin)).collect()
 }
 
 /// The number after `name=` in a console line.
