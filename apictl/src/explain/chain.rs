@@ -91,7 +91,11 @@ fn mentions(text: &str, name: &str) -> bool {
 
 /// The documents it comes from.
 fn documents<'a>(snapshot: &'a Snapshot, subjects: &[&Resource], kind: &str, id: &str) -> Vec<&'a Resource> {
-    let mut ids: BTreeSet<String> = subjects.iter().map(|one| one.text("/origin/document").to_owned()).collect();
+    // Statuses whose `origin` is who made them name it in `document`; specs of the same thing say it, too.
+    let of_same = snapshot.resources.iter().filter(|one| one.id == id && stem(&one.kind) == stem(kind));
+    let all = subjects.iter().copied().chain(of_same);
+    let named = all.flat_map(|one| [one.text("/origin/document"), one.text("/document/document")]);
+    let mut ids: BTreeSet<String> = named.filter(|document| !document.is_empty()).map(str::to_owned).collect();
     if kind == "document" {
         ids.insert(id.to_owned());
     }

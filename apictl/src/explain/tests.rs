@@ -121,6 +121,21 @@ fn from_the_document_to_the_kernel() {
 }
 
 #[test]
+fn an_address_and_a_route_lead_to_their_document() {
+    let origin = json!({"document": "Link/eth0", "line": 12, "revision": 7});
+    let mut snapshot = snapshot();
+    let spec = json!({"link": "eth0", "origin": origin});
+    snapshot.resources.push(resource("address-spec", "eth0/192.0.2.5", "network/merge", spec));
+    // Its spec has an id of its own.
+    let route = json!({"link": "eth0", "origin": "stele", "document": origin});
+    snapshot.resources.push(resource("route", "eth0/::/0/514/fe80::1", "network/status", route));
+    for (kind, id) in [("address", "eth0/192.0.2.5"), ("route", "eth0/::/0/514/fe80::1")] {
+        let chain = chain(&snapshot, kind, id);
+        assert_eq!(chain[0], "document: Link/eth0", "{chain:?}");
+    }
+}
+
+#[test]
 fn what_is_fine_has_no_problem_and_what_is_not_there_is_not_explained() {
     let snapshot = snapshot();
     let fine = explain(&snapshot, "hostname", "hostname").unwrap();

@@ -69,6 +69,9 @@ pub struct Address {
     pub address: IpNet,
     /// How far it reaches.
     pub scope: AddressScope,
+    /// The document that wants it; absent where another source does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Origin>,
     /// Who made it.
     pub origin: AddressOrigin,
     /// Not usable yet (duplicate detection runs), or a duplicate: another machine has it.
@@ -96,5 +99,6 @@ impl Resource for Address {
         Column::new("ORIGIN", "/origin"),
         Column::wide("TENTATIVE", "/tentative"),
         Column::wide("DEPRECATED", "/deprecated"),
+        Column::wide("DOCUMENT", "/document/document"),
     ];
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::origin::Origin;
+use super::virtual_link::Virtual;
 
 /// What kind of link it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +85,9 @@ pub struct Link {
     /// The link a VLAN is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// How it is made; absent for what is neither a bond nor a VLAN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Virtual>,
     /// The document that made it so; absent: defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -106,6 +110,8 @@ impl Resource for Link {
         Column::wide("LOSSES", "/carrierLosses"),
         Column::wide("CONTROLLER", "/controller"),
         Column::wide("ACTIVE", "/activePort"),
+        Column::wide("MODE", "/made/bond/mode"),
+        Column::wide("VLAN", "/made/vlan/id"),
         Column::wide("DOCUMENT", "/origin/document"),
     ];
 }

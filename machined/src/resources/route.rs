@@ -84,6 +84,9 @@ pub struct Route {
     pub preferred_source: Option<IpAddr>,
     /// The lower one of two routes to the same destination is used.
     pub metric: u32,
+    /// The document that wants it; absent where another source does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Origin>,
     /// Who made it.
     pub origin: RouteOrigin,
 }
@@ -111,5 +114,6 @@ impl Resource for Route {
         Column::new("METRIC", "/metric"),
         Column::new("ORIGIN", "/origin"),
         Column::wide("SOURCE", "/preferredSource"),
+        Column::wide("DOCUMENT", "/document/document"),
     ];
 }

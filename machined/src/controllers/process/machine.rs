@@ -155,7 +155,7 @@ mod tests {
     fn address(link: &str, address: &str, scope: AddressScope) -> Address {
         let address = address.parse().unwrap();
         let origin = AddressOrigin::Other;
-        Address { link: link.into(), address, scope, origin, tentative: false, deprecated: false }
+        Address { link: link.into(), address, scope, document: None, origin, tentative: false, deprecated: false }
     }
 
     #[tokio::test]

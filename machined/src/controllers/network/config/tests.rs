@@ -42,6 +42,7 @@ fn card(index: u32, mac: &str) -> Link {
         oper_state: OperState::Up,
         controller: None,
         active_port: None,
+        made: None,
         driver: "virtio_net".into(),
         bus_path: format!("pci-0000:00:0{index}.0"),
         speed_mbps: None,

@@ -91,6 +91,7 @@ impl World {
             oper_state: OperState::Up,
             controller: None,
             active_port: None,
+            made: None,
             driver: String::new(),
             bus_path: String::new(),
             speed_mbps: None,

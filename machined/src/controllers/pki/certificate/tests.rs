@@ -70,6 +70,7 @@ impl Fixture {
             link: "eth0".into(),
             address: text.parse().unwrap(),
             scope: AddressScope::Global,
+            document: None,
             origin: AddressOrigin::Stele,
             tentative: false,
             deprecated: false,
