@@ -65,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         active: watch::Sender::new(Arc::new(configuration::Active::looking())).subscribe(),
         meta: meta.clone(),
         mark: "/nowhere".into(),
+        until: tokio::time::Instant::now(),
         own: own.clone(),
         rescue: None,
         clock_sure: watch::Sender::new(false).subscribe(),

@@ -118,6 +118,8 @@ pub enum Place {
     Opening,
     /// There is no STATE.
     Nowhere,
+    /// STATE is there, and the ring cannot be opened, for this reason; it is tried again.
+    Failed(String),
     /// Here.
     At(PathBuf),
 }
@@ -245,6 +247,7 @@ impl Handle {
         let shown = opened.map_err(|_| Error::Opening)?.map_err(|_| Error::NoState)?.clone();
         match &shown.place {
             Place::At(path) => Ok((path.clone(), shown)),
+            Place::Failed(why) => Err(Error::Failed(why.clone())),
             Place::Nowhere | Place::Opening => Err(Error::NoState),
         }
     }
@@ -286,7 +289,9 @@ impl Log {
     }
 
     async fn open(&mut self, path: PathBuf) {
-        self.is_at(Place::Opening);
+        if !matches!(self.shown.borrow().place, Place::Failed(_)) {
+            self.is_at(Place::Opening);
+        }
         match blocking::run(move || Ring::open(&path)).await {
             Ok((ring, lost)) => {
                 if lost > 0 {
@@ -300,7 +305,11 @@ impl Log {
                 self.write(waiting).await;
             }
             // Tried again at the next turn.
-            Err(error) => self.trouble(Some(format!("the audit log cannot be opened: {}", chain(&error)))),
+            Err(error) => {
+                let why = chain(&error).to_string();
+                self.trouble(Some(format!("the audit log cannot be opened: {why}")));
+                self.is_at(Place::Failed(why));
+            }
         }
     }
 

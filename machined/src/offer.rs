@@ -12,11 +12,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::fingerprint::Fingerprint;
 use api::pki::Certificate;
 use config::kinds::Api;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::configuration::Active;
 use crate::gateway::keys::{Accepted, Keys};
@@ -26,6 +28,9 @@ use crate::pki::node::Now;
 use crate::pki::own::Own;
 use crate::pki::{Identity, rescue};
 use crate::server::keys::Offer;
+
+/// A configured machine finds its configuration within seconds, and gives a disk some more.
+pub const LOOKING: Duration = Duration::from_secs(40);
 
 /// Everything that bears on it.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub struct Sources {
     pub meta: meta::Handle,
     /// A file in /run that is there once this boot's machine was configured.
     pub mark: PathBuf,
+    /// Until then a configured machine's configuration is looked for, and nothing else is offered.
+    pub until: Instant,
     /// machined as its own client.
     pub own: Own,
     /// The rescue authority that is built into the image.
@@ -70,7 +77,8 @@ impl Sources {
             Maintenance::Open => maintenance(Vec::new()),
             // A machined that was started again, or a boot: who is served is not served worse meanwhile, and nobody is shown a
             // certificate that is not the machine's.
-            Maintenance::Closed(_) if !door.is_decided() && self.is_configured() => {
+            // Not for ever: a disk that hangs must not keep the rescue out.
+            Maintenance::Closed(_) if !door.is_decided() && self.is_configured() && Instant::now() < self.until => {
                 return Offer::Later("the configuration is looked for");
             }
             Maintenance::Closed(why) if rescue.is_empty() => return Offer::Nothing(why.clone()),
@@ -143,7 +151,11 @@ impl Sources {
                 *before = now;
                 changed
             });
-            self.changed().await;
+            let until = self.until;
+            tokio::select! {
+                () = self.changed() => {}
+                () = tokio::time::sleep_until(until), if Instant::now() < until => {}
+            }
         }
     }
 }

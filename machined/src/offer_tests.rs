@@ -26,6 +26,7 @@ fn sources(door: Maintenance, active: Arc<Active>, rescue: Option<&Ca>) -> Sourc
         active: watch::Sender::new(active).subscribe(),
         meta,
         mark: PathBuf::from("/nowhere"),
+        until: Instant::now() + LOOKING,
         own: Own::default(),
         rescue: rescue.map(|ca| ca.certificate().clone()),
         clock_sure: watch::Sender::new(false).subscribe(),
@@ -74,6 +75,8 @@ async fn the_rescue_that_meta_remembers_comes_in_when_state_cannot_be_read() {
     assert!(accepted(&looking.now()).contains(&(der(&rescue), true)), "nobody has configured it");
     looking.meta.update(|record| record.configured = true).await.unwrap();
     assert!(matches!(looking.now(), Offer::Later(_)));
+    let looking = Sources { until: Instant::now(), ..looking };
+    assert!(accepted(&looking.now()).contains(&(der(&rescue), true)), "not for ever");
     let shut = Sources { door: watch::Sender::new(Maintenance::Closed("torn".into())).subscribe(), ..looking };
     shut.meta.update(|record| record.rescue = Some("damaged".into())).await.unwrap();
     assert_eq!(shut.now(), Offer::Nothing("torn".into()));

@@ -43,7 +43,8 @@ pub(super) async fn ask(
         }
         Change::Documents { source, secrets, expected } => (source, secrets, *expected),
     };
-    let first = status(app, &node).await?.is_none_or(|status| status.is_unconfigured());
+    let status = status(app, &node).await?;
+    let first = status.as_ref().is_none_or(Status::is_unconfigured);
     let mut after = target.clone();
     let mut request = ApplyRequest {
         documents: source.text.clone(),
@@ -65,8 +66,9 @@ pub(super) async fn ask(
     }
     let answer = match client.apply(request).await {
         Ok(answer) => answer.into_inner(),
-        Err(broken) if api::error::is_transient(&broken) && !options.when.dry_run && mode == ApplyMode::Auto => {
-            taken(app, &after, source).await.ok_or(broken)?
+        Err(broken) if api::error::is_broken(&broken) && !options.when.dry_run && mode == ApplyMode::Auto => {
+            let before = status.map_or(0, |status| status.revision());
+            taken(app, &after, source, before).await.ok_or(broken)?
         }
         Err(refused) => return Err(refused.into()),
     };
@@ -77,9 +79,9 @@ pub(super) async fn ask(
     Ok((answer, if options.when.dry_run { target.clone() } else { after }))
 }
 
-/// The connection broke before the answer: whether the node has these documents all the same, asked over the path by which
-/// it is then reached.
-async fn taken(app: &App, after: &Target, source: &Source) -> Option<ApplyResponse> {
+/// The connection broke before the answer: whether the node has made a revision of these documents all the same, asked over the
+/// path by which it is then reached.
+async fn taken(app: &App, after: &Target, source: &Source, before: u64) -> Option<ApplyResponse> {
     app.ui.note(&format!("{}: the connection broke before the node had answered: looking what it has", after.name));
     let deadline = Instant::now() + BROKEN;
     while Instant::now() < deadline {
@@ -89,7 +91,8 @@ async fn taken(app: &App, after: &Target, source: &Source) -> Option<ApplyRespon
             let v1::ReadResponse { revision, documents } = read.into_inner();
             let have = config::parse(&documents).ok()?.documents;
             let same = config::changes(&have, &source.documents).is_empty();
-            return Some(ApplyResponse { revision: revision?.id, ..ApplyResponse::default() }).filter(|_| same);
+            let revision = revision?.id;
+            return (same && revision > before).then(|| ApplyResponse { revision, ..ApplyResponse::default() });
         }
         sleep(Duration::from_secs(1)).await;
     }

@@ -9,7 +9,7 @@ use api::{
     pki::{Node as Names, Request},
     v1::{EnrolmentRequestRequest, enrolment_client::EnrolmentClient},
 };
-use config::kinds::{Api, Authority};
+use config::kinds::{Api, Authority, Bond, Hostname, Link, Vlan};
 
 use crate::{
     bundle::{self, API, Bundle},
@@ -114,8 +114,20 @@ pub(super) async fn certificate(
         (true, Some(api)) => api.certificates.server.0,
         _ => YEAR,
     };
-    let names = names(asked.names, target, api);
+    let names = names([asked.names, documented(source)].concat(), target, api);
     bundle.ca(API)?.sign_node(&request, &Names { names, ttl }).map(|signed| signed.pem()).map_err(bundle::failed)
+}
+
+/// What the node will be called and reached by once the documents are in effect.
+fn documented(source: &Source) -> Vec<String> {
+    let hostname =
+        source.documents.of::<Hostname>().flat_map(|(_, one)| [one.hostname.clone(), one.short().to_owned()]);
+    let links = source.documents.of::<Link>().map(|(_, one)| &one.addressing);
+    let bonds = source.documents.of::<Bond>().map(|(_, one)| &one.addressing);
+    let vlans = source.documents.of::<Vlan>().map(|(_, one)| &one.addressing);
+    let addresses =
+        links.chain(bonds).chain(vlans).flat_map(|one| one.addresses.iter().map(|net| net.0.addr().to_string()));
+    hostname.chain(addresses).collect()
 }
 
 /// The node's own names, the one it was reached by, and those of its document; each once.

@@ -54,6 +54,11 @@ pub(super) fn parse(object: &Object) -> Result<Status> {
 }
 
 impl Status {
+    /// The one in effect; 0: none.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub(super) fn is_unconfigured(&self) -> bool {
         self.state == "unconfigured"
     }

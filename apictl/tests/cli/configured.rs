@@ -192,7 +192,8 @@ impl Config for Service {
         self.0.switch(&documents, &certificate);
         self.0.point(revision, mode);
         if self.0.state.lock().unwrap().configured.loses_answer {
-            return Err(Status::unavailable("the connection broke"));
+            // Until the test cuts it.
+            std::future::pending::<()>().await;
         }
         answer.revision = revision as u64;
         Ok(Response::new(answer))

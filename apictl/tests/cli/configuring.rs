@@ -62,7 +62,7 @@ async fn the_first_configuration_switches_to_mutual_tls() {
         assert!(apply.documents.contains("# ") && !apply.documents.contains("PRIVATE"));
         let certificate = Certificate::parse(&apply.node_certificate).unwrap();
         assert!(certificate.server && certificate.is_of(&state.configured.key));
-        assert_eq!(certificate.names, ["stele-1", "127.0.0.1"]);
+        assert_eq!(certificate.names, ["stele-1", "127.0.0.1", "web-1"]);
         assert_eq!(certificate.lifetime(), Duration::from_secs(25 * 3600), "with an Authority it is a day");
     }
     let ended = scene.run(&["version", "-o", "json"]).await;
@@ -78,7 +78,15 @@ async fn the_first_configuration_switches_to_mutual_tls() {
 async fn an_answer_that_is_lost_is_looked_for_on_the_new_path() {
     let scene = Scene::prepared().await;
     scene.node.node.change(|state| state.configured.loses_answer = true);
-    let ended = scene.apply(&["--secrets", &scene.secrets, "-o", "json"]).await;
+    let arguments = ["--secrets", &scene.secrets, "-o", "json"];
+    let cut = async {
+        let mut changed = scene.node.node.changed.subscribe();
+        while scene.node.node.state.lock().unwrap().configured.status["state"] == "unconfigured" {
+            changed.changed().await.unwrap();
+        }
+        scene.node.cut();
+    };
+    let (ended, ()) = tokio::join!(scene.apply(&arguments), cut);
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.err.contains("looking what it has"), "{}", ended.err);
     let told: serde_json::Value = serde_json::from_str(&ended.out).unwrap();

@@ -40,6 +40,9 @@ pub enum Error {
     /// There is none yet.
     #[error("there is no audit log: it is kept on STATE, which is not there")]
     NoState,
+    /// It is there, and of no use now.
+    #[error("the audit log cannot be opened: {0}")]
+    Failed(String),
     /// Nobody knows yet.
     #[error("the audit log is not open yet: STATE is looked for, or its disk is slow")]
     Opening,

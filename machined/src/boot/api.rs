@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reconcile::Graph;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::configuration::{Configuration, Ground};
 use super::{Error, complain};
@@ -55,6 +56,7 @@ pub(super) async fn start(
         active: engine.active(),
         meta: meta.clone(),
         mark: run.join("configured"),
+        until: Instant::now() + offer::LOOKING,
         own: own.clone(),
         rescue: pki::rescue::of_image(Path::new(platform::RESCUE)),
         clock_sure: sure.watch(),

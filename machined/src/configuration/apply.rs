@@ -68,7 +68,7 @@ impl Engine {
             return Ok((plan.outcome, Then::Rest));
         }
         if self.active().revision.is_some() {
-            if self.has_already(&plan, apply.mode).await? {
+            if self.has_already(&plan, apply.mode).await {
                 return Ok((plan.outcome, Then::Rest));
             }
             return self.keep_planned(plan, apply).await;
@@ -88,16 +88,18 @@ impl Engine {
 
     /// Whether nothing would change, not a comment: the same texts are in effect and proven, and nothing else is staged. To
     /// keep them once more would only push older revisions out.
-    async fn has_already(&mut self, plan: &Plan, mode: Mode) -> Result<bool, Error> {
+    async fn has_already(&mut self, plan: &Plan, mode: Mode) -> bool {
         let Pointers { current, staged, .. } = self.pointers();
         let Some(current) = current.filter(|_| self.active().state == State::Blessed && staged.is_none()) else {
-            return Ok(false);
+            return false;
         };
-        if matches!(mode, Mode::Trial(_)) {
-            return Ok(false);
+        let wished = matches!(mode, Mode::Trial(_)) || mode == Mode::Reboot && !self.pending.list().is_empty();
+        if wished {
+            return false;
         }
-        let kept = self.with(move |revisions| revisions.load(current)).await?;
-        Ok(kept.documents == plan.text && *kept.secrets == kept_form(&plan.secrets))
+        // To apply anew is what mends a damaged one.
+        let kept = self.with(move |revisions| revisions.load(current)).await;
+        kept.is_ok_and(|kept| kept.documents == plan.text && *kept.secrets == kept_form(&plan.secrets))
     }
 
     /// Makes the planned revision what counts, as the mode says.
@@ -172,8 +174,7 @@ impl Engine {
             Problems(missing.iter().map(|name| about_all(message(name))).collect())
         })?;
         lockout::check(&stream.documents, apply.way.as_ref())?;
-        let mut changes = config::changes(&active.documents, &stream.documents);
-        effects::correct(&mut changes, &stream.documents);
+        let changes = effects::changes(&active.documents, &stream.documents);
         // Secrets never lie among the documents.
         let text = if alone { apply.documents.clone() } else { config::format(&stream.documents) };
         let outcome = Outcome { changes, ..Outcome::default() };
@@ -241,7 +242,7 @@ impl Engine {
             }
         };
         if let Then::Activate(_) = then {
-            self.pending.changed(&outcome.changes, matches!(mode, Mode::Trial(_)));
+            self.pending.changed(&outcome.changes);
         }
         self.list().await;
         self.tell();
@@ -297,8 +298,7 @@ impl Engine {
         let to = revert.to.or(blessed.filter(|id| Some(*id) != current)).or(before).ok_or(Error::NothingBefore)?;
         if revert.dry_run {
             let loaded = self.load(to).await?;
-            let mut changes = config::changes(&self.active().documents, &loaded.documents);
-            effects::correct(&mut changes, &loaded.documents);
+            let changes = effects::changes(&self.active().documents, &loaded.documents);
             return Ok((Outcome { changes, ..Outcome::default() }, Then::Rest));
         }
         // The way back from a trial is now.
@@ -307,8 +307,7 @@ impl Engine {
             return Err(Error::Trial(trial.revision));
         }
         let Loaded { meta, documents, secrets } = self.load(to).await?;
-        let mut changes = config::changes(&self.active().documents, &documents);
-        effects::correct(&mut changes, &documents);
+        let changes = effects::changes(&self.active().documents, &documents);
         let outcome = Outcome { revision: Some(to), changes, problems: None };
         let then = self.point_to(meta, documents, secrets, revert.mode, &outcome).await?;
         if let Then::Activate(_) = then

@@ -7,30 +7,39 @@ use std::path::Path;
 use config::kinds::KernelModule;
 use config::{Action, Change, Documents, Effect};
 
+use crate::controllers::system::same;
+
 /// Modules that are there.
 const MODULES: &str = "/sys/module";
 
-/// Corrects the effects of these changes, which lead to `documents`.
-pub(super) fn correct(changes: &mut [Change], documents: &Documents) {
-    correct_by(Path::new(MODULES), changes, documents);
+/// The changes from one set of documents to another, with what each takes here.
+pub(super) fn changes(before: &Documents, after: &Documents) -> Vec<Change> {
+    changes_by(Path::new(MODULES), before, after)
 }
 
-fn correct_by(modules: &Path, changes: &mut [Change], documents: &Documents) {
+fn changes_by(modules: &Path, before: &Documents, after: &Documents) -> Vec<Change> {
+    let mut changes = config::changes(before, after);
+    let module = |documents: &'_ Documents, id: &str| -> Option<KernelModule> {
+        documents.of::<KernelModule>().find(|(document, _)| document.id() == id).map(|(_, module)| module.clone())
+    };
     for change in changes.iter_mut().filter(|change| change.action != Action::Removed) {
-        let found = documents.of::<KernelModule>().find(|(document, _)| document.id() == change.id);
-        let Some((document, module)) = found else { continue };
-        let name = document.name.clone().unwrap_or_default().replace('-', "_");
+        let Some(wanted) = module(after, &change.id) else { continue };
+        let name = change.id.split_once('/').map_or("", |(_, name)| name).replace('-', "_");
         let there = modules.join(name);
         let late = |key: &String, wanted: &str| {
             let path = there.join("parameters").join(key.replace('-', "_"));
             let now = std::fs::read_to_string(&path);
-            let is_so = now.is_ok_and(|now| now.trim_end() == wanted);
+            let is_so = now.is_ok_and(|now| same(now.trim_end(), wanted));
             let writable = std::fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o200 != 0);
             !is_so && !writable
         };
-        let reboot = there.is_dir() && module.parameters.iter().any(|(key, value)| late(key, &value.0));
+        // What a parameter was before it was given nobody knows.
+        let had = module(before, &change.id).map(|module| module.parameters).unwrap_or_default();
+        let gone = had.keys().any(|key| !wanted.parameters.contains_key(key));
+        let reboot = there.is_dir() && (gone || wanted.parameters.iter().any(|(key, value)| late(key, &value.0)));
         change.effect = if reboot { Effect::Reboot } else { Effect::Live };
     }
+    changes
 }
 
 #[cfg(test)]
@@ -42,8 +51,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let parameters = folder.path().join("dummy/parameters");
         std::fs::create_dir_all(&parameters).unwrap();
-        for (name, mode) in [("fixed", 0o444), ("free", 0o644)] {
-            std::fs::write(parameters.join(name), "1\n").unwrap();
+        for (name, mode) in [("fixed", 0o444), ("free", 0o644), ("truth", 0o444)] {
+            std::fs::write(parameters.join(name), if name == "truth" { "Y\n" } else { "1\n" }).unwrap();
             std::fs::set_permissions(parameters.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
         }
         let document = |name: &str, parameters: &str| {
@@ -57,17 +66,17 @@ mod tests {
             ("dummy", None, "{unseen: 1}", Effect::Reboot),
             ("dummy", Some("{free: 1}"), "{free: 2}", Effect::Live),
             ("dummy", Some("{}"), "{free: 2, fixed: 2}", Effect::Reboot),
+            ("dummy", None, "{truth: 1}", Effect::Live),
+            ("dummy", Some("{free: 1}"), "{}", Effect::Reboot),
             ("other", None, "{fixed: 2}", Effect::Live),
         ] {
             let before = before.map_or_else(|| none.clone(), |before| document(name, before));
             let after = document(name, after);
-            let mut changes = config::changes(&before, &after);
-            correct_by(folder.path(), &mut changes, &after);
+            let changes = changes_by(folder.path(), &before, &after);
             assert_eq!(changes[0].effect, effect, "{changes:?}");
         }
         // What is taken away stays until the next boot.
-        let mut gone = config::changes(&document("dummy", "{}"), &none);
-        correct_by(folder.path(), &mut gone, &none);
+        let gone = changes_by(folder.path(), &document("dummy", "{}"), &none);
         assert_eq!(gone[0].effect, Effect::Reboot);
     }
 }

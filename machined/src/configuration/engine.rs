@@ -238,6 +238,7 @@ impl Engine {
             return;
         };
         if choice.pointers.given_up != pointers.given_up {
+            self.pending.gone();
             self.parts.events.error("config", &choice.pointers.given_up);
         }
         self.count(choice.run).await;

@@ -30,8 +30,8 @@ pub enum Mode {
 pub struct Way {
     /// From where.
     pub address: IpAddr,
-    /// SHA-256 of the certificate, as it is written; a stranger has none.
-    pub fingerprint: Option<String>,
+    /// SHA-256 of the certificate, as it is written.
+    pub fingerprint: String,
 }
 
 /// Documents to be the next revision.

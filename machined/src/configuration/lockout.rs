@@ -37,8 +37,7 @@ fn shut_out(document: &Document, api: &Api, way: &Way) -> Option<Problem> {
         let message = format!("this would lock you out: you come from {address}, which is in none of them; {REMEDY}");
         return Some(problem(document, "allow", message));
     }
-    let own = way.fingerprint.as_ref()?;
-    let revoked = api.revoked().any(|text| text == *own);
+    let revoked = api.revoked().any(|text| text == way.fingerprint);
     revoked.then(|| problem(document, "revoked", format!("this would lock you out: it has your certificate; {REMEDY}")))
 }
 
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn who_brings_it_must_come_in_again() {
         let own = "ab".repeat(32);
-        let way = |address: &str| Way { address: address.parse().unwrap(), fingerprint: Some(own.clone()) };
+        let way = |address: &str| Way { address: address.parse().unwrap(), fingerprint: own.clone() };
         let allow = "allow: [192.0.2.0/24, 2001:db8::/32]\n";
         let revoked = format!("revoked: [{own}]\n");
         for (more, address, path) in [

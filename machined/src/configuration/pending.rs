@@ -1,7 +1,7 @@
 //! What waits for a reboot: documents whose change the running machine cannot make.
 //!
-//! Invariant: it grows until the machine boots, whatever is applied meanwhile; only a trial that goes takes what it brought
-//! along. Kept in /run, so that the next machined of this boot knows it too.
+//! Invariant: it grows until the machine boots, whatever is applied meanwhile; only what is given up before it was proven takes
+//! along what it brought. Kept in /run, so that the next machined of this boot knows it too.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(super) struct Pending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     waiting: Waiting,
-    /// As it was before the trial under way.
+    /// As it was with the revision that was proven last, while another is to be proven.
     before: Option<Waiting>,
 }
 
@@ -35,24 +35,22 @@ impl Pending {
     }
 
     /// A revision that is about to come into effect changes these documents.
-    pub(super) fn changed(&mut self, changes: &[Change], on_trial: bool) {
+    pub(super) fn changed(&mut self, changes: &[Change]) {
         let mut kept = self.kept.clone();
-        if on_trial {
-            kept.before.get_or_insert_with(|| self.kept.waiting.clone());
-        }
+        kept.before.get_or_insert_with(|| self.kept.waiting.clone());
         let later = changes.iter().filter(|change| change.effect == Effect::Reboot);
         kept.waiting.extend(later.map(|change| (change.id.clone(), word(change.action).to_owned())));
         self.keep(kept);
     }
 
-    /// The trial has gone: so has what it changed.
+    /// What was to be proven was given up: so is what it changed.
     pub(super) fn gone(&mut self) {
         let Kept { waiting, before } = self.kept.clone();
         self.keep(Kept { waiting: before.unwrap_or(waiting), before: None });
     }
 
-    /// The trial has come to stay.
-    pub(super) fn confirmed(&mut self) {
+    /// What was changed has come to stay.
+    pub(super) fn proven(&mut self) {
         self.keep(Kept { before: None, ..self.kept.clone() });
     }
 
@@ -96,21 +94,22 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_until_the_boot_and_a_trial_takes_its_own_along() {
+    fn it_grows_until_the_boot_and_what_is_given_up_takes_its_own_along() {
         let folder = tempfile::tempdir().unwrap();
         let load = || Pending::load(folder.path().join("pending"));
         let mut pending = load();
-        pending.changed(&[change("one", Effect::Reboot), change("live", Effect::Live)], false);
-        pending.changed(&[], false);
+        pending.changed(&[change("one", Effect::Reboot), change("live", Effect::Live)]);
+        pending.proven();
+        pending.changed(&[]);
         assert_eq!(load().list(), ["KernelModule/one (changed)"]);
-        pending.changed(&[change("two", Effect::Reboot)], true);
+        pending.changed(&[change("two", Effect::Reboot)]);
         assert_eq!(load().list().len(), 2);
         let mut next = load();
         next.gone();
         assert_eq!((next.list(), load().list()), (vec!["KernelModule/one (changed)".to_owned()], next.list()));
-        next.changed(&[change("two", Effect::Reboot)], true);
-        next.confirmed();
+        next.changed(&[change("two", Effect::Reboot)]);
+        next.proven();
         next.gone();
-        assert_eq!(next.list().len(), 2, "nothing is on trial");
+        assert_eq!(next.list().len(), 2, "nothing is to be proven");
     }
 }

@@ -166,6 +166,7 @@ impl Engine {
             self.list().await;
         }
         self.prove = None;
+        self.pending.proven();
         self.become_state(State::Blessed, String::new());
     }
 

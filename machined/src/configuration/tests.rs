@@ -328,6 +328,13 @@ async fn what_is_there_already_makes_no_revision_and_what_is_staged_is_not_lost(
         let patched = Apply { expected: Some(2), ..apply(documents(&pem, "three"), mode) };
         assert!(matches!(life.engine.apply(patched).await, Err(Error::Staged(3))), "{mode:?}");
     }
+    // One that is damaged is mended by applying it anew.
+    let kept = machine.root().join("state/revisions/00000002/documents.yaml");
+    let whole = std::fs::read(&kept).unwrap();
+    std::fs::write(&kept, "torn").unwrap();
+    let anew = Apply { dry_run: true, ..apply(comment.clone(), Mode::Auto) };
+    assert!(life.engine.apply(anew).await.is_ok());
+    std::fs::write(&kept, whole).unwrap();
     // Whole documents take its place, also those that are in effect.
     assert_eq!(life.engine.apply(apply(comment, Mode::Auto)).await.unwrap().revision, Some(4));
     life.blessed(4).await;

@@ -87,9 +87,13 @@ impl Engine {
             return Err(Error::OtherTrial { asked, running });
         }
         // From here on it is a revision as any other: proven as soon as every document is applied.
-        self.must_count(Run { revision: running, attempts: 0, trial: None }).await?;
+        let before = self.parts.meta.record().run;
+        if let Err(error) = self.must_count(Run { revision: running, attempts: 0, trial: None }).await {
+            // Memory goes on as the disk does: it is still on trial.
+            self.count(before).await;
+            return Err(error);
+        }
         self.trial = None;
-        self.pending.confirmed();
         if let Some(prove) = &mut self.prove {
             prove.reached();
         }

@@ -117,12 +117,10 @@ impl Config for Configs {
 
 /// How who asks comes in again. A trial ends by itself, and the rescue is let in whatever documents say.
 fn way(peer: &Peer, mode: Mode) -> Option<Way> {
-    let certificate = peer.certificate.as_deref();
-    if matches!(mode, Mode::Trial(_)) || certificate.is_some_and(|certificate| certificate.rescue) {
-        return None;
-    }
-    let fingerprint = certificate.map(|certificate| Fingerprint::from(certificate.fingerprint).to_string());
-    Some(Way { address: peer.address.ip(), fingerprint })
+    // A stranger brings the first configuration, maybe from a network for that alone.
+    let certificate = peer.certificate.as_deref().filter(|certificate| !certificate.rescue)?;
+    let fingerprint = Fingerprint::from(certificate.fingerprint).to_string();
+    (!matches!(mode, Mode::Trial(_))).then(|| Way { address: peer.address.ip(), fingerprint })
 }
 
 fn need(field: &'static str, holds: bool, why: impl FnOnce() -> String) -> Result<(), Error> {

@@ -165,6 +165,7 @@ impl Node {
             active: self.active.subscribe(),
             meta: crate::meta::Handle::new("boot"),
             mark: "/nowhere".into(),
+            until: tokio::time::Instant::now(),
             own: crate::pki::own::Own::default(),
             rescue: None,
             clock_sure: watch::Sender::new(false).subscribe(),

@@ -38,7 +38,7 @@ fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) -> Res
     }
     for new in patch {
         let delete = new.as_object().is_some_and(is_delete);
-        match meant(items, new, by)? {
+        match meant(items, new, by, delete)? {
             Some(at) if delete => drop(items.remove(at)),
             Some(at) => merge(&mut items[at], new, keyed)?,
             None if delete => {}
@@ -54,8 +54,9 @@ fn list(items: &mut Vec<Value>, patch: &[Value], by: &str, keyed: &Keyed) -> Res
 }
 
 /// The item that one of a patch means. Routes may lead to one network by several ways (a default route for each family, or of
-/// another metric): `via` and `metric` tell them apart as far as the patch gives them.
-fn meant(items: &[Value], new: &Value, by: &str) -> Result<Option<usize>, String> {
+/// another metric): `via` and `metric` tell them apart as far as the patch gives them. What is deleted must have both as given;
+/// what is changed may get another of one of them.
+fn meant(items: &[Value], new: &Value, by: &str, delete: bool) -> Result<Option<usize>, String> {
     let Some(key) = new.get(by) else { return Ok(None) };
     let whole = clean(new);
     if let Some(at) = items.iter().position(|old| *old == whole) {
@@ -68,7 +69,13 @@ fn meant(items: &[Value], new: &Value, by: &str) -> Result<Option<usize>, String
             && family(old).zip(family(new)).is_none_or(|(old, new)| old == new)
             && !(other(old, "via") && other(old, "metric"))
     };
+    let equal = |old: &Value, field: &str| new.get(field).is_none_or(|new| old.get(field) == Some(new));
     let mut found: Vec<usize> = (0..items.len()).filter(|at| fits(&items[*at])).collect();
+    if delete {
+        found.retain(|at| equal(&items[*at], "via") && equal(&items[*at], "metric"));
+    } else if found.len() > 1 && found.iter().any(|at| equal(&items[*at], "via")) {
+        found.retain(|at| equal(&items[*at], "via"));
+    }
     if found.len() > 1 {
         found.retain(|at| items[*at].get("metric") == new.get("metric"));
         if found.len() != 1 {

@@ -105,6 +105,8 @@ fn of_several_routes_to_one_network_the_one_that_is_meant_changes() {
     assert_eq!(routes("{to: default, via: '2001:db8::2'}"), value!([v4, other, slow]));
     assert_eq!(routes("{to: default, via: 192.0.2.9, metric: 9}"), value!([v4, v6, slow]));
     assert_eq!(routes("{to: default, metric: 9, $patch: delete}"), value!([v4, v6]));
+    assert_eq!(routes("{to: default, via: 192.0.2.9, $patch: delete}"), value!([v4, v6]), "not the one without metric");
+    assert_eq!(routes("{to: default, via: 192.0.2.254, $patch: delete}"), value!([v4, v6, slow]), "nothing has it");
     assert_eq!(routes("{to: default, via: '2001:db8::1', $patch: delete}"), value!([v4, slow]));
     let another = value!({"to": "default", "via": "192.0.2.5", "metric": 5});
     let first = value!({"to": "default", "via": "192.0.2.5", "metric": 9});

@@ -47,7 +47,7 @@ pub(super) fn list(app: &App) -> Result {
 pub(super) fn show(app: &App, name: Option<String>) -> Result {
     let format = format(app, &[Format::Yaml, Format::Json, Format::Table, Format::Wide])?;
     let settings = settings::load()?;
-    let named = name.or_else(|| app.global.context.clone()).or_else(|| settings.current.clone());
+    let named = name.or_else(|| target::context_name(&app.global, &settings));
     let name = named.ok_or_else(|| {
         let remedy = if settings.contexts.is_empty() {
             "there is none; add one by `apictl context add NAME --endpoint HOST --fingerprint SHA256`"

@@ -242,10 +242,7 @@ impl Certificates {
         };
         let sentence = show::sentence("the machine's certificate", own, validity, &remedy);
         let sentence = sentence.or_else(|| {
-            // By its loopback nobody else reaches it.
-            let outside = |name: &&String| !["localhost", "127.0.0.1", "::1"].contains(&name.as_str());
-            let missing = wanted.iter().filter(outside).filter(|name| !own.names.contains(name));
-            let missing: Vec<&str> = missing.map(String::as_str).collect();
+            let missing = unnamed(wanted, &own.names);
             (!missing.is_empty()).then(|| {
                 let missing = missing.join(", ");
                 format!("the machine's certificate is not for {missing}: who asks for that is told so; run: {RENEW}")
@@ -278,6 +275,19 @@ impl Certificates {
         let renewal = "by hand: apictl cert rotate-ca --secrets FILE".to_owned();
         cx.put(id, show::describe(&certificate, purpose, renewal, validity, origin.cloned()))
     }
+}
+
+/// Names that the certificate should have: all of those that somebody gave the machine, and one of its addresses. Which of
+/// those it has is the network's doing, and changes.
+fn unnamed<'a>(wanted: &'a [String], has: &[String]) -> Vec<&'a str> {
+    let outside = wanted.iter().map(String::as_str).filter(|name| !["localhost", "127.0.0.1", "::1"].contains(name));
+    let (addresses, mut missing): (Vec<&str>, Vec<&str>) = outside.partition(|name| name.parse::<IpAddr>().is_ok());
+    let is_there = |name: &&str| has.iter().any(|one| one == *name);
+    missing.retain(|name| !is_there(name));
+    if !addresses.iter().any(is_there) {
+        missing.extend(addresses);
+    }
+    missing
 }
 
 /// The only document of a kind.

@@ -18,7 +18,7 @@ pub struct Outside {
     pub version: String,
     /// Who this machine is.
     pub identity: watch::Receiver<identity::Machine>,
-    /// SHA-256 of the certificate the API shows; empty until there is one.
+    /// By what the API is served; its certificate's fingerprint is shown.
     pub served: watch::Receiver<Served>,
     /// Whether the machine is on its way down.
     pub stop: watch::Receiver<stop::State>,

@@ -19,6 +19,7 @@ use crate::clock::Sure;
 use crate::events::Events;
 use crate::identity::Identity;
 
+pub use module::same;
 pub use time::keep::Keeper as TimeKeeper;
 
 /// Adds this area's controllers. `run` is /run/stele: what was before a document came is kept there.

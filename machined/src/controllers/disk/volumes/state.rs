@@ -24,6 +24,8 @@ const DAMAGED: [i32; 2] = [117, 74];
 /// What e2fsck says when the file system is right now: nothing wrong, corrected, corrected and a reboot wished (which only
 /// a mounted one needs).
 pub(super) const RIGHT: [i32; 3] = [0, 1, 2];
+/// It could not work: the disk did not let it read or write.
+const UNREAD: i32 = 8;
 pub(super) const E2FSCK: &str = "/usr/sbin/e2fsck";
 pub(super) const MKFS: &str = "/usr/sbin/mkfs.ext4";
 /// All said here, since mke2fs's own configuration is not in the image. No features of which the kernel knows nothing; inodes
@@ -96,9 +98,7 @@ impl<P: Powers> Volumes<P> {
             self.unread = None;
             self.state = self.find(cx, name, complete).await?;
             // What it waits for are drivers: looked at again when some were loaded.
-            if !matches!(self.state, Stand::Waiting(_)) {
-                self.looked = Some(name.clone());
-            }
+            self.looked = (!matches!(self.state, Stand::Waiting(_))).then(|| name.clone());
         }
         if wishes.open == 0 {
             return Ok(());
@@ -229,8 +229,8 @@ impl<P: Powers> Volumes<P> {
         };
         let mut checked = false;
         if !mounted && !self.is_clean(survey, number).await {
-            if let Err(why) = self.check(cx, node, "-p").await? {
-                return Ok(Opened::Bad(why));
+            if let Err(opened) = self.check(cx, node, "-p").await? {
+                return Ok(opened);
             }
             checked = true;
         }
@@ -256,8 +256,8 @@ impl<P: Powers> Volumes<P> {
                     }
                     mounted = false;
                     if damaged && !std::mem::replace(&mut checked, true) {
-                        if let Err(why) = self.check(cx, node, "-fp").await? {
-                            return Ok(Opened::Bad(why));
+                        if let Err(opened) = self.check(cx, node, "-fp").await? {
+                            return Ok(opened);
                         }
                         continue;
                     }
@@ -274,12 +274,15 @@ impl<P: Powers> Volumes<P> {
     }
 
     /// e2fsck, which corrects what it can without a decision of anybody's.
-    async fn check(&self, cx: &mut Cycle<'_>, node: &Node, how: &str) -> Result<Result<(), String>, CycleError> {
+    async fn check(&self, cx: &mut Cycle<'_>, node: &Node, how: &str) -> Result<Result<(), Opened>, CycleError> {
         self.show_phase(cx, STATE.name, Phase::Checking, &format!("{} is being checked", node.path))?;
         Ok(match self.powers.run(E2FSCK, &[how, &node.path], PROGRAM).await {
             Ok(ended) if ended.code().is_some_and(|code| RIGHT.contains(&code)) => Ok(()),
-            Ok(ended) => Err(format!("{}; {}", failed(E2FSCK, &ended).told(), remedy(&node.path))),
-            Err(error) => Err(format!("{} cannot be checked: {}", node.path, chain(&error))),
+            Ok(ended) => {
+                let why = format!("{}; {}", failed(E2FSCK, &ended).told(), remedy(&node.path));
+                Err(if ended.code() == Some(UNREAD) { Opened::Unread(why) } else { Opened::Bad(why) })
+            }
+            Err(error) => Err(Opened::Unread(format!("{} cannot be checked: {}", node.path, chain(&error)))),
         })
     }
 

@@ -236,17 +236,21 @@ impl Work<'_> {
             self.problem(origin, DocumentState::Conflict, why);
             return;
         }
+        let mtu = self.concluded.configs.get(bond).and_then(|config| config.mtu);
         let mut config = say::port(port, bond, origin);
         if let Some(before) = before {
             // Its own document says how it is made and whether it is on; what it carries is the bond's.
             config.make.clone_from(&before.make);
             config.up = before.up;
             config.origin.clone_from(&before.origin);
-            if (!before.addresses.is_empty() || !before.routes.is_empty() || before.mtu.is_some())
+            if (!before.addresses.is_empty()
+                || !before.routes.is_empty()
+                || before.mtu.is_some_and(|its| mtu != Some(its)))
                 && let Some(its) = before.origin.clone()
             {
+                // The kernel gives a port the mtu of its bond, so that one may stand at both.
                 let why = format!(
-                    "{port} is a link of {bond}, so its addresses, routes and mtu do not count: move them there"
+                    "{port} is a link of {bond}, so its addresses, routes and another mtu do not count: move them there"
                 );
                 self.problem(&its, DocumentState::Conflict, why);
             }

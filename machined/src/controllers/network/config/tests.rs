@@ -175,7 +175,7 @@ fn a_port_that_is_made_is_made_all_the_same() {
         "kind: Vlan\nname: vlan5\nlink: eth0\nid: 5\n---\nkind: Bond\nname: a\nlinks: [eth1]\n---\n\
          kind: Bond\nname: b\nlinks: [vlan5]\n",
     );
-    // As an older configuration may have it: documents of today are refused with a bond in a bond.
+    // A bond in a bond is refused when documents are parsed; whatever comes here, no link is made and deleted in turns.
     wanted.bonds[1].body.links.push("a".into());
     let concluded = conclude(&wanted, &there, &NetworkRefusal::default());
     for port in ["vlan5", "a"] {
@@ -222,14 +222,14 @@ fn what_cannot_be_is_told_and_the_rest_goes_on() {
             "kind: Bond\nname: bond0\nlinks: [eth0]\n---\nkind: Link\nname: eth0\naddresses: [10.0.0.5/24]\n",
             "Link/eth0",
             Conflict,
-            "eth0 is a link of bond0, so its addresses, routes and mtu do not count: move them there",
+            "eth0 is a link of bond0, so its addresses, routes and another mtu do not count: move them there",
             vec!["bond0", "eth0"],
         ),
         (
             "kind: Bond\nname: bond0\nlinks: [eth0]\n---\nkind: Link\nname: eth0\nmtu: 9000\n",
             "Link/eth0",
             Conflict,
-            "eth0 is a link of bond0, so its addresses, routes and mtu do not count: move them there",
+            "eth0 is a link of bond0, so its addresses, routes and another mtu do not count: move them there",
             vec!["bond0", "eth0"],
         ),
     ] {

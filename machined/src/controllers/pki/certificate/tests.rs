@@ -250,6 +250,9 @@ async fn names_that_nobody_signs_for_are_said() {
     assert!(fixture.condition("certificate").met, "{:?}", fixture.condition("certificate"));
     fixture.address("192.0.2.8/24");
     fixture.cycle().await;
+    assert!(fixture.condition("certificate").met, "it is still reached by the other one");
+    fixture.store.shared_writer::<Address>("test").unwrap().remove("192.0.2.7/24").unwrap();
+    fixture.cycle().await;
     let condition = fixture.condition("certificate");
     assert!(!condition.met && condition.reason.contains("is not for 192.0.2.8"), "{condition:?}");
 }

@@ -170,12 +170,18 @@ struct Inner {
     mounted: BTreeMap<PathBuf, String>,
     /// The next call of this name ends with this error or exit code.
     failing: BTreeMap<String, i32>,
+    without_modules: bool,
 }
 
 impl Fake {
     /// What was called since the last look.
     pub(super) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.inner.lock().unwrap().calls)
+    }
+
+    /// Whether the kernel has the modules of file systems.
+    pub(super) fn modules(&self, there: bool) {
+        self.inner.lock().unwrap().without_modules = !there;
     }
 
     pub(super) fn forget(&self) {
@@ -292,7 +298,7 @@ impl Powers for Fake {
     }
 
     fn knows(&self, _: &str) -> bool {
-        true
+        !self.inner.lock().unwrap().without_modules
     }
 
     fn add(&self, _: &Path, place: Place) -> io::Result<()> {

@@ -160,6 +160,25 @@ async fn one_that_was_not_unmounted_well_or_is_damaged_is_checked_before_it_is_m
 }
 
 #[tokio::test]
+async fn one_that_is_read_at_last_is_mounted_once_its_module_is_there() {
+    let machine = made().await;
+    machine.configured().await;
+    let mut volumes = machine.boot();
+    machine.powers.fail("mount vda3", 5);
+    run_cycle(&mut volumes, &machine.store).await.unwrap();
+    assert!(matches!(machine.handle.state(), State::Unusable(_)));
+    tokio::time::pause();
+    tokio::time::advance(RETRY).await;
+    tokio::time::resume();
+    machine.powers.modules(false);
+    run_cycle(&mut volumes, &machine.store).await.unwrap();
+    assert_eq!(machine.handle.state(), State::Waiting);
+    machine.powers.modules(true);
+    run_cycle(&mut volumes, &machine.store).await.unwrap();
+    assert!(matches!(machine.handle.state(), State::Mounted { .. }), "{:?}", machine.handle.state());
+}
+
+#[tokio::test]
 async fn a_disk_that_goes_away_is_said_and_keeps_what_is_mounted() {
     use crate::resources::system_disk::State as Disk;
     let machine = Machine::new(512, 1024).await;
