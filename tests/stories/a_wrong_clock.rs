@@ -36,18 +36,14 @@ fn configured() -> Result<()> {
     let files = Files { user_data: user_data.as_bytes(), meta_data: "instance-id: i\n", network_config: "" };
     let seed = nocloud::disk(folder.path(), "seed", "iso9660", files)?;
     spec.disks = vec![Disk { writable: true, ..Disk::of(&raw) }, Disk { bus: Bus::Optical, ..Disk::of(&seed) }];
-    // Once it is off its disk is the next one's.
     let boot = |rtc: &str| Vm::start(&Spec { rtc: rtc.into(), ..spec.clone() });
-    let mut machine = boot("utc")?;
-    wait_blessed(&workstation, 1)?;
-    workstation.ok(&["shutdown", "--no-wait"])?;
-    machine.wait_off(BOOT)?;
-
-    let mut machine = boot("2001-01-01")?;
-    wait_blessed(&workstation, 1)?;
-    workstation.ok(&["shutdown", "--no-wait"])?;
-    machine.wait_off(BOOT)?;
-
+    for rtc in ["utc", "2001-01-01"] {
+        let mut machine = boot(rtc)?;
+        wait_blessed(&workstation, 1)?;
+        workstation.ok(&["shutdown", "--no-wait"])?;
+        // Then its disk is the next one's.
+        machine.wait_off(BOOT)?;
+    }
     let machine = boot("2099-01-01")?;
     machine.wait_line("stele: started 2099-01-01 00:00 UTC, by a clock that no time server has set", BOOT)?;
     machine.wait_line("stele: config state: used revision 1", BOOT)?;

@@ -1,9 +1,15 @@
 //! How many machines run at once: each keeps a processor busy, more of them only make deadlines meaningless.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::{
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// As many as the smallest workstation has processors.
 const MOST: usize = 2;
+
+/// No story takes so long: one that holds a machine waits for itself.
+const LIMIT: Duration = Duration::from_secs(1800);
 
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
@@ -13,10 +19,18 @@ static ENDED: Condvar = Condvar::new();
 pub(super) struct Slot(());
 
 /// Waits until there is room for one more machine.
+///
+/// # Panics
+/// There is none for half an hour.
 pub(super) fn take() -> Slot {
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     while *running >= MOST {
-        running = ENDED.wait(running).unwrap_or_else(PoisonError::into_inner);
+        let (again, waited) = ENDED.wait_timeout(running, LIMIT).unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            !waited.timed_out(),
+            "no machine has ended for {LIMIT:?}: does this story hold one? (see `Spec::beside`)"
+        );
+        running = again;
     }
     *running += 1;
     Slot(())
