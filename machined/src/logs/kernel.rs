@@ -1,5 +1,5 @@
 //! The kernel's ring, read from /dev/kmsg. The kernel keeps the lines and their sequence numbers, which are the cursors;
-//! each reader has its own descriptor and so its own place.
+//! each reader has its own descriptor and so its own place. One that does not follow ends where the ring ended when it was opened.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -28,7 +28,8 @@ pub struct KernelReader {
     started: bool,
     /// Read ahead: the first after a loss.
     ahead: Option<Record>,
-    follow: bool,
+    /// The number before which it ends; none for who follows.
+    until: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -45,10 +46,18 @@ impl KernelReader {
             .open("/dev/kmsg")
             .and_then(crate::poll::readable)
             .map_err(super::Error::Read)?;
-        let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: None, follow };
+        let mut reader = Self { kmsg, epoch, next: 0, started: false, ahead: None, until: None };
+        if !follow || matches!(start, Start::Tail(_)) {
+            let numbers = reader.survey().map_err(super::Error::Read)?;
+            if let (Start::Tail(lines), Some((oldest, end))) = (start, numbers) {
+                (reader.next, reader.started) = (end.saturating_sub((*lines).into()).max(oldest), true);
+            }
+            if !follow {
+                reader.until = Some(numbers.map_or(0, |(_, end)| end));
+            }
+        }
         match start {
-            Start::Oldest => {}
-            Start::Tail(lines) => reader.skip_to_tail(*lines).map_err(super::Error::Read)?,
+            Start::Oldest | Start::Tail(_) => {}
             Start::Cursor(cursor) => match cursor.split_once(':') {
                 Some((of, seq)) if of == reader.epoch => {
                     reader.next = seq.parse().map_err(|_| super::Error::Cursor(shown(cursor)))?;
@@ -67,7 +76,7 @@ impl KernelReader {
             if let Some(chunk) = self.take()? {
                 return Ok(Some(chunk));
             }
-            if !self.follow {
+            if self.until.is_some() {
                 return Ok(None);
             }
             self.kmsg.readable().await?.clear_ready();
@@ -78,6 +87,9 @@ impl KernelReader {
         let mut chunk = Chunk::default();
         while chunk.lines.len() < RECORDS {
             let Some(record) = self.ahead.take().map_or_else(|| self.read(), |r| Ok(Some(r)))? else { break };
+            if self.until.is_some_and(|until| record.seq >= until) {
+                break;
+            }
             if self.started && record.seq < self.next {
                 continue; // before the cursor
             }
@@ -99,17 +111,15 @@ impl KernelReader {
         format!("{}:{}", self.epoch, self.next)
     }
 
-    /// Goes over the ring once for its numbers, which have no gaps, and back to its start; `take` passes over what is before.
-    fn skip_to_tail(&mut self, lines: u32) -> io::Result<()> {
+    /// Goes over the ring once for its numbers, which have no gaps, and back to its start: the oldest, and the next to come.
+    /// `take` passes over what is before.
+    fn survey(&mut self) -> io::Result<Option<(u64, u64)>> {
         let mut numbers: Option<(u64, u64)> = None;
         while let Some(record) = self.read()? {
             numbers = Some((numbers.map_or(record.seq, |(oldest, _)| oldest), record.seq + 1));
         }
-        if let Some((oldest, end)) = numbers {
-            (self.next, self.started) = (end.saturating_sub(lines.into()).max(oldest), true);
-            self.kmsg.get_ref().seek(SeekFrom::Start(0))?;
-        }
-        Ok(())
+        self.kmsg.get_ref().seek(SeekFrom::Start(0))?;
+        Ok(numbers)
     }
 
     /// One record; `None` when there is none yet.

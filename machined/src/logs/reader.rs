@@ -1,5 +1,5 @@
 //! Reads a log from a place on, line by line. Holds no lines: a slow reader skips, with the count, what was cut off
-//! meanwhile.
+//! meanwhile. One that does not follow ends where the log ended when it was opened, however much is written meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub struct ServiceReader {
     /// What cursors of this log begin with.
     epoch: String,
     at: u64,
-    follow: bool,
+    /// Where it ends; none for who follows.
+    until: Option<u64>,
 }
 
 impl ServiceReader {
@@ -51,17 +52,17 @@ impl ServiceReader {
                 None => return Err(super::Error::Cursor(shown(cursor))),
             },
         };
-        Ok(Self { log, end, epoch, at, follow })
+        Ok(Self { log, end, epoch, at, until: (!follow).then_some(now) })
     }
 
     /// The next lines; `None` at the end of a log that is not followed. Cancel-safe.
     pub async fn next(&mut self) -> io::Result<Option<Chunk>> {
         loop {
-            let end = *self.end.borrow_and_update();
+            let end = self.until.unwrap_or(*self.end.borrow_and_update());
             if let Some(chunk) = self.take(end)? {
                 return Ok(Some(chunk));
             }
-            if !self.follow || self.end.changed().await.is_err() {
+            if self.until.is_some() || self.end.changed().await.is_err() {
                 return Ok(None);
             }
         }
@@ -90,7 +91,7 @@ impl ServiceReader {
                 dropped += from as u64;
                 cut = false;
             }
-            let (lines, used) = split(self.at, &bytes, from, &marks, !self.follow && to == end);
+            let (lines, used) = split(self.at, &bytes, from, &marks, self.until.is_some() && to == end);
             dropped += lost(&marks, self.at, self.at + used as u64);
             self.at += used as u64;
             if lines.is_empty() && dropped == 0 && used > 0 {

@@ -49,16 +49,33 @@ async fn tail_gives_the_last_lines_and_an_unfinished_one_is_partial() {
 }
 
 #[tokio::test]
+async fn who_does_not_follow_is_told_nothing_that_came_since() {
+    for (start, expected) in [(Start::Tail(1), vec!["two"]), (Start::Oldest, vec!["one", "two"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = logs(&dir);
+        let log = logs.log("web").unwrap();
+        log.append(b"one\ntwo\n").unwrap();
+        let mut reader = logs.open("web", &start, false).unwrap();
+        log.append(b"since\n").unwrap();
+        let chunk = reader.next().await.unwrap().unwrap();
+        assert_eq!(texts(&chunk), expected);
+        assert_eq!(reader.next().await.unwrap(), None);
+        let mut next = logs.open("web", &Start::Cursor(chunk.cursor), false).unwrap();
+        assert_eq!(texts(&next.next().await.unwrap().unwrap()), ["since"], "nothing is passed over");
+    }
+}
+
+#[tokio::test]
 async fn what_is_cut_off_is_counted_and_no_line_is_torn() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(Log::open(dir.path(), Arc::new(AtomicU64::new(1000))).unwrap());
-    let mut reader = ServiceReader::new(log.clone(), "e".into(), &Start::Oldest, false).unwrap();
     let mut written = 0;
     for n in 0..500 {
         let line = format!("line {n:06}\n");
         written += line.len() as u64;
         log.append(line.as_bytes()).unwrap();
     }
+    let mut reader = ServiceReader::new(log.clone(), "e".into(), &Start::Oldest, false).unwrap();
     let (mut read, mut dropped, mut all) = (0, 0, Vec::new());
     while let Some(chunk) = reader.next().await.unwrap() {
         dropped += chunk.dropped;
