@@ -2,8 +2,9 @@
 //!
 //! Invariant: a change is durable before it is answered; reads are written every few seconds, equal ones as one record, and
 //! what is too much, or fails, is counted. Before STATE is there records wait in memory, as many as [`WAITING`]; they are written when it
-//! comes. One task writes, [`Log::run`], started by `boot`; `server` has the [`Handle`].
+//! comes. One task writes, `log`, started by `boot`; `server` has the [`Handle`].
 
+mod log;
 mod ring;
 
 use std::{
@@ -16,15 +17,14 @@ use std::{
 use api::audit::{Head, Record, SIZE};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
+pub use log::Log;
 pub use ring::{Error, Ring};
 
-use crate::{blocking, events::Events, state, trace::chain};
+use crate::{blocking, events::Events, state};
 
-/// How often reads are written.
-const EVERY: Duration = Duration::from_secs(5);
 /// Different reads that are written at once; what is more is counted. At this rate the ring lasts for an hour of an attack,
 /// and some weeks of use.
 const READS: usize = 32;
@@ -133,20 +133,6 @@ pub struct Shown {
     pub head: Head,
     /// The oldest that is kept; 0 in an empty log.
     pub oldest: u64,
-}
-
-/// The one writer.
-#[derive(Debug)]
-pub struct Log {
-    changes: mpsc::Receiver<(Record, oneshot::Sender<()>)>,
-    reads: Arc<Mutex<Reads>>,
-    shown: watch::Sender<Shown>,
-    state: state::Handle,
-    events: Events,
-    ring: Option<Ring>,
-    waiting: Vec<Record>,
-    /// What is wrong, as it was said last.
-    trouble: String,
 }
 
 /// A log that waits for STATE.
@@ -263,140 +249,6 @@ impl Handle {
         }
         let records = blocking::run(move || ring::read(&path, first, last)).await?;
         Ok(Some((records, last + 1)))
-    }
-}
-
-impl Log {
-    /// For ever.
-    pub async fn run(mut self) {
-        let mut state = self.state.watch();
-        let mut turn = tokio::time::interval_at(Instant::now() + EVERY, EVERY);
-        loop {
-            let found = state.borrow_and_update().clone();
-            if self.ring.is_none() {
-                match found {
-                    state::State::Mounted { root } => self.open(root.join("audit")).await,
-                    state::State::None(_) | state::State::Unusable(_) => self.is_at(Place::Nowhere),
-                    state::State::Waiting => self.is_at(Place::Opening),
-                }
-            }
-            tokio::select! {
-                Some(first) = self.changes.recv() => self.changed(first).await,
-                _ = turn.tick() => self.flush().await,
-                Ok(()) = state.changed() => {}
-            }
-        }
-    }
-
-    async fn open(&mut self, path: PathBuf) {
-        if !matches!(self.shown.borrow().place, Place::Failed(_)) {
-            self.is_at(Place::Opening);
-        }
-        match blocking::run(move || Ring::open(&path)).await {
-            Ok((ring, lost)) => {
-                if lost > 0 {
-                    self.events.warn(
-                        "audit",
-                        format!("{lost} audit records that were being written when power was cut are lost"),
-                    );
-                }
-                self.ring = Some(ring);
-                let waiting = std::mem::take(&mut self.waiting);
-                self.write(waiting).await;
-            }
-            // Tried again at the next turn.
-            Err(error) => {
-                let why = chain(&error).to_string();
-                self.trouble(Some(format!("the audit log cannot be opened: {why}")));
-                self.is_at(Place::Failed(why));
-            }
-        }
-    }
-
-    fn is_at(&self, place: Place) {
-        self.shown.send_if_modified(|shown| std::mem::replace(&mut shown.place, place.clone()) != place);
-    }
-
-    /// Says what is wrong, once.
-    fn trouble(&mut self, why: Option<String>) {
-        let why = why.unwrap_or_default();
-        if why != self.trouble && !why.is_empty() {
-            self.events.error("audit", why.as_str());
-        }
-        self.trouble = why;
-    }
-
-    /// As many as have come, with one wait for the disk.
-    async fn changed(&mut self, first: (Record, oneshot::Sender<()>)) {
-        let mut all = vec![first];
-        while all.len() < ring::BATCH
-            && let Ok(next) = self.changes.try_recv()
-        {
-            all.push(next);
-        }
-        let (records, done): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-        if self.write(records).await {
-            for done in done {
-                // Who asked may have gone.
-                let _ = done.send(());
-            }
-        }
-    }
-
-    async fn flush(&mut self) {
-        let (calls, dropped) = {
-            let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            // Where nothing is written a count would take the place of a call.
-            let dropped = if self.ring.is_some() { std::mem::take(&mut reads.dropped) } else { 0 };
-            (std::mem::take(&mut reads.calls), dropped)
-        };
-        let mut records: Vec<_> = calls.into_values().collect();
-        records.sort_by_key(|record| record.time_unix_ms);
-        if dropped > 0 {
-            let call = Call {
-                fingerprint: [0; 32],
-                code: 0,
-                rescue: false,
-                role: String::new(),
-                subject: String::new(),
-                address: String::new(),
-                method: DROPPED.into(),
-            };
-            records.push(Record { calls: dropped, ..call.record(Request::default(), false) });
-        }
-        if !records.is_empty() {
-            self.write(records).await;
-        }
-    }
-
-    /// Whether they are durable, or wait where nothing is durable.
-    async fn write(&mut self, records: Vec<Record>) -> bool {
-        let Some(mut ring) = self.ring.take() else {
-            self.waiting.extend(records);
-            let over = self.waiting.len().saturating_sub(WAITING);
-            let lost: Vec<Lost> = self.waiting.drain(..over).map(|record| Lost::from(&record)).collect();
-            self.lost(&lost);
-            return true;
-        };
-        let all: Vec<Lost> = records.iter().map(Lost::from).collect();
-        let before = ring.shown().head.sequence;
-        let (ring, written) = blocking::run(move || {
-            let written = ring.append(records);
-            (ring, written)
-        })
-        .await;
-        let shown = ring.shown();
-        let durable = usize::try_from(shown.head.sequence.saturating_sub(before)).unwrap_or(all.len());
-        self.lost(all.get(durable..).unwrap_or_default());
-        self.shown.send_replace(shown);
-        self.ring = Some(ring);
-        self.trouble(written.as_ref().err().map(|error| format!("calls are not in the audit log: {}", chain(error))));
-        written.is_ok()
-    }
-
-    fn lost(&self, lost: &[Lost]) {
-        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.iter().for_each(|one| reads.lost(*one));
     }
 }
 
