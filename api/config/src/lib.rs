@@ -3,6 +3,7 @@
 
 mod diff;
 mod document;
+pub mod image;
 mod kind;
 pub mod kinds;
 #[cfg(feature = "edit")]
