@@ -4,11 +4,12 @@
 //! recovery, when asked for -> the trial, if it has tries left -> the current generation -> the other blessed one
 //!   -> what has an entry, lowest number first -> recovery -> nothing
 //! ```
-//! Without a boot state only the last three are left. Invariants: a trial is started only after its lowered count is on the disk;
+//! Something blessed that was started [`STRIKES`] times in a row and never came up makes room: for the other blessed one, then for
+//! recovery, then it begins anew. Without a boot state only the last three are left. Invariants: a trial is started only after its lowered count is on the disk;
 //! a boot without a writable state starts nothing that is on trial; what was rejected in a boot is not chosen again in it.
 
 use crate::entry::{Entry, Which};
-use crate::state::{Cause, Chosen, Failure, Generation, Phase, Reject, State};
+use crate::state::{Cause, Chosen, Failure, Generation, Phase, ROUND, Reject, STRIKES, State};
 use crate::uki::Digest;
 
 /// Most entries that are looked at.
@@ -21,12 +22,16 @@ const REJECTS_MAX: usize = ENTRIES_MAX + 3;
 pub struct Seen {
     /// The boot state can be written.
     pub writable: bool,
+    /// This start is counted in the state already.
+    counted: bool,
+    /// And as one that has yet to come up.
+    struck: bool,
     rejected: [Option<(Digest, Reject)>; REJECTS_MAX],
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { writable: true, rejected: [None; REJECTS_MAX] }
+        Self { writable: true, counted: false, struck: false, rejected: [None; REJECTS_MAX] }
     }
 }
 
@@ -81,7 +86,14 @@ pub fn decide(state: Option<&State>, entries: &[Entry], seen: &Seen) -> Decision
     let mut new = state.copied();
     let choice = new
         .as_mut()
-        .and_then(|new| asked(new, seen).or_else(|| trial(new, seen)).or_else(|| blessed(new, seen)))
+        .and_then(|new| {
+            let turn = if seen.writable { new.strikes / STRIKES } else { 0 };
+            let recovery = |new: &State| if turn == 2 { last(Some(new), &[], seen) } else { None };
+            asked(new, seen)
+                .or_else(|| trial(new, seen))
+                .or_else(|| recovery(new))
+                .or_else(|| blessed(new, turn == 1, seen))
+        })
         .or_else(|| listed(new.as_ref(), entries, seen))
         .or_else(|| last(new.as_ref(), entries, seen));
     if let Some(new) = &mut new {
@@ -106,7 +118,10 @@ fn trial(new: &mut State, seen: &Seen) -> Option<Choice> {
     for generation in new.slots.iter_mut().flatten() {
         let Phase::Trial { tries } = generation.phase else { continue };
         if let Some(why) = seen.rejected(generation.uki.digest) {
-            generation.phase = Phase::Failed(Failure::File(why));
+            // A disk that did not answer may the next time; that try is used up.
+            if why != Reject::Unreadable {
+                generation.phase = Phase::Failed(Failure::File(why));
+            }
         } else if let Some(left) = tries.checked_sub(1) {
             generation.phase = Phase::Trial { tries: left };
             return Some(of(generation, Cause::Trial));
@@ -117,13 +132,15 @@ fn trial(new: &mut State, seen: &Seen) -> Option<Choice> {
     None
 }
 
-fn blessed(new: &State, seen: &Seen) -> Option<Choice> {
+/// The current generation or the other one, whichever can be started; `other_first`: the current one never came up.
+fn blessed(new: &State, other_first: bool, seen: &Seen) -> Option<Choice> {
     let can =
         |generation: &&Generation| generation.phase == Phase::Blessed && seen.rejected(generation.uki.digest).is_none();
-    let current = new.generation(new.current).filter(can);
-    current
-        .map(|generation| of(generation, Cause::Current))
-        .or_else(|| new.slots.iter().flatten().filter(can).map(|generation| of(generation, Cause::Other)).next())
+    let is_current = |generation: &&Generation| generation.number == new.current;
+    let mut slots = new.slots.iter().flatten().filter(can);
+    let current = slots.clone().find(is_current).map(|generation| of(generation, Cause::Current));
+    let other = slots.find(|generation| !is_current(generation)).map(|generation| of(generation, Cause::Other));
+    if other_first { other.or(current) } else { current.or(other) }
 }
 
 /// Entries are only of what was blessed once; a state that knows better than an entry counts more.
@@ -134,7 +151,7 @@ fn listed(state: Option<&State>, entries: &[Entry], seen: &Seen) -> Option<Choic
     });
     numbered
         .filter(|(number, digest)| {
-            let known = state.and_then(|state| state.generation(*number));
+            let known = state.and_then(|state| state.generation(*number)).filter(|known| known.uki.digest == *digest);
             known.is_none_or(|known| known.phase == Phase::Blessed) && seen.rejected(*digest).is_none()
         })
         .min_by_key(|(number, _)| *number)
@@ -166,6 +183,12 @@ fn note(new: &mut State, choice: Option<&Choice>, seen: &Seen) {
     let Some(choice) = choice else { return };
     let [a, b] = new.slots.map(|slot| slot.and_then(|generation| seen.rejected(generation.uki.digest)));
     let recovery = new.recovery.and_then(|uki| seen.rejected(uki.digest));
+    if !seen.counted {
+        new.boots = new.boots.wrapping_add(1);
+    }
+    if choice.cause != Cause::Trial && !seen.struck {
+        new.strikes = (new.strikes + 1) % ROUND;
+    }
     new.chosen = Some(Chosen { which: choice.which, cause: choice.cause, rejected: [a, b, recovery] });
 }
 
@@ -196,6 +219,8 @@ pub fn choose<M: Machine>(machine: &mut M, state: Option<&State>, entries: &[Ent
         {
             if machine.save(&new) {
                 state = Some(new);
+                seen.counted = true;
+                seen.struck |= choice.cause != Cause::Trial;
             } else {
                 seen.writable = false;
                 if choice.needs_write() {

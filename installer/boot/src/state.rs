@@ -16,6 +16,11 @@ pub const LEN: usize = 256;
 /// Starts that a new generation gets.
 pub const TRIES: u8 = 3;
 
+/// Starts that something blessed gets, in a row and without coming up, before something else is started.
+pub const STRIKES: u8 = 8;
+/// After the current generation, the other one and recovery had theirs, it begins anew.
+pub const ROUND: u8 = 3 * STRIKES;
+
 /// Why a UKI was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,6 +66,8 @@ pub enum Failure {
     Gate,
     /// Somebody took it back.
     Operator,
+    /// One that a later release knows.
+    Other(u8),
 }
 
 impl Failure {
@@ -70,19 +77,20 @@ impl Failure {
             Self::Gate => 2,
             Self::Operator => 3,
             Self::File(reject) => 0x10 | reject as u8,
+            Self::Other(code) => code,
         }
     }
 
-    const fn from(code: u8) -> Option<Self> {
+    const fn from(code: u8) -> Self {
         match code {
-            1 => Some(Self::Tries),
-            2 => Some(Self::Gate),
-            3 => Some(Self::Operator),
+            1 => Self::Tries,
+            2 => Self::Gate,
+            3 => Self::Operator,
             _ if code & 0xf0 == 0x10 => match Reject::from(code & 0x0f) {
-                Some(reject) => Some(Self::File(reject)),
-                None => None,
+                Some(reject) => Self::File(reject),
+                None => Self::Other(code),
             },
-            _ => None,
+            _ => Self::Other(code),
         }
     }
 }
@@ -122,11 +130,11 @@ pub enum Cause {
     Trial = 1,
     /// It is what boots when nothing is on trial.
     Current = 2,
-    /// The current one could not be started; this one is blessed, too.
+    /// The current one could not be started, or never came up; this one is blessed, too.
     Other = 3,
     /// Recovery was asked for.
     Asked = 4,
-    /// Nothing that is blessed could be started.
+    /// Nothing that is blessed could be started, or came up.
     Last = 5,
     /// The boot state could not be read: the oldest generation that has an entry.
     Stateless = 6,
@@ -160,6 +168,10 @@ pub struct State {
     pub next: u32,
     /// The next boot is to be recovery, once.
     pub recover: bool,
+    /// Starts since a system of this disk was last up (see [`State::up`]), trials left out; counts around [`ROUND`].
+    pub strikes: u8,
+    /// Starts of this disk, so that `chosen` can be told from that of an earlier boot.
+    pub boots: u32,
     /// The recovery system, if there is one.
     pub recovery: Option<Uki>,
     /// Slots A and B.
@@ -170,8 +182,7 @@ pub struct State {
     pub rest: [u8; REST],
 }
 
-// version 0..2, flags 2..3, zero 3..4, current 4..8, next 8..12, chosen 12..20 (which u32, cause, rejected 3), zero 20..24,
-// recovery 24..64, slot A 64..128, slot B 128..192, rest 192..256
+// version 0..2, flags 2, strikes 3, current 4..8, next 8..12, chosen 12..20 (which u32, cause, rejected 3), boots 20..24, recovery 24..64, slot A 64..128, slot B 128..192, rest 192..256
 // slot: number 0..4, phase 4, argument 5, zero 6..8, revision 8..16, uki 16..56, zero 56..64
 const REST: usize = 64;
 const SLOTS_AT: [usize; 2] = [64, 128];
@@ -210,6 +221,8 @@ impl State {
             current: 1,
             next: 2,
             recover: false,
+            strikes: 0,
+            boots: 0,
             recovery,
             slots: [Some(first), None],
             chosen: None,
@@ -234,12 +247,20 @@ impl State {
         self.slots.iter().flatten().find(|generation| matches!(generation.phase, Phase::Trial { .. }))
     }
 
+    /// The state once what was started has come up: somebody could reach it and mend it.
+    #[must_use]
+    pub const fn up(&self) -> Self {
+        Self { strikes: 0, ..*self }
+    }
+
     /// The payload of the record.
     #[must_use]
     pub fn encode(&self) -> [u8; LEN] {
         let mut to = [0; LEN];
         bytes::put(&mut to, 0, &VERSION.to_le_bytes());
         to[2] = if self.recover { RECOVER } else { 0 };
+        to[3] = self.strikes;
+        bytes::put(&mut to, 20, &self.boots.to_le_bytes());
         bytes::put(&mut to, 4, &self.current.to_le_bytes());
         bytes::put(&mut to, 8, &self.next.to_le_bytes());
         if let Some(chosen) = &self.chosen {
@@ -299,6 +320,8 @@ fn parse(from: &[u8]) -> Option<State> {
         current: bytes::u32(from, 4)?,
         next: bytes::u32(from, 8)?,
         recover: from[2] & RECOVER != 0,
+        strikes: from[3] % ROUND,
+        boots: bytes::u32(from, 20)?,
         recovery: uki(from, 24)?,
         slots: [generation(from, SLOTS_AT[0])?, generation(from, SLOTS_AT[1])?],
         chosen: chosen(from)?,
@@ -339,7 +362,7 @@ fn generation(from: &[u8], at: usize) -> Option<Option<Generation>> {
     let phase = match from[at + 4] {
         1 => Phase::Trial { tries: argument },
         2 => Phase::Blessed,
-        3 => Phase::Failed(Failure::from(argument)?),
+        3 => Phase::Failed(Failure::from(argument)),
         _ => return None,
     };
     let revision = bytes::u64(from, at + 8)?;

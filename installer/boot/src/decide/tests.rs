@@ -147,6 +147,13 @@ impl Disk {
         Ok(())
     }
 
+    /// What runs has come up.
+    fn up(&mut self) {
+        if let Some(state) = self.state().filter(|_| self.running.is_some()) {
+            self.write_both(&state.up());
+        }
+    }
+
     /// What runs blesses itself if it is on trial; the power may go between state and entry.
     fn bless(&mut self, cut: bool) {
         let (Some(state), Some(number)) = (self.state(), self.running()) else { return };
@@ -187,6 +194,7 @@ enum Event {
     Stage { steps: usize },
     RollBack,
     AskRecovery,
+    Up,
     ReadOnly(bool),
     LoseEntry(usize),
     GarbageEntry(usize, Vec<u8>),
@@ -200,6 +208,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (0..9usize).prop_map(|steps| Event::Stage { steps }),
         1 => Just(Event::RollBack),
         1 => Just(Event::AskRecovery),
+        3 => Just(Event::Up),
         1 => any::<bool>().prop_map(Event::ReadOnly),
         1 => any::<usize>().prop_map(Event::LoseEntry),
         1 => (any::<usize>(), proptest::collection::vec(any::<u8>(), 0..80)).prop_map(|(at, bytes)| Event::GarbageEntry(at, bytes)),
@@ -258,6 +267,7 @@ fn happen(disk: &mut Disk, event: Event) {
                 disk.write_both(&State { recover: true, ..state });
             }
         }
+        Event::Up => disk.up(),
         Event::ReadOnly(yes) => disk.writable = !yes,
         Event::LoseEntry(at) => {
             if let Some(name) = disk.entries.keys().nth(at % disk.entries.len().max(1)).cloned() {
@@ -319,6 +329,7 @@ proptest! {
         match settle(&mut disk) {
             Some(Which::Generation(number)) => prop_assert!(disk.blessed.contains(&number)),
             Some(Which::Recovery) => {
+                disk.up();
                 let again = settle(&mut disk);
                 prop_assert!(matches!(again, Some(Which::Generation(number)) if disk.blessed.contains(&number)));
             }
@@ -361,7 +372,7 @@ proptest! {
 
     #[test]
     fn a_state_is_read_as_it_was_written(
-        current: u32, slots in proptest::array::uniform2(proptest::option::of(generation())), recover: bool,
+        current: u32, slots in proptest::array::uniform2(proptest::option::of(generation())), recover: bool, strikes in 0..ROUND, boots: u32,
         recovery: bool, cause in 0..7usize, rejected in proptest::array::uniform3(0..7u8), rest in proptest::array::uniform32(any::<u8>()),
     ) {
         let mut long = [0; 64];
@@ -376,7 +387,7 @@ proptest! {
         let causes = [None, Some(Cause::Trial), Some(Cause::Current), Some(Cause::Other), Some(Cause::Asked), Some(Cause::Last),
             Some(Cause::Stateless)];
         let chosen = causes[cause].map(|cause| Chosen { which: Which::Generation(7), cause, rejected: rejected.map(reject) });
-        let state = State { current, next: 2000, recover, recovery: recovery.then(|| uki(0)), slots, chosen, rest: long };
+        let state = State { current, next: 2000, recover, strikes, boots, recovery: recovery.then(|| uki(0)), slots, chosen, rest: long };
         prop_assert_eq!(State::decode(&state.encode()), Ok(state));
     }
 }
@@ -461,6 +472,40 @@ fn nothing_on_trial_is_started_without_a_state_or_without_writing() {
     assert_eq!(torn.boot().unwrap().which, Which::Recovery);
     torn.files.clear();
     assert_eq!(torn.boot(), None);
+}
+
+#[test]
+fn what_never_comes_up_makes_room_for_the_other_then_for_recovery_and_gets_another_round() {
+    let mut disk = Disk::new();
+    disk.boot();
+    disk.up();
+    disk.stage(9).unwrap();
+    disk.boot();
+    disk.bless(false);
+    disk.up();
+    let round: Vec<Which> = (0..ROUND).map(|_| disk.boot().unwrap().which).collect();
+    let (first, rest) = round.split_at(usize::from(STRIKES));
+    let (second, third) = rest.split_at(usize::from(STRIKES));
+    assert!(first.iter().all(|which| *which == Which::Generation(2)));
+    assert!(second.iter().all(|which| *which == Which::Generation(1)));
+    assert!(third.iter().all(|which| *which == Which::Recovery));
+    assert_eq!(disk.boot().unwrap().which, Which::Generation(2));
+    assert_eq!(disk.state().unwrap().boots, u32::from(ROUND) + 3);
+    for _ in 0..50 {
+        assert_eq!(disk.boot().unwrap().which, Which::Generation(2));
+        disk.up();
+    }
+}
+
+#[test]
+fn a_state_of_another_disk_hides_no_entry() {
+    let mut disk = Disk::new();
+    let mut state = State::first(uki(77), None);
+    state.slots[0].as_mut().unwrap().phase = Phase::Failed(Failure::Other(0xee));
+    disk.write_both(&state);
+    assert_eq!(disk.state(), Some(state));
+    let choice = disk.boot().unwrap();
+    assert_eq!((choice.which, choice.digest, choice.cause), (Which::Generation(1), uki(1).digest, Cause::Stateless));
 }
 
 #[test]
