@@ -112,7 +112,7 @@ pub(crate) fn make() -> Result<Secrets> {
 /// An authority as the bundle keeps it.
 pub(crate) fn of(ca: &Ca) -> config::Secret {
     let key = Private::from(ca.key().pem().as_str().to_owned());
-    config::Secret { certificate: Some(ca.certificate().pem()), key: Some(key) }
+    config::Secret { certificate: Some(ca.certificate().pem()), key: Some(key), ..config::Secret::default() }
 }
 
 /// The file's text.

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::kinds::{
-    Api, Authority, Bond, Hostname, KernelModule, Link, Resolver, StaticHost, Sysctl, Time, TrustedRoots, Vlan,
+    Api, Authority, Bond, Gate, Hostname, ImagePolicy, Install, KernelModule, Link, Registry, Resolver, StaticHost,
+    Sysctl, Time, TrustedRoots, Vlan,
 };
 use crate::yaml::strict::{self, Step};
 use crate::yaml::{Problem, Tree};
@@ -186,4 +187,21 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Hostname, Link, Bond, Vlan, Resolver, StaticHost, Time, Sysctl, KernelModule, TrustedRoots, Api, Authority);
+kinds!(
+    Hostname,
+    Link,
+    Bond,
+    Vlan,
+    Resolver,
+    StaticHost,
+    Time,
+    Sysctl,
+    KernelModule,
+    TrustedRoots,
+    Api,
+    Authority,
+    Registry,
+    ImagePolicy,
+    Gate,
+    Install
+);

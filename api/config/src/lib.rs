@@ -24,7 +24,7 @@ pub use reference::reference;
 pub use schema::schema;
 pub use secrets::{Private, Secret, Secrets};
 pub use set::{Stream, complete, parse, parse_bytes, parse_files};
-pub use unit::{Bytes, Range, Span};
+pub use unit::{Bytes, Range, Sizes, Span};
 pub use word::{Destination, Mac, Net, Text};
 pub use yaml::{Problem, Problems};
 

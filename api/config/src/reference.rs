@@ -15,7 +15,7 @@ What a machine should be, as YAML: documents in one stream, apart by lines with 
 so are two documents that decide the same thing. Text that has a meaning in YAML (`yes`, `1.10`, `0x10`) goes in quotes.
 
 A stream is at most 1 MiB. Secrets are never in these documents: where one is needed, a document names it, and it is handed
-over apart (`kind: Secrets`).
+over apart, in one document `kind: Secrets` whose `secrets` are a `certificate` and a `key`, or a `value`, by name.
 
 `apictl schema` prints all this as JSON Schema. This page is made from the same source:
 `UPDATE_DOCS=1 cargo test -p config reference`.

@@ -38,7 +38,7 @@ impl Drop for Private {
     }
 }
 
-/// One secret: an authority, with its key or without.
+/// One secret: an authority, with its key or without; or a text such as a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Secret {
@@ -48,6 +48,9 @@ pub struct Secret {
     /// The private key as PEM text (PKCS #8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Private>,
+    /// A password, a token or the like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Private>,
 }
 
 /// Secrets by name.

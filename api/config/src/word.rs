@@ -156,6 +156,25 @@ pub(crate) fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (is_host_name(text) && !numbers)
 }
 
+/// `host:port`, IPv6 addresses in brackets.
+pub(crate) fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    is_bare_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// `host` or `host:port`, IPv6 addresses in brackets: what is served there.
+pub(crate) fn is_authority(text: &str) -> bool {
+    is_endpoint(text) || is_bare_host(text)
+}
+
+/// A host as it stands before a port.
+fn is_bare_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_host(host) && !host.contains(':'),
+    }
+}
+
 /// Whether Linux takes this as the name of a link: at most 15 bytes, no `/`, `:` or space.
 pub(crate) fn is_link_name(text: &str) -> bool {
     (1..=15).contains(&text.len())

@@ -149,21 +149,11 @@ renewFrom:
         for (i, node) in self.renew_from.iter().enumerate() {
             found.need(
                 &format!("renewFrom[{i}]"),
-                is_endpoint(node),
+                word::is_endpoint(node),
                 "expected host:port, such as node-0.example.com:50000",
             );
         }
     }
-}
-
-/// `host:port`, IPv6 addresses in brackets.
-fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => word::is_host(host) && !host.contains(':'),
-    };
-    host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 #[cfg(test)]

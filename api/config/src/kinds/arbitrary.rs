@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kind::KINDS;
 use crate::word::{Destination, Mac, Net, Text};
-use crate::{Body, Document, Documents, Span, changes, format, parse};
+use crate::{Body, Bytes, Document, Documents, Kind, Sizes, Span, changes, format, parse};
 
 fn word() -> impl Strategy<Value = String> {
     // Among them what YAML takes for something else.
@@ -134,6 +134,65 @@ fn api() -> impl Strategy<Value = Api> {
     })
 }
 
+fn registry() -> impl Strategy<Value = Registry> {
+    (vec(ip(), 0..3), option::of(word()), option::of(word()), any::<[bool; 2]>()).prop_map(
+        |(mirrors, secret, user, [plain_http, proxy])| {
+            let mut mirrors: Vec<_> =
+                mirrors.iter().map(|ip| std::net::SocketAddr::new(*ip, 5000).to_string()).collect();
+            mirrors.dedup();
+            Registry {
+                mirrors,
+                certificates: (!plain_http).then(certificate),
+                user: user.filter(|_| secret.is_some()),
+                secret,
+                proxy: proxy.then(|| "http://proxy:3128".into()),
+                plain_http,
+            }
+        },
+    )
+}
+
+fn policy(warn: bool, keys: bool) -> ImagePolicy {
+    let verify = if warn { Verify::Warn } else { Verify::Require };
+    let [example, _] = ImagePolicy::EXAMPLES else { panic!("two examples") };
+    let stream = parse(example).unwrap();
+    let of_example = stream.documents.of::<ImagePolicy>().next().unwrap().1.keys.clone();
+    ImagePolicy { verify, keys: if keys { of_example } else { Vec::new() } }
+}
+
+fn gate() -> impl Strategy<Value = Gate> {
+    (word(), 0..5, 1u64..1000).prop_map(|(word, which, seconds)| {
+        let given = |of, text: String| (which == of).then_some(text);
+        Gate {
+            tcp: given(0, format!("{word}:80")),
+            http: given(1, format!("http://{word}/")),
+            service: given(2, word.clone()),
+            writable: given(3, format!("/{word}")),
+            confirm: which == 4,
+            deadline: Span(Duration::from_secs(seconds + 5)),
+            ..Gate::default()
+        }
+    })
+}
+
+fn install() -> impl Strategy<Value = Install> {
+    let sizes = (0u64..9, 0u64..9).prop_map(|(from, more)| Sizes {
+        from: (from > 0).then_some(Bytes(from << 30)),
+        to: Some(Bytes((from + more) << 30)),
+    });
+    (option::of(sizes), word(), any::<[bool; 3]>()).prop_map(|(size, word, [removable, wipe, image])| Install {
+        disk: DiskSelector {
+            size,
+            serial: Some(word.clone()),
+            model: Some(format!("{word}*")),
+            removable,
+            ..DiskSelector::default()
+        },
+        image: image.then(|| "registry.example.com/stele:1".to_owned().try_into().unwrap()),
+        wipe,
+    })
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let set = |words: Vec<String>| {
         let mut words = words;
@@ -160,6 +219,10 @@ fn body() -> impl Strategy<Value = Body> {
         pairs("[a-z_]{1,8}").prop_map(|parameters| KernelModule { parameters }.into()),
         Just(TrustedRoots { certificates: certificate() }.into()),
         api().prop_map(Body::from),
+        registry().prop_map(Body::from),
+        (any::<bool>(), any::<bool>()).prop_map(|(warn, keys)| policy(warn, keys).into()),
+        gate().prop_map(Body::from),
+        install().prop_map(Body::from),
         word().prop_map(|secret| Authority { certificate: certificate(), secret }.into()),
     ]
 }

@@ -72,12 +72,42 @@ fn what_a_field_cannot_be_is_refused_at_its_place() {
         ("Api", "certificates: { server: 1m }", "certificates.server", "1h to 8760h"),
         ("Api", "renewFrom: [a]", "renewFrom[0]", "host:port"),
         ("Authority", "certificate: x\nsecret: a b", "secret", "name of a secret"),
+        ("Registry", "name: https://a", "name", "host:port"),
+        ("Registry", "name: a.b:5000\nmirrors: [a.b:5000]", "mirrors[0]", "of itself"),
+        ("Registry", "name: a.b\nmirrors: [m, m]", "mirrors[1]", "keep one"),
+        ("Registry", "name: a.b\nmirrors: [http://m]", "mirrors[0]", "host:port"),
+        ("Registry", "name: a.b\nuser: me", "user", "needs secret"),
+        ("Registry", "name: a.b\nuser: 'a:b'\nsecret: s", "user", "without a colon"),
+        ("Registry", "name: a.b\nproxy: proxy:3128", "proxy", "http://proxy.example.com:3128"),
+        ("Registry", "name: a.b\nproxy: http://u:p@proxy:3128", "proxy", "http://proxy.example.com:3128"),
+        ("Registry", "name: a.b\ncertificates: x", "certificates", "BEGIN CERTIFICATE"),
+        ("ImagePolicy", "verify: never", "verify", "not one of those known"),
+        ("ImagePolicy", "keys: [x]", "keys[0]", "BEGIN PUBLIC KEY"),
+        ("Gate", "name: a", "", "expected one of tcp"),
+        ("Gate", "name: a\ntcp: 'a:1'\nconfirm: true", "confirm", "make a gate of each"),
+        ("Gate", "name: a\ntcp: a", "tcp", "host:port"),
+        ("Gate", "name: a\nhttp: ftp://a", "http", "expected a URL"),
+        ("Gate", "name: a\nhttp: http://me:you@a/", "http", "expected a URL"),
+        ("Gate", "name: a\nwritable: var", "writable", "full path"),
+        ("Gate", "name: a\nwritable: /var/../etc", "writable", "full path"),
+        ("Gate", "name: a\nconfirm: true\ndeadline: 48h", "deadline", "1s to 24h"),
+        ("Gate", "name: a\nconfirm: true\ndeadline: 2s", "interval", "less than deadline"),
+        ("Install", "disk: {}", "disk", "at least one of"),
+        ("Install", "disk: { removable: true }", "disk", "at least one of"),
+        ("Install", "disk: { size: 10GB.. }", "disk.size", "64GiB..2TiB"),
+        ("Install", "disk: { model: '' }", "disk.model", "expected some text"),
+        ("Install", "disk: { serial: a }\nimage: stele:1", "image", "registry.example.com"),
     ] {
         let problems = parse(&head(kind, fields)).expect_err(fields).0;
         let found = problems.iter().find(|p| p.path == path).unwrap_or_else(|| panic!("{fields}: {problems:?}"));
         assert!(found.message.contains(message) && found.line > 0, "{found:?}");
     }
     let key = "-----BEGIN PRIVATE KEY-----\n  AAAA\n  -----END PRIVATE KEY-----";
+    let found = parse(&head("ImagePolicy", &format!("keys:\n- |\n  {key}"))).unwrap_err().to_string();
+    assert!(found.contains("stays with who signs"), "{found}");
+    let ed25519 = "-----BEGIN PUBLIC KEY-----\n  MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n  -----END PUBLIC KEY-----";
+    let found = parse(&head("ImagePolicy", &format!("keys:\n- |\n  {ed25519}"))).unwrap_err().to_string();
+    assert!(found.contains("curve P-256"), "{found}");
     let found = parse(&head("TrustedRoots", &format!("name: a\ncertificates: |\n  {key}"))).unwrap_err().to_string();
     assert!(found.contains("belongs into the secrets"), "{found}");
 }
