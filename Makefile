@@ -32,6 +32,9 @@ IMAGER   := $(CARGO_TARGET_DIR)/release/imager
 # What runs on a node is static, and knows nothing of the folders it was built in.
 NODE_FLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CARGO_HOME_DIR)=/cargo --remap-path-prefix=$(CARGO_TARGET_DIR)=/target
 
+# The loader runs without an operating system: interrupts take the stack below its pointer, and nothing unwinds.
+LOADER_FLAGS := $(NODE_FLAGS) -C relocation-model=pie -C no-redzone=yes -C force-unwind-tables=no
+
 say = @printf '\n==> %s\n' "$(1)"
 
 .DEFAULT_GOAL := help
@@ -48,6 +51,8 @@ setup: ## install what building and testing need (packages, Rust); asks for sudo
 nodes: setup
 	$(call say,compiling the node's programs (static))
 	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p init -p machined
+	@RUSTFLAGS="$(LOADER_FLAGS)" cargo build --locked --profile loader --target $(TRIPLE) -p loader --features program
+	@cp $(CARGO_TARGET_DIR)/$(TRIPLE)/loader/loader $(BINARIES)/loader
 
 build: nodes ## compile everything: the node's programs, apictl, imager
 	$(call say,compiling apictl and imager)
@@ -115,6 +120,7 @@ lint: setup ## check format and lints
 	$(call say,format and lints)
 	@cargo fmt --all --check
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --profile loader -p loader --features program --bin loader -- -D warnings
 
 clean: demo-stop ## remove results and compiled code (downloaded packages stay)
 	rm -rf -- '$(OUT)' '$(filter $(TARGETS)/%,$(CARGO_TARGET_DIR))'

@@ -15,6 +15,7 @@ pub mod cache;
 pub mod commands;
 pub mod deb;
 pub mod disk;
+pub mod efi_program;
 pub mod elf;
 pub mod erofs;
 pub mod fat;

@@ -14,6 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("fuzz", &[]),
     ("init", &["boot", "sys"]),
     ("installer", &["boot", "config", "sys"]),
+    ("loader", &["boot"]),
     ("machined", &["api", "boot", "config", "reconcile", "sys"]),
     ("reconcile", &[]),
     ("sys", &[]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use installer::commands::{baseline, build, extract, fetch, image, lock, ls, sizes};
+use installer::commands::{baseline, build, extract, fetch, image, loader, lock, ls, sizes};
 use installer::spec;
 
 /// Builds the Stele image out of pinned Debian packages and this workspace's programs.
@@ -24,6 +24,8 @@ enum Command {
     Build(build::Args),
     /// Make a disk image out of a UKI: raw, qcow2 or raw.zst
     Image(image::Args),
+    /// Make the loader's program an EFI program, and sign it
+    Loader(loader::Args),
     /// Pin the current Debian versions in packages.lock
     Lock,
     /// Download the pinned packages into the cache
@@ -54,6 +56,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Build(args) => build::run(&source()?, args),
         Command::Image(args) => image::run(args),
+        Command::Loader(args) => loader::run(args),
         Command::Lock => lock::run(&source()?),
         Command::Fetch(args) => fetch::run(&source()?, args),
         Command::Extract(args) => extract::run(args),
