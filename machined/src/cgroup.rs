@@ -5,12 +5,17 @@
 //! ├── init                PID 1
 //! ├── machined            at most 128 MiB
 //! ├── services/<name>     as declared
+//! ├── jobs/<program>      programs of a job, with the limits that the job sets
 //! └── programs            made by `program`: mkfs and its like, each for moments
 //! ```
+
+mod group;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use group::Group;
 
 /// machined needs a tenth of it; logs in /run count here too. Over it machined is killed and started again, and the
 /// machine's memory is not.
@@ -30,13 +35,13 @@ pub struct Error {
 
 /// Makes the tree under `root` and moves PID 1 and this process to their places. Running it again changes nothing.
 pub fn ensure(root: &Path) -> Result<(), Error> {
-    for name in ["init", "machined", "services"] {
+    for name in ["init", "machined", "services", "jobs"] {
         let path = root.join(name);
         fs::create_dir_all(&path).map_err(|source| Error { verb: "making", path, source })?;
     }
     write(&root.join("init/cgroup.procs"), "1")?;
     write(&root.join("machined/cgroup.procs"), &std::process::id().to_string())?;
-    for parent in [root.to_owned(), root.join("services")] {
+    for parent in [root.to_owned(), root.join("services"), root.join("jobs")] {
         let list = parent.join("cgroup.controllers");
         let controllers = fs::read_to_string(&list).map_err(|source| Error { verb: "reading", path: list, source })?;
         for controller in controllers.split_whitespace() {

@@ -1,11 +1,15 @@
-//! Runs a program of the image once: mkfs, fsck and the like. Services are the supervisor's business (`services`).
+//! Runs a program once: mkfs, fsck and the like ([`Programs::run`]), and the long ones of a job, which are spoken with
+//! ([`Programs::call`]). Services are the supervisor's business (`services`).
 //!
-//! Invariant: a program gets the arguments and nothing else (no environment, no input), and never outlives its deadline, whoever
-//! waits for it, or machined: each runs in the cgroup `programs`, which a new machined empties before it starts one. It is
-//! not in machined's own cgroup, whose cap a check of a large file system would break. What it writes is logged, and the end of
-//! it is kept for the error.
+//! Invariant: a program gets what it is given here and nothing else (no environment), and never outlives its deadline, whoever
+//! waits for it, or machined: each runs in the cgroup `programs` or in one of its own below `jobs`, which a new machined empties
+//! before it starts one. It is not in machined's own cgroup, whose cap a check of a large file system would break. What it
+//! writes is logged, and the end of it is kept for the error.
 
-use std::fs::{self, File};
+mod call;
+
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,13 +17,16 @@ use std::time::Duration;
 
 use sys::Pid;
 use sys::link::{ExitStatus, Request};
-use sys::process::{self, Spawn};
+use sys::process::{self, Capabilities, Gid, Spawn, Uid, User};
 use tokio::io::AsyncReadExt;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::cgroup::Group;
 use crate::link::Link;
 use crate::{blocking, poll};
+
+pub use call::{Call, Program};
 
 /// Kept of what a program writes: its last words say what is wrong.
 const KEPT: usize = 4096;
@@ -44,6 +51,30 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It is not the one that was meant.
+    #[error("{program} is not what it was when it was checked: expected SHA-256 {expected}")]
+    Other {
+        /// Its path.
+        program: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// It says what it should not: too much, or no lines of text.
+    #[error("{program} {what}, and was killed")]
+    Speech {
+        /// Its path.
+        program: String,
+        /// What it did.
+        what: String,
+    },
+    /// It needs more memory than it is given.
+    #[error("{program} needs more than {} MiB of memory, and was killed", limit >> 20)]
+    Memory {
+        /// Its path.
+        program: String,
+        /// Bytes.
+        limit: u64,
     },
     /// It took too long and was killed.
     #[error("{program} did not end within {} s and was killed", within.as_secs())]
@@ -92,25 +123,27 @@ impl Ended {
 pub struct Programs {
     link: Link,
     /// The cgroup; none in tests.
-    group: Option<PathBuf>,
+    group: Option<Group>,
+    /// The parent of those that programs of jobs have for themselves; none in tests.
+    jobs: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Programs in the cgroup `programs` under `root`; what an earlier machined left running there is killed. Without
-    /// cgroups (see the log) they run in machined's place, whose cap there is none of then.
+    /// Programs in the cgroups `programs` and `jobs` under `root`; what an earlier machined left running there is killed.
+    /// Without cgroups (see the log) they run in machined's place, whose cap there is none of then.
     pub fn new(link: Link, root: &Path) -> Self {
-        let group = root.join("programs");
-        let made = fs::create_dir_all(&group).and_then(|()| fs::write(group.join("cgroup.kill"), "1"));
-        if let Err(error) = &made {
-            tracing::warn!("no cgroup for programs: {error}");
-        }
-        Self { link, group: made.is_ok().then_some(group) }
+        let ensure = |name: &str| {
+            let group = root.join(name);
+            let made = fs::create_dir_all(&group).and_then(|()| fs::write(group.join("cgroup.kill"), "1"));
+            made.inspect_err(|error| tracing::warn!("no cgroup {name}: {error}")).ok().map(|()| group)
+        };
+        Self { link, group: ensure("programs").map(Group), jobs: ensure("jobs") }
     }
 
     /// Without a cgroup.
     #[cfg(test)]
     pub fn free(link: Link) -> Self {
-        Self { link, group: None }
+        Self { link, group: None, jobs: None }
     }
 
     /// Runs `program`, by its path, and waits for its end. Dropped meanwhile, the program is killed.
@@ -123,7 +156,18 @@ impl Programs {
         let (read, write) = io::pipe().map_err(failed)?;
         let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
         tracing::info!("running {program} {}", arguments.join(" "));
-        let running = self.start(program, arguments, write).await?;
+        let name = program.rsplit('/').next().unwrap_or(program);
+        let start = Start {
+            program: program.into(),
+            argv: [name].iter().chain(arguments).map(Into::into).collect(),
+            stdin: None,
+            stderr: write.try_clone().map_err(failed)?,
+            stdout: write,
+            group: self.group.clone(),
+            image: None,
+            confined: None,
+        };
+        let running = self.start(start).await?;
         let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(read).map_err(failed)?;
         let mut said = Said { program, bytes: Vec::new(), logged: 0 };
         let ended = async {
@@ -133,9 +177,7 @@ impl Programs {
         let status = match timeout_at(deadline, ended).await {
             Ok(status) => status.map_err(failed)?,
             Err(_) => {
-                running.kill();
-                // One that the kernel does not let go is reaped by init when machined ends.
-                let _ = timeout(GONE, running.ended()).await;
+                running.killed().await;
                 return Err(Error::Late { program: program.into(), within });
             }
         };
@@ -144,33 +186,54 @@ impl Programs {
         Ok(ended)
     }
 
-    async fn start(&self, program: &str, arguments: &[&str], write: OwnedFd) -> Result<Running, Error> {
-        let failed = |source| Error::Run { program: program.into(), source };
-        let join = |group: &PathBuf| File::options().write(true).open(group.join("cgroup.procs"));
-        let procs = self.group.as_ref().map(join).transpose().map_err(failed)?;
-        let name = program.rsplit('/').next().unwrap_or(program);
-        let (path, argv) = (PathBuf::from(program), [name].iter().chain(arguments).map(Into::into).collect());
-        let (link, group) = (self.link.clone(), self.group.clone());
+    async fn start(&self, start: Start) -> Result<Running, Error> {
+        let program = start.program.display().to_string();
+        let failed = |source| Error::Run { program: program.clone(), source };
+        let procs = start.group.as_ref().map(Group::procs).transpose().map_err(failed)?;
+        let link = self.link.clone();
         // The guard is made beside the process, so that none is left alone when the waiting side goes away.
         let started = blocking::run(move || {
+            let user =
+                start.confined.map(|uid| User { uid: Uid::from_raw(uid), gid: Gid::from_raw(uid), groups: Vec::new() });
             let spawn = Spawn {
-                program: path,
-                argv,
+                program: start.program,
+                argv: start.argv,
                 cgroup: procs.as_ref().map(AsFd::as_fd),
-                stdout: Some(write.as_fd()),
-                stderr: Some(write.as_fd()),
+                capabilities: user.as_ref().map(|_| Capabilities::empty()),
+                no_new_privs: user.is_some(),
+                user,
+                descriptors: start.image.iter().map(AsFd::as_fd).collect(),
+                stdin: start.stdin.as_ref().map(AsFd::as_fd),
+                stdout: Some(start.stdout.as_fd()),
+                stderr: Some(start.stderr.as_fd()),
                 oom_score_adj: Some(OOM_SCORE),
                 session: true,
                 register: Some(link.client()),
                 ..Spawn::default()
             };
             let child = spawn.start()?;
+            let group = start.group.clone();
             Ok::<_, process::Error>(Guard { pid: child.pid, pidfd: child.pidfd, link: link.clone(), group })
         });
         let guard = started.await?;
         let pidfd = guard.pidfd.try_clone().and_then(poll::readable).map_err(failed)?;
         Ok(Running { pidfd, guard })
     }
+}
+
+/// What a program is started with.
+#[derive(Debug)]
+struct Start {
+    program: PathBuf,
+    argv: Vec<OsString>,
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    group: Option<Group>,
+    /// Passed on as the first descriptor after these: the program itself, where it is none of the file system's.
+    image: Option<OwnedFd>,
+    /// Whom it becomes, without any power.
+    confined: Option<u32>,
 }
 
 /// A program that runs.
@@ -186,7 +249,7 @@ struct Guard {
     pid: Pid,
     pidfd: OwnedFd,
     link: Link,
-    group: Option<PathBuf>,
+    group: Option<Group>,
 }
 
 impl Running {
@@ -201,8 +264,11 @@ impl Running {
         }
     }
 
-    fn kill(&self) {
+    /// Kills it, and waits until it is gone.
+    async fn killed(&self) {
         self.guard.kill();
+        // One that the kernel does not let go is reaped by init when machined ends.
+        let _ = timeout(GONE, self.ended()).await;
     }
 }
 
@@ -210,7 +276,7 @@ impl Guard {
     fn kill(&self) {
         if let Some(group) = &self.group {
             // With whatever it started.
-            let _ = fs::write(group.join("cgroup.kill"), "1");
+            let _ = group.kill();
         }
         // Gone already: nothing to kill.
         let _ = process::signal(self.pidfd.as_fd(), process::Signal::KILL);
@@ -274,7 +340,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    fn programs() -> (Programs, tokio::task::JoinSet<()>) {
+    pub(super) fn programs() -> (Programs, tokio::task::JoinSet<()>) {
         let (link, tasks) = crate::link::tests::connect(&Arc::default(), &crate::stop::Handle::new());
         (Programs::free(link), tasks)
     }
@@ -327,7 +393,7 @@ mod tests {
     }
 
     /// Whether the process whose id is in the file ends: a kill takes effect when the kernel gets to it.
-    async fn gone(mark: &Path) -> bool {
+    pub(super) async fn gone(mark: &Path) -> bool {
         let pid: i32 = fs::read_to_string(mark).unwrap().trim().parse().unwrap();
         let pid = Pid::from_raw(pid).unwrap();
         let ended = async {

@@ -5,7 +5,6 @@
 //! (process, sockets, pipes) and in one small record (`record`), so that no service is restarted because machined was.
 
 mod adopt;
-mod cgroup;
 mod context;
 mod declared;
 mod first;

@@ -16,12 +16,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::adopt::{self, Left};
-use super::cgroup::Group;
 use super::first::{Running, ended, signal};
 use super::plan::{self, Act, Decision, End, Observed, Process};
 use super::ready::Readiness;
 use super::record::{self, Over, Record};
 use super::{Context, Error, sockets};
+use crate::cgroup::Group;
 use crate::link::Kept;
 use crate::logs;
 use crate::resources::service as resource;

@@ -37,6 +37,8 @@ pub struct Spawn<'fd> {
     pub no_new_privs: bool,
     /// Passed on as descriptors 3, 4, …; no others are.
     pub descriptors: Vec<BorrowedFd<'fd>>,
+    /// Standard input; none: /dev/null.
+    pub stdin: Option<BorrowedFd<'fd>>,
     /// Standard output; none: /dev/null.
     pub stdout: Option<BorrowedFd<'fd>>,
     /// Standard error; none: /dev/null.
@@ -155,7 +157,7 @@ impl Spawn<'_> {
         let lacks = |what| move |e: io::Error| Error::Resources(self.program.clone(), what, e);
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(lacks("/dev/null"))?;
         let (mut reports, report) = io::pipe().map_err(lacks("pipe"))?;
-        let mut sources: Vec<RawFd> = vec![null.as_raw_fd()];
+        let mut sources: Vec<RawFd> = vec![self.stdin.unwrap_or(null.as_fd()).as_raw_fd()];
         sources.push(self.stdout.unwrap_or(null.as_fd()).as_raw_fd());
         sources.push(self.stderr.unwrap_or(null.as_fd()).as_raw_fd());
         sources.extend(self.descriptors.iter().map(AsRawFd::as_raw_fd));

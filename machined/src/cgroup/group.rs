@@ -1,4 +1,4 @@
-//! The cgroup of one service: its limits, everything in it killed at once, its memory. Called by the unit.
+//! The cgroup of one service, or of one program of a job: its limits, everything in it killed at once, its memory.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use config::service::Limits;
 
-/// One service's cgroup.
+/// One cgroup.
 #[derive(Clone, Debug)]
-pub(super) struct Group(pub(super) PathBuf);
+pub struct Group(pub(crate) PathBuf);
 
 impl Group {
     /// Makes it, with these limits; what was left in it is killed.
-    pub(super) fn ensure(&self, limits: &Limits) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn ensure(&self, limits: &Limits) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         self.kill()?;
         let memory = limits.memory.map_or("max".to_owned(), |m| m.0.to_string());
@@ -34,17 +37,38 @@ impl Group {
     }
 
     /// The file a process joins by.
-    pub(super) fn procs(&self) -> io::Result<File> {
+    ///
+    /// # Errors
+    /// There is no such cgroup.
+    pub fn procs(&self) -> io::Result<File> {
         File::options().write(true).create(true).truncate(false).open(self.0.join("cgroup.procs"))
     }
 
     /// Kills everything in it, forks included.
-    pub(super) fn kill(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// There is no such cgroup.
+    pub fn kill(&self) -> io::Result<()> {
         self.set("cgroup.kill", "1")
     }
 
+    /// Whether nothing runs in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        fs::read_to_string(self.0.join("cgroup.events"))
+            .is_ok_and(|text| text.lines().any(|line| line == "populated 0"))
+    }
+
+    /// Whether something in it was killed because it was over its limit of memory.
+    #[must_use]
+    pub fn over_memory(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
+        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+    }
+
     /// Memory in use, bytes.
-    pub(super) fn memory(&self) -> Option<u64> {
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
         fs::read_to_string(self.0.join("memory.current")).ok()?.trim().parse().ok()
     }
 
