@@ -3,6 +3,7 @@
 //! `make test` calls it after `make test-image`; the results are in `_out/`.
 
 mod disk;
+mod loader;
 mod repeat;
 mod sbom;
 mod signature;
