@@ -28,6 +28,12 @@ impl Sure {
     }
 }
 
+/// Milliseconds since 1970, by the machine's clock.
+pub fn now_unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Steps the clock to `built_unix` if it is earlier; returns by how much.
 pub fn raise(built_unix: u64) -> std::io::Result<Option<Duration>> {
     let Some(step) = step(SystemTime::now(), built_unix) else { return Ok(None) };

@@ -1,9 +1,10 @@
 //! Replaces small files whole: a reader, and the next machined, sees the old bytes or the new ones, never half of them.
 //!
-//! For /run, /etc and the like, which are memory: nothing here is made durable on a disk (META is, see `meta::volume`).
+//! [`replace`] is for /run, /etc and the like, which are memory; [`keep`] for disks (META has a way of its own, see
+//! `meta::volume`).
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -13,6 +14,19 @@ use std::path::Path;
 /// # Errors
 /// What stands at `path` is as it was.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write(path, bytes, mode, |_| Ok(()))
+}
+
+/// As [`replace`], and durable when it returns.
+///
+/// # Errors
+/// What stands at `path` is as it was, or new and perhaps not durable.
+pub fn keep(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write(path, bytes, mode, File::sync_all)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let Some(name) = path.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -25,6 +39,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     // One that a machined before left half done may have had another mode.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
+    sync(&file)?;
     fs::rename(beside, path)
 }
 
@@ -38,7 +53,7 @@ mod tests {
         let path = folder.path().join("deep/kept.json");
         replace(&path, b"a long first text", 0o644).unwrap();
         fs::write(folder.path().join("deep/.kept.json.new"), "left by a crash").unwrap();
-        replace(&path, b"second", 0o600).unwrap();
+        keep(&path, b"second", 0o600).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);

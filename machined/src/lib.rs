@@ -22,6 +22,7 @@ pub mod file;
 pub mod gateway;
 pub mod identity;
 pub mod image;
+pub mod jobs;
 pub mod limits;
 pub mod link;
 pub mod logs;

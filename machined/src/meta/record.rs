@@ -4,8 +4,10 @@
 //! The objects inside are replaced as a whole: a release that knows more of a thing adds a field of the document.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::configuration::choice::Run;
+use crate::jobs::Kept;
 use crate::stop::Action;
 
 /// Version of the document that this release writes.
@@ -34,6 +36,9 @@ pub struct Record {
     /// Random seed for the next boot, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
+    /// The last job, and the number it had; see `jobs::Kept`. Jobs of other releases do not make this unreadable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Value>,
     /// The boot that wrote last: this one, once META is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<Mark>,
@@ -42,7 +47,7 @@ pub struct Record {
     pub previous: Option<Mark>,
     /// Fields of other releases.
     #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
+    pub other: serde_json::Map<String, Value>,
 }
 
 /// A key with its certificate.
@@ -99,6 +104,7 @@ impl Default for Record {
             run: None,
             rescue: None,
             seed: None,
+            jobs: None,
             boot: None,
             previous: None,
             other: serde_json::Map::new(),
@@ -137,6 +143,10 @@ impl Record {
         // What was decided in this boot before the disk could be written is newer than what it says.
         self.run = memory.run.clone().or(self.run);
         self.rescue = memory.rescue.clone().or(self.rescue);
+        self.jobs = match (&memory.jobs, self.jobs) {
+            (Some(memory), Some(disk)) => Some(Kept::read(memory).and(Kept::read(&disk)).value()),
+            (memory, disk) => memory.clone().or(disk),
+        };
         self.configured |= memory.configured;
         self.begin(boot_id);
         if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {

@@ -14,6 +14,7 @@ pub mod disk_inventory;
 pub mod document;
 pub mod event;
 pub mod hostname;
+pub mod job;
 pub mod kernel_module;
 pub mod link;
 pub mod link_config;
