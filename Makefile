@@ -50,7 +50,7 @@ setup: ## install what building and testing need (packages, Rust); asks for sudo
 
 nodes: setup
 	$(call say,compiling the node's programs (static))
-	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) -p init -p machined
+	@RUSTFLAGS="$(NODE_FLAGS)" cargo build --locked --profile image --target $(TRIPLE) --no-default-features -p init -p machined -p installer
 	@RUSTFLAGS="$(LOADER_FLAGS)" cargo build --locked --profile loader --target $(TRIPLE) -p loader --features program
 	@cp $(CARGO_TARGET_DIR)/$(TRIPLE)/loader/loader $(BINARIES)/loader
 

@@ -1,5 +1,6 @@
-//! What an operator has built into an image of their own: a first configuration, and the rescue authority. Checked here:
-//! machined would refuse a wrong one at boot, when it is too late.
+//! What is built into an image for who uses it: the public keys that sign installer images; and, by an operator into an image
+//! of their own, a first configuration and the rescue authority. Checked here: machined would refuse a wrong one at boot, when
+//! it is too late.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,9 @@ use crate::tree::{Origin, Tree};
 pub const CONFIG: &str = "/usr/lib/stele/config.yaml";
 /// Where machined looks for the rescue authority.
 pub const RESCUE: &str = "/usr/lib/stele/rescue.pem";
+
+/// Where machined looks for the public keys of installer images: one PEM file each, `NAME.pub`.
+pub const IMAGE_KEYS: &str = "/usr/lib/stele/image-keys";
 
 /// A file that must not be built in.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,23 @@ pub fn put(tree: &mut Tree, configuration: Option<&Path>, rescue: Option<&Path>)
     Ok(())
 }
 
+/// Puts public keys into the tree, by the names of their files.
+///
+/// # Errors
+/// A file that cannot be read, or is no such key.
+pub fn put_keys(tree: &mut Tree, keys: &[PathBuf]) -> Result<(), Error> {
+    for path in keys {
+        let wrong = |problem: &str| Error::Wrong { path: path.clone(), problems: problem.to_owned() };
+        let text = String::from_utf8(read(path)?).map_err(|_| wrong("expected PEM text"))?;
+        if !crate::oci::is_key(&text) {
+            return Err(wrong("expected an ECDSA P-256 public key in PEM (BEGIN PUBLIC KEY)"));
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        tree.file(&format!("{IMAGE_KEYS}/{name}.pub"), text.into_bytes(), false, Origin::Stele);
+    }
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })
 }
@@ -69,6 +90,17 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_public_keys_of_images_are_built_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = crate::keys::make_image(folder.path(), "release").unwrap();
+        let mut tree = Tree::default();
+        put_keys(&mut tree, std::slice::from_ref(&key.public)).unwrap();
+        assert!(tree.get("/usr/lib/stele/image-keys/release.pub").is_some());
+        let said = put_keys(&mut tree, &[key.key]).unwrap_err().to_string();
+        assert!(said.contains("expected an ECDSA P-256 public key"), "{said}");
+    }
 
     #[test]
     fn only_what_machined_would_take_is_built_in() {

@@ -1,12 +1,12 @@
 //! The root filesystem's image, made by Debian 13's own `mkfs.erofs` under Debian 13's own dynamic loader, out of the pinned
 //! packages: so every build machine writes the same bytes, whatever it runs itself.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::lock::{Lock, Use};
-use crate::tree::{Node, Tree};
-use crate::{cache, deb, host};
+use crate::tools::{self, Tools};
+use crate::tree::Tree;
+use crate::{cache, host};
 
 /// zstd level 12: 19 takes five times as long for 0.3 % less; lz4hc for [`HINTS`]. 64 KiB clusters: a page fault
 /// decompresses at most that much.
@@ -19,9 +19,9 @@ const HINTS: &str = "65536 1 usr/bin/machined$\n65536 1 usr/bin/gateway$\n";
 /// The image cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A tool's package.
+    /// The tools.
     #[error(transparent)]
-    Deb(#[from] deb::Error),
+    Tools(#[from] tools::Error),
     /// mkfs.erofs.
     #[error(transparent)]
     Host(#[from] host::Error),
@@ -53,13 +53,8 @@ pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
     };
     let mut tar = Vec::new();
     tree.write_tar(&mut tar, time).map_err(at("a tar archive".as_ref()))?;
-    let tools = tools(lock)?;
-    let key = cache::key(&[
-        &tar,
-        tools.file_name().unwrap_or_default().as_encoded_bytes(),
-        OPTIONS.concat().as_bytes(),
-        HINTS.as_bytes(),
-    ]);
+    let tools = Tools::unpack(lock, Use::Tool)?;
+    let key = cache::key(&[&tar, tools.key().as_bytes(), OPTIONS.concat().as_bytes(), HINTS.as_bytes()]);
     let kept = cache::dir().join("erofs").join(&key);
     if let Some(bytes) = cache::load_checked(&kept) {
         return Ok(bytes);
@@ -69,7 +64,8 @@ pub fn build(tree: &Tree, lock: &Lock, time: u64) -> Result<Vec<u8>, Error> {
     let hints = work.path().join("hints");
     std::fs::write(&input, &tar).map_err(at(&input))?;
     std::fs::write(&hints, HINTS).map_err(at(&hints))?;
-    tool(&tools, "mkfs.erofs")
+    tools
+        .program("mkfs.erofs")
         .args(OPTIONS)
         .args([format!("--compress-hints={}", hints.display())])
         .args(["--quiet", "--all-root", "--tar=f", &format!("-T{time}"), &format!("-U{}", uuid(&key))])
@@ -102,54 +98,12 @@ fn verify(tree: &Tree, image: &[u8], lock: &Lock) -> Result<(), Error> {
 pub fn extract(image: &[u8], to: &Path, lock: &Lock) -> Result<(), Error> {
     let file = tempfile::NamedTempFile::new().map_err(|cause| Error::Io { path: std::env::temp_dir(), cause })?;
     std::fs::write(file.path(), image).map_err(|cause| Error::Io { path: file.path().to_owned(), cause })?;
-    tool(&tools(lock)?, "fsck.erofs")
+    Tools::unpack(lock, Use::Tool)?
+        .program("fsck.erofs")
         .args(["--no-preserve-owner", "--preserve-perms", &format!("--extract={}", to.display())])
         .args([file.path()])
         .run()?;
     Ok(())
-}
-
-/// One of the tools under the dynamic loader and libraries it was built for.
-fn tool(tools: &Path, name: &str) -> host::Program {
-    let libraries = tools.join("usr/lib/x86_64-linux-gnu");
-    host::program(tools.join("usr/lib64/ld-linux-x86-64.so.2"), "libc6").args([
-        "--library-path".as_ref(),
-        libraries.as_os_str(),
-        tools.join("usr/bin").join(name).as_os_str(),
-    ])
-}
-
-/// The tools' packages, unpacked into the cache once.
-fn tools(lock: &Lock) -> Result<PathBuf, Error> {
-    let pins: String = lock.uses(Use::Tool).map(|package| package.sha256.as_str()).collect();
-    let folder = cache::dir().join("tools").join(&cache::key(&[pins.as_bytes()])[..16]);
-    if folder.exists() {
-        return Ok(folder);
-    }
-    let failed = |cause| Error::Io { path: folder.clone(), cause };
-    let parent = cache::dir().join("tools");
-    std::fs::create_dir_all(&parent).map_err(failed)?;
-    let part = tempfile::tempdir_in(&parent).map_err(failed)?;
-    for package in lock.uses(Use::Tool) {
-        for (path, node) in deb::read(package, |path| path.starts_with("/usr/lib") || path.starts_with("/usr/bin"))? {
-            let to = part.path().join(path.trim_start_matches('/'));
-            match node {
-                Node::Dir => std::fs::create_dir_all(&to),
-                Node::Link(target) => std::os::unix::fs::symlink(target, &to),
-                Node::File { bytes, executable } => {
-                    let mode = if executable { 0o755 } else { 0o644 };
-                    cache::replace(&to, mode, |error| error, |file, _| file.write_all(&bytes))
-                }
-            }
-            .map_err(failed)?;
-        }
-    }
-    match std::fs::rename(part.path(), &folder) {
-        // another build was faster: what it unpacked is the same
-        Err(_) if folder.is_dir() => {}
-        renamed => renamed.map_err(failed)?,
-    }
-    Ok(folder)
 }
 
 /// A UUID out of a content key.

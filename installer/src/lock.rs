@@ -16,6 +16,8 @@ pub enum Use {
     Stub,
     /// Runs at build time.
     Tool,
+    /// Runs in tests.
+    Test,
     /// The small kernel.
     KernelCloud,
     /// The kernel for any hardware.
@@ -111,7 +113,7 @@ impl Lock {
             Kernel::Cloud => Use::KernelGeneric,
             Kernel::Generic => Use::KernelCloud,
         };
-        self.packages.iter().filter(move |package| package.uses.iter().any(|&one| one != other))
+        self.packages.iter().filter(move |package| package.uses.iter().any(|&one| one != other && one != Use::Test))
     }
 
     /// Reads the file in the installer folder.

@@ -94,15 +94,25 @@ pub(crate) fn headers(pe: &[u8]) -> Result<Headers, Error> {
 /// # Errors
 /// When it is not a PE32+ file or its table points outside of it.
 pub fn sections(pe: &[u8]) -> Result<Vec<Section>, Error> {
-    let headers = headers(pe)?;
+    sections_of(pe, pe.len())
+}
+
+/// The same of a file that has this length and begins so: its headers must be in that.
+///
+/// # Errors
+/// When it is not a PE32+ file or its table points outside of it.
+pub fn sections_of(head: &[u8], len: usize) -> Result<Vec<Section>, Error> {
+    let headers = headers(head)?;
     (0..headers.count)
         .map(|index| {
             let at = headers.table + index * field::ENTRY_LEN;
-            let name = pe.get(at..at + 8).ok_or(Error::Format("cut short"))?;
+            let name = head.get(at..at + 8).ok_or(Error::Format("cut short"))?;
             let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            let (len, offset) = (u32_at(pe, at + 8)?.min(u32_at(pe, at + 16)?), u32_at(pe, at + 20)?);
-            pe.get(offset..offset + len).ok_or(Error::Format("a section lies outside of the file"))?;
-            Ok(Section { name: String::from_utf8_lossy(name).into_owned(), offset, len })
+            let (stored, offset) = (u32_at(head, at + 8)?.min(u32_at(head, at + 16)?), u32_at(head, at + 20)?);
+            if offset + stored > len {
+                return Err(Error::Format("a section lies outside of the file"));
+            }
+            Ok(Section { name: String::from_utf8_lossy(name).into_owned(), offset, len: stored })
         })
         .collect()
 }
@@ -115,6 +125,15 @@ pub fn section<'a>(pe: &'a [u8], name: &str) -> Result<&'a [u8], Error> {
     let found = sections(pe)?.into_iter().find(|section| section.name == name);
     let section = found.ok_or(Error::Format("it has no such section"))?;
     Ok(&pe[section.offset..section.offset + section.len])
+}
+
+/// Where the two fields are that no signature covers: the checksum, and the place that says where signatures are.
+///
+/// # Errors
+/// When it is no PE32+ file.
+pub fn signature_fields(head: &[u8]) -> Result<[usize; 2], Error> {
+    let Headers { optional, .. } = headers(head)?;
+    Ok([optional + field::CHECKSUM, optional + field::SECURITY])
 }
 
 /// The pieces of a program that a signature covers: all but the checksum and the place that says where signatures are.

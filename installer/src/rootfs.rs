@@ -7,7 +7,7 @@ use crate::release::Release;
 use crate::tree::{Origin, Tree};
 
 /// Our programs, by their names in the folder of `--binaries`.
-const PROGRAMS: [&str; 2] = ["machined", "gateway"];
+const PROGRAMS: [&str; 3] = ["machined", "gateway", "installer"];
 /// Where services are declared.
 pub const SERVICES: &str = "/usr/lib/stele/services";
 /// Mount points and folders that machined fills.

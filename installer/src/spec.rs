@@ -43,16 +43,30 @@ pub struct Image {
     pub packages: Vec<String>,
     /// Packages that are run at build time.
     pub tools: Vec<String>,
+    /// Packages that are run in tests.
+    pub tests: Vec<String>,
     /// The package with the EFI stub.
     pub stub: String,
     /// The package of each kernel.
     pub kernels: BTreeMap<Kernel, String>,
     /// Programs by absolute path.
     pub programs: Vec<String>,
+    /// What machines can be upgraded, and back.
+    pub upgrades: Upgrades,
     /// SPDX licence expression of each source package that has a file in the image.
     pub licences: BTreeMap<String, String>,
     /// Kernel modules by name.
     pub modules: Modules,
+}
+
+/// What an installer image says about upgrades (see `config::image::Manifest`).
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrades {
+    /// A machine that blessed this version takes none below.
+    pub floor: semver::Version,
+    /// A machine below cannot take this version.
+    pub minimum: semver::Version,
 }
 
 /// Kernel modules by name; lists of lists only to keep the file's lines short.

@@ -42,7 +42,7 @@ struct User {
     timezone: &'static str,
     language: &'static str,
     /// The order in which our programs were written.
-    programs: [&'static str; 3],
+    programs: [&'static str; 4],
 }
 
 /// This user's build; the folder with what it made.
@@ -88,14 +88,14 @@ fn two_builds_give_the_same_bytes_and_stock_tools_accept_them() {
         umask: "022",
         timezone: "UTC",
         language: "C",
-        programs: ["init", "machined", "gateway"],
+        programs: ["init", "machined", "gateway", "installer"],
     });
     let second = build(&User {
         folder: other.path().join("a longer path, with spaces and größer"),
         umask: "077",
         timezone: "Pacific/Kiritimati",
         language: "tr_TR.UTF-8",
-        programs: ["gateway", "init", "machined"],
+        programs: ["installer", "gateway", "init", "machined"],
     });
     let sums = |out: &Path| std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     assert_eq!(sums(&first).lines().count(), 3);

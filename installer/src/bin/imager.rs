@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use installer::commands::{baseline, build, extract, fetch, image, loader, lock, ls, sizes};
+use installer::commands::{baseline, build, extract, fetch, image, loader, lock, ls, oci, push, sign, sizes, verify};
 use installer::spec;
 
 /// Builds the Stele image out of pinned Debian packages and this workspace's programs.
@@ -26,6 +26,14 @@ enum Command {
     Image(image::Args),
     /// Make the loader's program an EFI program, and sign it
     Loader(loader::Args),
+    /// Make the installer image out of its parts: an OCI layout in a folder
+    Oci(oci::Args),
+    /// Sign an installer image as cosign does with a key
+    Sign(sign::Args),
+    /// Push an installer image with its signatures into a registry
+    Push(push::Args),
+    /// Look at an installer image as a machine would: signature, manifests, every byte
+    Verify(verify::Args),
     /// Pin the current Debian versions in packages.lock
     Lock,
     /// Download the pinned packages into the cache
@@ -57,6 +65,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Build(args) => build::run(&source()?, args),
         Command::Image(args) => image::run(args),
         Command::Loader(args) => loader::run(args),
+        Command::Oci(args) => oci::run(&source()?, args),
+        Command::Sign(args) => sign::run(args),
+        Command::Push(args) => push::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Lock => lock::run(&source()?),
         Command::Fetch(args) => fetch::run(&source()?, args),
         Command::Extract(args) => extract::run(args),

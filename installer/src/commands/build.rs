@@ -42,6 +42,9 @@ pub struct Args {
     /// configuration
     #[arg(long, value_name = "FILE", requires = "name")]
     rescue: Option<PathBuf>,
+    /// Public key whose installer images a machine takes, instead of the development key (PEM); its name is the file's
+    #[arg(long, value_name = "FILE")]
+    image_key: Vec<PathBuf>,
     /// More words for the kernel's command line
     #[arg(long, default_value = "")]
     cmdline: String,
@@ -98,6 +101,9 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     let packages = base.parts.packages.clone();
     let mut tree = rootfs::build(base, &inputs)?;
     builtin::put(&mut tree, args.config.as_deref(), args.rescue.as_deref())?;
+    let image_keys =
+        if args.image_key.is_empty() { vec![keys::image_development()?.public] } else { args.image_key.clone() };
+    builtin::put_keys(&mut tree, &image_keys)?;
     services::check(&tree)?;
     if args.overlay.is_none() {
         reviewed::check(&tree, source)?;

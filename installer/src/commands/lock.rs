@@ -41,6 +41,9 @@ pub fn run(source: &Path) -> anyhow::Result<()> {
     for stanza in closure(&apt, &image.tools)? {
         add(&stanza, Use::Tool)?;
     }
+    for stanza in closure(&apt, &image.tests)? {
+        add(&stanza, Use::Test)?;
+    }
     for stanza in apt.show(std::slice::from_ref(&image.stub))? {
         add(&stanza, Use::Stub)?;
     }

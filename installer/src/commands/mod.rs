@@ -1,5 +1,6 @@
 //! The subcommands of `imager`, one file each.
 
+pub mod access;
 pub mod baseline;
 pub mod build;
 pub mod extract;
@@ -8,4 +9,8 @@ pub mod image;
 pub mod loader;
 pub mod lock;
 pub mod ls;
+pub mod oci;
+pub mod push;
+pub mod sign;
 pub mod sizes;
+pub mod verify;

@@ -9,7 +9,7 @@ use super::Part;
 use crate::{host, purl};
 
 /// Packages of the workspace whose programs are in the image.
-const PROGRAMS: [&str; 2] = ["init", "machined"];
+const PROGRAMS: [&str; 3] = ["init", "machined", "installer"];
 
 /// cargo could not list them.
 pub type Error = host::Error;
@@ -21,7 +21,8 @@ pub type Error = host::Error;
 pub fn list(manifest: &Path) -> Result<Vec<Part>, Error> {
     let output = host::program("cargo", "cargo")
         .args(["tree", "--locked", "--target=x86_64-unknown-linux-gnu", "--edges=normal,no-proc-macro"])
-        .args(["--prefix=none", "--format={p}|{l}"])
+        // of the crate `installer` the node's program alone is in the image, not the builder
+        .args(["--prefix=none", "--format={p}|{l}", "--no-default-features"])
         .args(PROGRAMS.map(|name| format!("--package={name}")))
         .args(["--manifest-path".as_ref(), manifest.as_os_str()])
         .run()?;

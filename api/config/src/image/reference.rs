@@ -18,6 +18,11 @@ impl Digest {
         (hex.len() == 64 && hex.bytes().all(right)).then(|| Self(hex.to_owned()))
     }
 
+    /// Of the hash itself.
+    pub fn of_bytes(bytes: &[u8; 32]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The 64 hex digits.
     pub fn hex(&self) -> &str {
         &self.0
