@@ -1,21 +1,12 @@
 //! The loader's program in the eyes of objdump: what it may not hold, since there is no operating system below it.
 
-use std::path::PathBuf;
-
 use tests::artifacts;
 
 use crate::{command, ok};
 
-/// The folder of the node's programs, which `make` keeps beside imager.
-fn binaries() -> PathBuf {
-    let imager = artifacts::imager();
-    let target = imager.parent().and_then(|release| release.parent()).expect("STELE_IMAGER: run `make test`");
-    target.join("x86_64-unknown-linux-gnu/image")
-}
-
 #[test]
 fn the_loader_leaves_the_stack_below_it_alone_and_knows_no_threads() {
-    let code = ok(command("objdump").args(["-d", "--no-show-raw-insn"]).arg(binaries().join("loader")));
+    let code = ok(command("objdump").args(["-d", "--no-show-raw-insn"]).arg(artifacts::binaries().join("loader")));
     let uses = |what: &str| code.lines().filter(|line| line.contains(what)).map(str::to_owned).collect::<Vec<_>>();
     // It was disassembled at all, and hashes with the processor's instructions where there are any.
     assert!(uses("(%rsp)").len() > 100, "{code}");
@@ -36,7 +27,11 @@ fn the_loader_leaves_the_stack_below_it_alone_and_knows_no_threads() {
 fn the_loader_is_an_efi_program_that_can_be_moved_and_protected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("loader.efi");
-    ok(command(artifacts::imager()).args(["loader", "--binaries"]).arg(binaries()).arg("--output").arg(&file));
+    ok(command(artifacts::imager())
+        .args(["loader", "--binaries"])
+        .arg(artifacts::binaries())
+        .arg("--output")
+        .arg(&file));
     let head = ok(command("objdump").arg("-p").arg(&file));
     for word in ["EFI application", "SectionAlignment\t00001000", "DYNAMIC_BASE", "NX_COMPAT"] {
         assert!(head.contains(word), "no '{word}' in:\n{head}");

@@ -47,6 +47,13 @@ pub fn imager() -> PathBuf {
     env::var_os("STELE_IMAGER").map_or_else(|| "imager".into(), PathBuf::from)
 }
 
+/// The folder of the node's programs, which `make` keeps beside imager.
+pub fn binaries() -> PathBuf {
+    let imager = imager();
+    let target = imager.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+    target.join("x86_64-unknown-linux-gnu/image")
+}
+
 /// The certificate of this user's development key, which signed the images.
 pub fn certificate() -> PathBuf {
     xdg("XDG_CONFIG_HOME", ".config").join("keys/dev-secureboot.crt")

@@ -16,6 +16,7 @@ mod a_wrong_clock;
 mod an_audit;
 mod any_hardware;
 mod back_soon;
+mod boot_disk;
 mod boots_by_firmware;
 mod boots_by_kernel;
 mod certificates;
@@ -26,6 +27,7 @@ mod five_seconds_without_machined;
 mod from_maintenance_to_configured;
 mod killed_again_and_again;
 mod kinds_of_disks;
+mod loader;
 mod many_ways_to_fail;
 mod no_serial_port;
 mod nocloud;
@@ -47,6 +49,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let stories = [
         killed_again_and_again::stories(),
+        loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),
         documents_change::stories(),

@@ -1,0 +1,192 @@
+//! A disk of the image as the loader finds it: its boot state and its EFI partition, to be changed while no machine runs.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use boot::{
+    Digest, Uki,
+    entry::{FOLDER, Text, Which},
+    meta::{BLOCK, BOOT},
+    part,
+    record::{self, Kind, Record, Slot},
+    state::State,
+};
+use sha2::Digest as _;
+use tests::{
+    artifacts, child,
+    scratch::Scratch,
+    vm::{Disk, Spec},
+};
+
+/// Where the EFI partition begins; META follows it.
+const ESP: u64 = 1 << 20;
+
+/// A disk of its own.
+pub(crate) struct BootDisk {
+    folder: Scratch,
+}
+
+impl BootDisk {
+    /// A copy of the test image's, with the holes of a sparse file.
+    pub(crate) fn of_image() -> Result<Self> {
+        let disk = Self::copy(&artifacts::test_image().raw()?)?;
+        if disk.state()?.is_none() {
+            disk.lay_out()?;
+        }
+        Ok(disk)
+    }
+
+    /// What the image builder is going to write itself: the loader, and the UKI as generation 1.
+    fn lay_out(&self) -> Result<()> {
+        let loader = self.folder.path().join("loader.efi");
+        let binaries = artifacts::binaries();
+        run(child::free(artifacts::imager())
+            .args(["loader", "--binaries"])
+            .arg(binaries)
+            .arg("--output")
+            .arg(&loader))?;
+        for folder in ["/EFI/stele", "/loader", "/loader/entries"] {
+            run(self.mtools("mmd").arg(format!("::{folder}")))?;
+        }
+        self.put("/EFI/BOOT/BOOTX64.EFI", &fs::read(loader)?)?;
+        let uki = fs::read(artifacts::test_image().uki()?)?;
+        let first = self.put_uki(&uki, Some(&uki))?;
+        let entry = Text { which: Which::Generation(1), digest: first.digest, version: "0.1.0" };
+        self.put(&format!("{FOLDER}{}", entry.which), entry.to_string().as_bytes())?;
+        self.set_state(&State::first(first, None))
+    }
+
+    /// A copy of this one.
+    pub(crate) fn another(&self) -> Result<Self> {
+        Self::copy(&self.path())
+    }
+
+    fn copy(from: &Path) -> Result<Self> {
+        let disk = Self { folder: Scratch::new()? };
+        run(child::free("cp").arg("--sparse=always").arg(from).arg(disk.path()))?;
+        Ok(disk)
+    }
+
+    /// The raw disk.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("disk.raw")
+    }
+
+    /// A machine with this disk, which is written to; nothing but its firmware and loader are looked at.
+    pub(crate) fn spec(&self) -> Result<Spec> {
+        let mut spec = Spec::disk(&artifacts::test_image())?;
+        spec.disks = vec![Disk { writable: true, ..Disk::of(self.path()) }];
+        (spec.tpm, spec.nic, spec.memory) = (false, None, 512);
+        Ok(spec)
+    }
+
+    /// The boot state that counts, and how often it was written.
+    pub(crate) fn state(&self) -> Result<Option<(u64, State)>> {
+        let [a, b] = self.regions()?;
+        let Some((_, record)) = record::decode_newest(Kind::Boot, &a, &b) else { return Ok(None) };
+        let state = State::decode(record.payload).map_err(|error| anyhow::anyhow!("{error}"))?;
+        Ok(Some((record.seq, state)))
+    }
+
+    /// Writes a boot state as machined does.
+    pub(crate) fn set_state(&self, state: &State) -> Result<()> {
+        let [a, b] = self.regions()?;
+        let (slot, seq) = record::next(record::decode_newest(Kind::Boot, &a, &b));
+        let mut region = vec![0; BLOCK];
+        record::encode(Kind::Boot, Record { seq, payload: &state.encode() }, &mut region)?;
+        self.set_region(slot, &region)
+    }
+
+    /// Writes one of the two places of the boot state.
+    pub(crate) fn set_region(&self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        let mut disk = OpenOptions::new().write(true).open(self.path())?;
+        disk.seek(SeekFrom::Start(meta() + BOOT.get(slot).offset))?;
+        Ok(disk.write_all(bytes)?)
+    }
+
+    fn regions(&self) -> Result<[Vec<u8>; 2]> {
+        let mut disk = File::open(self.path())?;
+        let mut read = |slot| {
+            let mut bytes = vec![0; BLOCK];
+            disk.seek(SeekFrom::Start(meta() + BOOT.get(slot).offset))?;
+            disk.read_exact(&mut bytes).map(|()| bytes)
+        };
+        Ok([read(Slot::A)?, read(Slot::B)?])
+    }
+
+    /// Puts a UKI where its digest says, with what the disk holds of it instead, if it holds anything.
+    pub(crate) fn put_uki(&self, uki: &[u8], held: Option<&[u8]>) -> Result<Uki> {
+        let digest = Digest(sha2::Sha256::digest(uki).into());
+        if let Some(held) = held {
+            self.put(digest.path().as_str(), held)?;
+        }
+        Ok(Uki { digest, size: uki.len() as u64 })
+    }
+
+    /// Writes a file of the EFI partition.
+    pub(crate) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let file = self.folder.path().join("file");
+        fs::write(&file, bytes)?;
+        run(self.mtools("mcopy").arg("-o").arg(file).arg(format!("::{path}")))
+    }
+
+    /// Removes files of the EFI partition, with `*` for any.
+    pub(crate) fn remove(&self, path: &str) -> Result<()> {
+        run(self.mtools("mdel").arg(format!("::{path}")))
+    }
+
+    fn mtools(&self, program: &str) -> Command {
+        let mut command = child::free(program);
+        command.arg("-i").arg(format!("{}@@{ESP}", self.path().display()));
+        // Cylinders and heads mean nothing to it either.
+        command.env("MTOOLS_SKIP_CHECK", "1");
+        command
+    }
+}
+
+fn meta() -> u64 {
+    ESP + part::ESP.size.unwrap_or_default()
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}; run `make setup`"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// An EFI program of a few instructions, which differs from others in its tag: what the loader takes for a UKI.
+pub(crate) fn program(code: &[u8], tag: u32) -> Vec<u8> {
+    const SIGNATURE: usize = 64;
+    const OPTIONAL: usize = SIGNATURE + 24;
+    const TABLE: usize = OPTIONAL + 240;
+    let mut pe = vec![0; 1024];
+    let mut put = |at: usize, bytes: &[u8]| pe[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"MZ");
+    put(60, &[64]);
+    put(SIGNATURE, b"PE\0\0\x64\x86\x01\0");
+    put(SIGNATURE + 20, &[240, 0, 0x22, 0]);
+    put(OPTIONAL, &[0x0b, 2]);
+    // Entry point, section and file alignment, size in memory and of the headers; an EFI application; data directories.
+    for (at, value) in [(16, 0x1000), (32, 0x1000), (36, 0x200), (56, 0x2000), (60, 0x200), (68, 10), (108, 16)] {
+        put(OPTIONAL + at, &u32::to_le_bytes(value));
+    }
+    put(TABLE, b".text");
+    for (at, value) in [(8, 0x200), (12, 0x1000), (16, 0x200), (20, 0x200), (36, 0x6000_0020)] {
+        put(TABLE + at, &u32::to_le_bytes(value));
+    }
+    put(512, code);
+    put(1020, &tag.to_le_bytes());
+    pe
+}
+
+/// Goes on for ever: a UKI that started.
+pub(crate) const RUNS: &[u8] = &[0xf3, 0x90, 0xeb, 0xfc];
+/// Returns EFI_UNSUPPORTED.
+pub(crate) const RETURNS: &[u8] = &[0x48, 0xb8, 3, 0, 0, 0, 0, 0, 0, 0x80, 0xc3];
+/// An instruction that does not exist.
+pub(crate) const FAULTS: &[u8] = &[0x0f, 0x0b];
