@@ -25,6 +25,7 @@ git = git -c safe.directory='$(CURDIR)'
 export STELE_COMMIT ?= $(shell $(git) describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
 export SOURCE_DATE_EPOCH ?= $(shell $(git) log -1 --format=%ct 2>/dev/null || echo 0)
 
+PRODUCT  := $(OUT)/$(if $(filter generic,$(KERNEL)),stele-metal-amd64,stele-amd64)
 TRIPLE   := x86_64-unknown-linux-gnu
 BINARIES := $(CARGO_TARGET_DIR)/$(TRIPLE)/image
 IMAGER   := $(CARGO_TARGET_DIR)/release/imager
@@ -62,6 +63,9 @@ build: nodes ## compile everything: the node's programs, apictl, imager
 image: build ## build the image into _out/ (KERNEL=generic: the kernel for any hardware)
 	$(call say,building the image ($(KERNEL) kernel))
 	@$(IMAGER) build --kernel $(KERNEL) --binaries $(BINARIES) --out $(OUT)
+	@$(IMAGER) loader --binaries $(BINARIES) --output $(OUT)/loader.efi
+	@$(IMAGER) oci --uki $(PRODUCT).efi --loader $(OUT)/loader.efi --installer $(BINARIES)/installer --output $(PRODUCT).oci
+	@$(IMAGER) sign $(PRODUCT).oci
 
 demo: image ## build the image, boot it in a virtual machine, ask it over the API; leaves it running
 	$(call say,compiling the demonstration)

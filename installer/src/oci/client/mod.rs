@@ -110,7 +110,16 @@ impl Client {
             return Ok(answer);
         }
         self.authorize(&answer.headers).await?;
-        self.send(method, url, headers, self.authorization.clone(), body()).await
+        let answer = self.send(method, url, headers, self.authorization.clone(), body()).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            let what = if self.auth.is_some() {
+                "user and password are not taken"
+            } else {
+                "nobody may ask without a password"
+            };
+            return Err(Failure::new(Check::Auth, format!("{}: {what}", self.address)));
+        }
+        Ok(answer)
     }
 
     /// One request on a connection of its own, which lives as long as the answer is read.
