@@ -81,6 +81,9 @@ pub(crate) struct When {
     /// Return once the change is durable, before it is in effect
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Also while a new version of the system is on trial; the change is lost if that goes back
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// As `--mode` says it.

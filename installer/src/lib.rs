@@ -3,8 +3,8 @@
 //! ```text
 //! packages.lock --fetch--> .debs --base--> the files named in image.yaml, and what they need
 //!   + our programs, services, generated files --rootfs--> tree --erofs--> rootfs.erofs
-//!   + init, the root's modules --initramfs--> initrd --uki--> one EFI program, signed
-//!   + partition table, EFI file system, META --disk--> a raw disk
+//!   + init, the root's modules --initramfs--> initrd --uki--> one EFI program, signed (and a smaller one for recovery)
+//!   + the loader, partition table, EFI file system, META --disk--> a raw disk
 //!   + recovery, loader and the node's program `installer` --oci--> an image for registries, signed
 //! ```
 //! And `installer`, the node's own side of it: fetches such an image ([`oci`]). Compiled without the feature `imager` it
@@ -73,6 +73,8 @@ pub mod spdx;
 pub mod spec;
 #[cfg(feature = "imager")]
 pub mod sums;
+#[cfg(feature = "imager")]
+pub mod system;
 #[cfg(feature = "imager")]
 pub mod tools;
 #[cfg(feature = "imager")]

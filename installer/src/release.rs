@@ -19,6 +19,8 @@ pub struct Release {
     pub arch: String,
     /// The kernel's `uname -r`.
     pub kernel: String,
+    /// It is the recovery system.
+    pub recovery: bool,
 }
 
 /// `$STELE_COMMIT` and `$SOURCE_DATE_EPOCH` when they are set, else what git says about the checkout, else `unknown` and 0.
@@ -34,6 +36,7 @@ pub fn find(source: &Path, kernel: &str) -> Release {
         built_unix,
         arch: "amd64".to_owned(),
         kernel: kernel.to_owned(),
+        recovery: false,
     }
 }
 

@@ -36,7 +36,7 @@ impl Kernel {
 }
 
 /// The whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// Packages that programs are taken from.
@@ -53,6 +53,8 @@ pub struct Image {
     pub programs: Vec<String>,
     /// What machines can be upgraded, and back.
     pub upgrades: Upgrades,
+    /// Those of them that the recovery system has, too.
+    pub recovery: Vec<String>,
     /// SPDX licence expression of each source package that has a file in the image.
     pub licences: BTreeMap<String, String>,
     /// Kernel modules by name.
@@ -60,7 +62,7 @@ pub struct Image {
 }
 
 /// What an installer image says about upgrades (see `config::image::Manifest`).
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upgrades {
     /// A machine that blessed this version takes none below.
@@ -70,17 +72,28 @@ pub struct Upgrades {
 }
 
 /// Kernel modules by name; lists of lists only to keep the file's lines short.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Modules {
     /// What init loads to mount the root.
     pub root: Vec<String>,
     /// Wanted with both kernels.
     pub needed: Vec<Vec<String>>,
+    /// Besides, in all but the recovery system.
+    pub system: Vec<Vec<String>>,
     /// Besides, with the cloud kernel.
     pub cloud: Vec<Vec<String>>,
     /// Besides, with the generic kernel.
     pub generic: Vec<Vec<String>>,
+}
+
+impl Image {
+    /// What the recovery system is made of.
+    #[must_use]
+    pub fn recovery(&self) -> Self {
+        let modules = Modules { system: Vec::new(), ..self.modules.clone() };
+        Self { programs: self.recovery.clone(), modules, ..self.clone() }
+    }
 }
 
 impl Modules {
@@ -90,7 +103,7 @@ impl Modules {
             Kernel::Cloud => &self.cloud,
             Kernel::Generic => &self.generic,
         };
-        let lists = self.needed.iter().chain(besides).flatten();
+        let lists = self.needed.iter().chain(&self.system).chain(besides).flatten();
         self.root.iter().chain(lists).map(String::as_str)
     }
 }

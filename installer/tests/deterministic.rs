@@ -53,6 +53,8 @@ fn build(user: &User) -> PathBuf {
     std::fs::create_dir_all(&caches).unwrap();
     std::os::unix::fs::symlink(cache::dir().join("debs"), caches.join("debs")).unwrap();
     std::fs::create_dir_all(&binaries).unwrap();
+    // the loader has to be one that can be made an EFI program
+    std::fs::copy(own.join("corpus/efi_program/program"), binaries.join("loader")).unwrap();
     for name in user.programs {
         std::fs::write(binaries.join(name), stand_in(name)).unwrap();
     }
@@ -98,7 +100,7 @@ fn two_builds_give_the_same_bytes_and_stock_tools_accept_them() {
         programs: ["installer", "gateway", "init", "machined"],
     });
     let sums = |out: &Path| std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
-    assert_eq!(sums(&first).lines().count(), 3);
+    assert_eq!(sums(&first).lines().count(), 6);
     assert_eq!(sums(&first), sums(&second));
 
     let raw = first.join("stele-amd64.raw");

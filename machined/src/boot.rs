@@ -19,6 +19,7 @@ use self::api::Outside;
 use self::configuration::{Configuration, Ground};
 use crate::controllers;
 use crate::events::Events;
+use crate::generations;
 use crate::identity::{self, Machine};
 use crate::image::{self, Image};
 use crate::link::{self, Link};
@@ -126,7 +127,25 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
     // The configuration decides by itself as soon as META and STATE are there; the node's certificate with it.
-    let ground = Ground { run, store: &store, events: &events, meta: &meta, stop: &stop, identity: &identity };
+    let generations = generations::Handle::new(meta.clone());
+    let follow = generations::Follow {
+        handle: generations.clone(),
+        meta: meta.clone(),
+        link: link.clone(),
+        events: events.clone(),
+        image: image.clone(),
+        sys: "/sys".into(),
+    };
+    tasks.start("generations", follow.run());
+    let ground = Ground {
+        run,
+        store: &store,
+        events: &events,
+        meta: &meta,
+        stop: &stop,
+        identity: &identity,
+        generations: &generations,
+    };
     let configuration = Configuration::start(&mut tasks, &ground)?;
 
     // The controllers.
@@ -148,6 +167,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         run,
         programs: &Programs::new(link.clone(), cgroups),
         state: &configuration.state,
+        generations: &generations,
         pki: configuration.pki(&ground),
     };
     controllers::register(&mut runtime, context)?;

@@ -20,6 +20,7 @@ pub mod etc;
 pub mod events;
 pub mod file;
 pub mod gateway;
+pub mod generations;
 pub mod identity;
 pub mod image;
 pub mod jobs;

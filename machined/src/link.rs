@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sys::Pid;
-use sys::link::{Action, Client, Event, ExitStatus, Kind, Name, Refusal, Request};
+use sys::link::{Action, Client, Event, ExitStatus, Kind, Name, Refusal, Request, Standing};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::stop;
@@ -159,6 +159,11 @@ impl Link {
     pub async fn forget(&self, pid: Pid) -> Result<(), Error> {
         self.ended.lock().remove(&pid);
         self.ask(Ask::Tell(Request::Forget { pid })).await
+    }
+
+    /// Tells init how what was booted stands.
+    pub async fn standing(&self, standing: Standing) -> Result<(), Error> {
+        self.ask(Ask::Tell(Request::Standing { standing })).await
     }
 
     /// Tells init that an orderly stop has begun. When this returns init has heard it: it finishes the stop if machined

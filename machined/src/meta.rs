@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-pub use record::{Identity, Mark, Record, Stop};
+pub use record::{Failed, Identity, Mark, Record, Stop};
 pub use ring::{Last, Ring};
 pub use tail::Tail;
-pub use volume::{Error, Volume};
+pub use volume::{BootState, Error, Volume};
 
 /// Whether there is a META.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,8 @@ struct Known {
     record: Record,
     /// Where the record is written; none while META is only read.
     volume: Option<Volume>,
+    /// The boot state as it was last read or written.
+    boot: BootState,
 }
 
 impl Handle {
@@ -126,6 +128,24 @@ impl Handle {
             self.0.unsaved(Some(chain(error)));
         }
         saved
+    }
+
+    /// The boot state as it lies on the disk that was read.
+    pub fn boot(&self) -> BootState {
+        self.0.with(|known| known.boot.clone())
+    }
+
+    /// Writes the boot state into both copies, each read back; what `change` makes of the one that is there now. Returns the new
+    /// one.
+    ///
+    /// # Errors
+    /// There is no META to write to, a newer release wrote it, or the disk: of two copies one is whole then. What `change` says.
+    pub async fn change_boot<E: Send + 'static>(
+        &self,
+        change: impl FnOnce(Option<&boot::state::State>) -> Result<boot::state::State, E> + Send + 'static,
+    ) -> Result<Result<boot::state::State, E>, Error> {
+        let shared = self.0.clone();
+        self.io(move || shared.change_boot(change)).await
     }
 
     /// Runs blocking work on META in this caller's turn.
@@ -221,9 +241,10 @@ impl Shared {
         let read = || {
             let volume = Volume::open(&device)?;
             let loaded = volume.load()?;
-            Ok((volume, loaded))
+            let boot = volume.boot()?;
+            Ok((volume, loaded, boot))
         };
-        let (volume, loaded) = read().inspect_err(|error: &Error| {
+        let (volume, loaded, boot) = read().inspect_err(|error: &Error| {
             self.with(|known| known.volume = None);
             self.state.send_replace(State::Unusable(chain(error)));
         })?;
@@ -231,6 +252,7 @@ impl Shared {
             let before = loaded.clone();
             known.record = loaded.unwrap_or_default().filled_from(&known.record, &self.boot_id);
             known.volume = writable.then_some(volume);
+            known.boot = boot;
             before.as_ref() != Some(&known.record)
         });
         if !writable {
@@ -239,6 +261,29 @@ impl Shared {
         }
         self.state.send_replace(State::Attached { device, unsaved: None });
         if changed { self.save().map(drop) } else { Ok(()) }
+    }
+
+    /// Blocking; in the caller's turn.
+    fn change_boot<E>(
+        &self,
+        change: impl FnOnce(Option<&boot::state::State>) -> Result<boot::state::State, E>,
+    ) -> Result<Result<boot::state::State, E>, Error> {
+        let volume = self.with(|known| known.volume.clone()).ok_or(Error::Absent)?;
+        let before = volume.boot()?;
+        let state = match &before {
+            BootState::Known(state) => Some(&**state),
+            BootState::None => None,
+            BootState::Unusable(why) => return Err(Error::Boot { device: volume.device().into(), why: why.clone() }),
+        };
+        let new = match change(state) {
+            Ok(new) => new,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if state != Some(&new) {
+            volume.save_boot(&new)?;
+        }
+        self.with(|known| known.boot = BootState::Known(Box::new(new)));
+        Ok(Ok(new))
     }
 
     /// Blocking; in the caller's turn.

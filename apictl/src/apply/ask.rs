@@ -38,7 +38,13 @@ pub(super) async fn ask(
     let (source, bundle, expected) = match change {
         Change::Revert(revision) => {
             let dry_run = options.when.dry_run;
-            let request = RevertRequest { revision: *revision, mode: mode.into(), dry_run, confirm_within_s };
+            let request = RevertRequest {
+                revision: *revision,
+                mode: mode.into(),
+                dry_run,
+                confirm_within_s,
+                force: options.when.force,
+            };
             return Ok((client.revert(request).await?.into_inner(), target.clone()));
         }
         Change::Documents { source, secrets, expected } => (source, secrets, *expected),
@@ -53,6 +59,7 @@ pub(super) async fn ask(
         confirm_within_s,
         expected_revision: expected,
         message: options.message.clone(),
+        force: options.when.force,
         ..ApplyRequest::default()
     };
     request.set_mode(mode);

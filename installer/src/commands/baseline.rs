@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::build::CMDLINE;
 use crate::base::{self, Base};
 use crate::lock::Lock;
 use crate::spec::{self, Kernel};
+use crate::system::CMDLINE;
 use crate::{cache, disk, fetch, initramfs, keys, release, rootfs, sign, uki};
 
 /// The network card of every virtual machine that the figures are taken in.
@@ -56,7 +56,7 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
     let signed = sign::sign(&unsigned, &keys::development()?)?;
     let file = args.stem.with_extension("efi");
     cache::save(&file, &signed).with_context(|| format!("cannot write {}", file.display()))?;
-    disk::write(&args.stem.with_extension("raw"), &signed, 512)?;
+    disk::write(&args.stem.with_extension("raw"), &disk::Content::Bare(&signed), 512)?;
     eprintln!("built the baseline {} ({} kernel)", file.display(), args.kernel.name());
     Ok(())
 }

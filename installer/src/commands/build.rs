@@ -4,23 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::lock::{Lock, Package, Use};
+use crate::lock::Lock;
 use crate::progress::{Progress, size};
 use crate::sign::{self, Key};
 use crate::spec::{self, Kernel};
-use crate::tree::Origin;
-use crate::{
-    base, builtin, cache, disk, elf, erofs, fetch, initramfs, keys, linked, release, reviewed, rootfs, services, spdx,
-    sums, uki,
-};
-
-/// What every command line of ours starts with. `rootfstype=ramfs`: a file on tmpfs cannot back an EROFS. `panic=-1`: a
-/// kernel that panics restarts at once, so that the next try can start. `cryptomgr.notests`: the kernel's tests of ciphers
-/// nobody uses took a quarter of the boot (docs/decisions/0009). `sysctl.kernel.sysrq=0`: a console takes no input, neither
-/// Alt-SysRq-B at its keyboard nor a break on its line. `sysctl.net.ipv4.tcp_fastopen=0`: sending data is no way to connect,
-/// which filters of system calls and Landlock would not see.
-pub(super) const CMDLINE: &str = "rootfstype=ramfs panic=-1 console=tty0 console=ttyS0,115200 quiet loglevel=4 \
-     printk.devkmsg=on cryptomgr.notests sysctl.kernel.sysrq=0 sysctl.net.ipv4.tcp_fastopen=0";
+use crate::system::{self, Edition};
+use crate::{cache, disk, efi_program, fetch, keys, sums};
 
 /// Options of `imager build`.
 #[derive(Debug, clap::Args)]
@@ -77,122 +66,80 @@ pub fn run(source: &Path, args: &Args) -> anyhow::Result<()> {
             "an image with an overlay, --config or --rescue is not the product: give it a name other than {name}"
         );
     }
-    let mut progress = Progress::new(9);
+    let mut progress = Progress::new(8);
     let image = spec::load(source)?;
     let lock = Lock::load(source)?;
     let fetched = fetch::ensure(lock.needed(args.kernel))?;
     progress.step("packages", &format!("{} pinned, {fetched} fetched", lock.needed(args.kernel).count()));
 
-    let base = base::build(&image, &lock, args.kernel)?;
-    let release = release::find(source, &base.parts.release);
-    progress.step("base", &format!("kernel {}", base.parts.release));
-
-    let inputs =
-        rootfs::Inputs { source, binaries: &args.binaries, overlay: args.overlay.as_deref(), release: &release };
-    let stub = rootfs::boot_file(&base, base::STUB);
-    let linux = rootfs::boot_file(&base, base::VMLINUZ);
-    let modules: Vec<_> = base
-        .parts
-        .root_modules
-        .iter()
-        .zip(&base.parts.root_module_files)
-        .map(|(name, path)| (name.clone(), rootfs::boot_file(&base, path)))
-        .collect();
-    let packages = base.parts.packages.clone();
-    let mut tree = rootfs::build(base, &inputs)?;
-    builtin::put(&mut tree, args.config.as_deref(), args.rescue.as_deref())?;
     let image_keys =
         if args.image_key.is_empty() { vec![keys::image_development()?.public] } else { args.image_key.clone() };
-    builtin::put_keys(&mut tree, &image_keys)?;
-    services::check(&tree)?;
-    if args.overlay.is_none() {
-        reviewed::check(&tree, source)?;
-    }
-    let bytes: usize = tree.files().map(|(_, bytes, ..)| bytes.len()).sum();
-    progress.step("files", &format!("{} files, {}", tree.files().count(), size(bytes)));
+    let parts = system::Parts {
+        source,
+        binaries: &args.binaries,
+        kernel: args.kernel,
+        overlay: args.overlay.as_deref(),
+        config: args.config.as_deref(),
+        rescue: args.rescue.as_deref(),
+        image_keys: &image_keys,
+        cmdline: &args.cmdline,
+    };
+    let full = system::build(&image, &lock, &parts, Edition::Full)?;
+    progress.step("rootfs.erofs", &format!("{} files, {}", full.tree.files().count(), size(full.rootfs.len())));
+    let recovery = system::build(&image, &lock, &parts, Edition::Recovery)?;
 
-    let rootfs = erofs::build(&tree, &lock, release.built_unix)?;
-    progress.step("rootfs.erofs", &size(rootfs.len()));
-
-    let init = rootfs::program(&args.binaries, "init")?;
-    let initrd = initramfs::build(&initramfs::Content { init: &init, modules: &modules, rootfs: &rootfs })?;
-    progress.step("initramfs", &size(initrd.len()));
-
-    let cmdline = format!("{CMDLINE} {}", args.cmdline);
     let key = match (&args.key, &args.cert) {
         (Some(key), Some(cert)) => Key { key: key.clone(), cert: cert.clone() },
         _ => keys::development()?,
     };
-    // the kernel last: older stubs decompress it in place and need the room behind it
-    let unsigned = uki::assemble(
-        &stub,
-        &[
-            (uki::OSREL, rootfs::os_release(&release).as_bytes()),
-            (uki::CMDLINE, cmdline.trim_end().as_bytes()),
-            (uki::UNAME, release.kernel.as_bytes()),
-            (uki::INITRD, &initrd),
-            (uki::LINUX, &linux),
-        ],
-    )?;
-    let signed = sign::sign(&unsigned, &key)?;
-    let digest = cache::sha256(&signed);
-    let names = ["efi", "raw", "spdx.json"].map(|extension| format!("{name}.{extension}"));
-    // everything else is made of the UKI: nothing to do when it is the one that is there
-    if sums::says(&args.out, &names[0], &digest, &names) {
+    let programs = [
+        (format!("{name}.efi"), sign::sign(&full.uki, &key)?),
+        (format!("{name}.recovery.efi"), sign::sign(&recovery.uki, &key)?),
+        (format!("{name}.loader.efi"), efi_program::build(&args.binaries, &key)?),
+    ];
+    let [(_, uki), (_, rescue), (_, loader)] = &programs;
+    let raw = format!("{name}.raw");
+    let sboms = [
+        (format!("{name}.spdx.json"), name.to_owned()),
+        (format!("{name}.recovery.spdx.json"), format!("{name}.recovery")),
+    ];
+    let names: Vec<String> = programs
+        .iter()
+        .map(|(name, _)| name)
+        .chain([&raw])
+        .chain(sboms.iter().map(|(file, _)| file))
+        .cloned()
+        .collect();
+    // everything else is made of these: nothing to do when they are the ones that are there
+    let is_there = |(name, bytes): &(String, Vec<u8>)| sums::says(&args.out, name, &cache::sha256(bytes), &names);
+    if programs.iter().all(is_there) {
         progress.end(&format!("{name} is up to date in {}", args.out.display()));
         return Ok(());
     }
-    let file = args.out.join(&names[0]);
-    cache::save(&file, &signed).with_context(|| format!("cannot write {}", file.display()))?;
-    progress.step(&format!("{name}.efi"), &size(signed.len()));
+    for (name, bytes) in &programs {
+        let file = args.out.join(name);
+        cache::save(&file, bytes).with_context(|| format!("cannot write {}", file.display()))?;
+        progress.step(name, &size(bytes.len()));
+    }
 
-    let raw = args.out.join(format!("{name}.raw"));
-    disk::write(&raw, &signed, 512)?;
-    progress.step(&format!("{name}.raw"), &size(usize::try_from(std::fs::metadata(&raw)?.len())?));
-    let mut files: Vec<spdx::File<'_>> = tree
-        .files()
-        .map(|(path, bytes, _, origin)| spdx::File {
-            name: format!("rootfs{path}"),
-            bytes,
-            origin: origin.unwrap_or(&Origin::Stele),
-        })
-        .collect();
-    let kernel_origin = origin_of(&packages, Use::kernel(args.kernel));
-    let stub_origin = origin_of(&packages, Use::Stub);
-    files.push(spdx::File { name: "initramfs/init".to_owned(), bytes: &init, origin: &Origin::Stele });
-    files.extend(modules.iter().map(|(name, bytes)| spdx::File {
-        name: format!("initramfs/modules/{name}.ko.xz"),
-        bytes,
-        origin: &kernel_origin,
-    }));
-    files.push(spdx::File { name: "uki/linux".to_owned(), bytes: &linux, origin: &kernel_origin });
-    files.push(spdx::File { name: "uki/stub".to_owned(), bytes: &stub, origin: &stub_origin });
-    let mut linked = linked::crates::list(&args.manifest.clone().unwrap_or_else(|| source.join("../Cargo.toml")))?;
-    let programs = files.iter().filter(|file| *file.origin == Origin::Stele && elf::is_elf(file.bytes));
-    linked.extend(linked::toolchain::list(&programs.map(|file| file.bytes).collect::<Vec<_>>()));
-    let sbom = spdx::document(&spdx::Inside {
-        name,
-        release: &release,
-        digest: &digest,
-        files: &files,
-        packages: &packages,
-        licences: &image.licences,
-        linked: &linked,
-    })?;
-    let file = args.out.join(format!("{name}.spdx.json"));
-    cache::save(&file, &serde_json::to_vec_pretty(&sbom)?)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    progress.step(
-        &format!("{name}.spdx.json"),
-        &format!("{} files, {} packages, {} linked", files.len(), packages.len(), linked.len()),
-    );
+    let disk = args.out.join(&raw);
+    let chain = disk::Chain { loader, uki, recovery: Some(rescue) };
+    disk::write(&disk, &disk::Content::Chain(chain), 512)?;
+    progress.step(&raw, &size(usize::try_from(std::fs::metadata(&disk)?.len())?));
+
+    let manifest = args.manifest.clone().unwrap_or_else(|| source.join("../Cargo.toml"));
+    let mut counts = Vec::new();
+    for ((file, name), (system, bytes)) in sboms.iter().zip([(&full, uki), (&recovery, rescue)]) {
+        let (sbom, inside) = system.sbom(name, &cache::sha256(bytes), &image, &manifest)?;
+        let file = args.out.join(file);
+        cache::save(&file, &serde_json::to_vec_pretty(&sbom)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        counts.push(format!("{} files, {} packages, {} linked", inside.files, inside.packages, inside.linked));
+    }
+    progress.step(&format!("{name}.spdx.json"), &counts.join("; recovery "));
     sums::update(&args.out, &names).context("cannot write SHA256SUMS")?;
     progress.step("SHA256SUMS", "");
+    let release = &full.release;
     progress.end(&format!("built {name} ({}, commit {}) in {}", release.version, release.commit, args.out.display()));
     Ok(())
-}
-
-fn origin_of(packages: &[Package], wanted: Use) -> Origin {
-    let package = packages.iter().find(|package| package.uses.contains(&wanted));
-    package.map_or(Origin::Stele, |package| Origin::Package(package.name.clone()))
 }

@@ -12,6 +12,12 @@ pub struct Args {
     /// The UKI that the disk starts
     #[arg(long, default_value = "_out/stele-amd64.efi")]
     uki: PathBuf,
+    /// The loader in front of it [default: beside the UKI, NAME.loader.efi]
+    #[arg(long)]
+    loader: Option<PathBuf>,
+    /// The recovery system [default: beside the UKI, NAME.recovery.efi]
+    #[arg(long)]
+    recovery: Option<PathBuf>,
     /// raw (sparse), qcow2 (needs qemu-img), or raw compressed with zstd
     #[arg(long, value_enum, default_value = "raw")]
     format: Format,
@@ -44,9 +50,18 @@ fn sector(text: &str) -> Result<u16, String> {
 /// # Errors
 /// When the UKI cannot be read or the image not written.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let uki = std::fs::read(&args.uki)
-        .with_context(|| format!("cannot read {}; `make image` builds it", args.uki.display()))?;
-    pe::section(&uki, uki::LINUX).with_context(|| format!("{} is not a UKI", args.uki.display()))?;
+    let beside = |given: &Option<PathBuf>, extension: &str| given.clone().unwrap_or(args.uki.with_extension(extension));
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}; `make image` builds it", path.display()))
+    };
+    let is_uki = |bytes: &[u8], path: &Path| {
+        pe::section(bytes, uki::LINUX).map(drop).with_context(|| format!("{} is not a UKI", path.display()))
+    };
+    let (loader, recovery) = (beside(&args.loader, "loader.efi"), beside(&args.recovery, "recovery.efi"));
+    let (uki, loader, rescue) = (read(&args.uki)?, read(&loader)?, read(&recovery)?);
+    is_uki(&uki, &args.uki)?;
+    is_uki(&rescue, &recovery)?;
+    let content = disk::Content::Chain(disk::Chain { loader: &loader, uki: &uki, recovery: Some(&rescue) });
     let extension = match args.format {
         Format::Raw => "raw",
         Format::Qcow2 => "qcow2",
@@ -54,12 +69,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let output = args.output.clone().unwrap_or_else(|| args.uki.with_extension(extension));
     if args.format == Format::Raw {
-        disk::write(&output, &uki, args.sector_size)?;
+        disk::write(&output, &content, args.sector_size)?;
     } else {
         let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut raw = tempfile::NamedTempFile::new_in(folder)?;
         let name = raw.path().to_owned();
-        disk::fill(raw.as_file_mut(), &name, &uki, args.sector_size)?;
+        disk::fill(raw.as_file_mut(), &name, &content, args.sector_size)?;
         let written = cache::replace(&output, 0o644, anyhow::Error::new, |to, path| {
             if args.format == Format::Qcow2 {
                 host::program("qemu-img", "qemu-utils")

@@ -150,9 +150,15 @@ impl Brain {
         }
     }
 
-    /// machined has ended.
-    pub(crate) fn ended(&mut self, status: ExitStatus, config: &Config, console: &mut Console, now: Instant) {
-        let State::Running(life) = &self.state else { return };
+    /// machined has ended; how long it lived.
+    pub(crate) fn ended(
+        &mut self,
+        status: ExitStatus,
+        config: &Config,
+        console: &mut Console,
+        now: Instant,
+    ) -> Duration {
+        let State::Running(life) = &self.state else { return Duration::ZERO };
         let lived = now - life.born;
         let pause = self.backoff.after(lived, &config.timings);
         self.last = Some(status);
@@ -160,6 +166,7 @@ impl Brain {
         self.state = State::Gone { due: now + pause };
         let (secs, pause) = (lived.as_secs(), pause.as_millis());
         console.warn(format_args!("machined ended ({status}) after {secs} s; it is started again in {pause} ms"));
+        lived
     }
 
     /// When `start` or `check` has something to do.

@@ -40,6 +40,8 @@ pub struct Timings {
     /// A machined that does not die for this long after SIGKILL sits in the kernel for good (a disk that never answers): the
     /// machine cannot be managed, and the hardware watchdog, if there is one, is left to reset it.
     pub unkillable: Duration,
+    /// A machined that has not said by then whether what runs is on trial never will: it waits a minute for META at most.
+    pub unheard: Duration,
     /// The watchdog's time: long enough for the slowest stop phase between two feedings.
     pub watchdog: Duration,
     /// How often it is fed.
@@ -64,6 +66,7 @@ impl Timings {
         drain_after: Duration::from_secs(5),
         drain_every: Duration::from_millis(250),
         unkillable: Duration::from_secs(600),
+        unheard: Duration::from_secs(600),
         watchdog: Duration::from_secs(30),
         feed: Duration::from_secs(5),
         stop: Duration::from_secs(90),

@@ -21,6 +21,7 @@ mod outbox;
 mod output;
 mod pid1;
 pub mod ruin;
+mod standing;
 mod statuses;
 mod store;
 mod talk;

@@ -4,6 +4,7 @@ use crate::brain::{Brain, State};
 use crate::drain::Drain;
 use crate::feeder::Feeder;
 use crate::output::Output;
+use crate::standing::Standing;
 use crate::statuses::Statuses;
 use crate::store::Store;
 use crate::{Config, Console};
@@ -34,6 +35,7 @@ pub struct Pid1 {
     pub(crate) store: Store,
     pub(crate) statuses: Statuses,
     pub(crate) brain: Brain,
+    pub(crate) standing: Standing,
     output: Output,
     stopping: Option<Stopping>,
     drain: Drain,
@@ -61,6 +63,7 @@ impl Pid1 {
         console.say(format_args!("init started"));
         Ok(Self {
             brain: Brain::new(&config, now),
+            standing: Standing::new(&config.timings, now),
             feeder,
             output: Output::new()?,
             store: Store::new(),
@@ -104,6 +107,12 @@ impl Pid1 {
                 return Some(stopping.action);
             }
         }
+        if self.stopping.is_none()
+            && let Some(why) = self.standing.over(now)
+        {
+            self.console.warn(format_args!("{why}: the machine is started anew"));
+            return Some(Action::Reboot);
+        }
         self.brain.start(&self.config, self.output.writer(), &mut self.console, now);
         self.brain.check(&self.config, &mut self.console, now);
         self.drain(now);
@@ -120,6 +129,7 @@ impl Pid1 {
             self.drain.due(timings),
             self.feeder.due(),
             self.stopping.map(|s| s.deadline),
+            self.standing.due(),
         ];
         let short = match &self.brain.state {
             State::Running(life) => life.outbox.short(),
@@ -211,7 +221,8 @@ impl Pid1 {
             if machined {
                 self.output.relay(&mut self.console);
                 self.output.flush(&mut self.console);
-                self.brain.ended(ended.status, &self.config, &mut self.console, now);
+                let lived = self.brain.ended(ended.status, &self.config, &mut self.console, now);
+                self.standing.ended(lived, &self.config.timings);
             }
             let _ = sys::process::reap(ended.pid);
             if machined {

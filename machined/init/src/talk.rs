@@ -89,6 +89,7 @@ impl Pid1 {
                 }
             }
             Request::Forget { pid } => self.statuses.forget(pid),
+            Request::Standing { standing } => self.standing.told(standing, now),
             Request::Stopping { action } => {
                 let action = self.stop(action, now);
                 if let Some(life) = self.brain.life() {

@@ -17,7 +17,7 @@ use crate::platform::{self, Verdict};
 use crate::server::keys::Offer;
 use crate::server::ready::Reacher;
 use crate::tasks::Tasks;
-use crate::{clock, meta, state, stop, trace};
+use crate::{clock, generations, meta, state, stop, trace};
 
 /// What it stands on.
 pub(super) struct Ground<'a> {
@@ -27,6 +27,7 @@ pub(super) struct Ground<'a> {
     pub(super) meta: &'a meta::Handle,
     pub(super) stop: &'a stop::Handle,
     pub(super) identity: &'a Identity,
+    pub(super) generations: &'a generations::Handle,
 }
 
 /// What the controllers and the API need of it.
@@ -48,7 +49,7 @@ pub(super) struct Configuration {
 
 impl Configuration {
     pub(super) fn start(tasks: &mut Tasks, ground: &Ground<'_>) -> Result<Self, Error> {
-        let Ground { run, store, events, meta, stop, identity: _ } = *ground;
+        let Ground { run, store, events, meta, stop, generations, identity: _ } = *ground;
         let sure = clock::Sure::default();
         let (state, own) = (state::Handle::new(), Own::default());
         let node = node::Handle::new(state.clone(), run, sure.watch());
@@ -70,6 +71,7 @@ impl Configuration {
             stop: stop.clone(),
             node: node.clone(),
             reach,
+            generations: generations.clone(),
         };
         let (engine, task) = configuration::build(parts)?;
         tasks.start("configuration", task.run());

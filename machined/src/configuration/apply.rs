@@ -108,9 +108,12 @@ impl Engine {
         let (author, message) = (apply.author, apply.message);
         let kept_secrets = zeroize::Zeroizing::new(kept_form(&secrets));
         let names = secrets.secrets.keys().cloned().collect();
+        let slots = self.parts.generations.view().state.map(|state| state.slots).unwrap_or_default();
+        let wanted: Vec<Id> = slots.iter().flatten().map(|generation| generation.revision).collect();
         let meta = self
             .with(move |revisions| {
                 revisions.add(&Draft {
+                    wanted,
                     documents: &text,
                     secrets: &kept_secrets,
                     author: &author,
@@ -133,6 +136,7 @@ impl Engine {
         }
         match active.state {
             State::Looking => return Err(Error::Looking(self.reason.clone())),
+            _ if !apply.dry_run && self.may_settle(apply.force).is_err() => return self.may_settle(apply.force),
             // Checked here, where one comes after the other: the door was looked at when the call came in.
             _ if apply.first_only && active.state != State::Unconfigured => return Err(Error::Configured),
             State::Unconfigured if matches!(apply.mode, Mode::Trial(_) | Mode::Staged) => {
@@ -294,6 +298,9 @@ impl Engine {
 
     async fn turn_back(&mut self, revert: Revert) -> Result<(Outcome, Then), Error> {
         self.must_be_open()?;
+        if !revert.dry_run {
+            self.may_settle(revert.force)?;
+        }
         let Pointers { current, blessed, before, .. } = self.pointers();
         let to = revert.to.or(blessed.filter(|id| Some(*id) != current)).or(before).ok_or(Error::NothingBefore)?;
         if revert.dry_run {

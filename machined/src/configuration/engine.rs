@@ -20,10 +20,11 @@ use tokio::time::Instant;
 
 use super::active::Active;
 use super::choice::{self, Run};
+use super::ground::Held;
 use super::handle::{Command, Handle};
 use super::pending::Pending;
 use super::prove::{Prove, Reach};
-use super::revisions::{Id, Meta, Revisions};
+use super::revisions::{Id, Meta, Pointers, Revisions};
 use super::show::Show;
 use super::trial::Running;
 use crate::events::Events;
@@ -31,7 +32,7 @@ use crate::pki::node;
 use crate::platform::Wanted;
 use crate::resources::config_status::State;
 use crate::trace::chain;
-use crate::{blocking, meta, state, stop};
+use crate::{blocking, generations, meta, state, stop};
 
 /// For STATE of a machine that is configured. Then the network comes up as without configuration, so that who holds the
 /// rescue key gets in; a STATE that comes later still counts.
@@ -59,6 +60,8 @@ pub struct Parts {
     pub node: node::Handle,
     /// Asks the machine's own API the way a client does.
     pub reach: Reach,
+    /// What runs, and what was proven with it.
+    pub generations: generations::Handle,
 }
 
 /// Runs until it is dropped.
@@ -74,6 +77,8 @@ pub struct Engine {
     /// Why the state is what it is.
     pub(super) reason: String,
     pub(super) pending: Pending,
+    /// Why revisions are left as they are, if they are.
+    pub(super) held: Option<Held>,
     started: Instant,
 }
 
@@ -106,6 +111,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
         prove: None,
         reason: "the system disk is looked for".into(),
         pending,
+        held: None,
         started: Instant::now(),
     };
     engine.tell();
@@ -116,6 +122,7 @@ impl Engine {
     /// For ever.
     pub async fn run(mut self) {
         let (mut state, mut meta) = (self.parts.state.watch(), self.parts.meta.watch());
+        let mut generations = self.parts.generations.watch();
         self.look().await;
         loop {
             let waited = if self.started.elapsed() < EARLY { EARLY } else { PATIENCE };
@@ -125,6 +132,7 @@ impl Engine {
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 Ok(()) = state.changed() => self.look().await,
                 Ok(()) = meta.changed() => self.look().await,
+                Ok(()) = generations.changed() => self.look_at_generation(),
                 () = tokio::time::sleep_until(patience), if looking && Instant::now() < patience => self.look().await,
                 () = Running::tick(&mut self.trial) => self.trial_tick().await,
                 answer = Prove::next(&mut self.prove) => self.proved(answer).await,
@@ -216,6 +224,10 @@ impl Engine {
 
     /// Chooses what runs, writes that down, and puts it into effect.
     async fn start(&mut self) {
+        self.settle_generation().await;
+        if self.held.is_some() {
+            return self.start_held().await;
+        }
         let run = self.parts.meta.record().run;
         let boot = self.parts.meta.boot_id().to_owned();
         let pointers = self.pointers();
@@ -250,10 +262,23 @@ impl Engine {
         }
     }
 
+    /// Puts what is current into effect, and decides nothing.
+    async fn start_held(&mut self) {
+        let Pointers { current, staged, .. } = self.pointers();
+        let Some(id) = current.or(staged) else { return };
+        match self.with(move |revisions| load(revisions, id)).await {
+            Ok(loaded) => self.activate(loaded).await,
+            Err(why) => {
+                self.revisions = None;
+                self.unreadable(format!("revision {id} cannot be used by this version: {why}"));
+            }
+        }
+    }
+
     /// Writes to META what is about to run, when it differs from what it says.
     pub(super) async fn count(&mut self, run: Option<Run>) {
         let record = self.parts.meta.record();
-        if record.run == run && record.configured {
+        if self.held.is_some() || record.run == run && record.configured {
             return;
         }
         let update = |record: &mut meta::Record| {
@@ -266,7 +291,7 @@ impl Engine {
     }
 
     /// As far as STATE can be written; what runs does not depend on it.
-    async fn point(&mut self, pointers: super::revisions::Pointers) {
+    async fn point(&mut self, pointers: Pointers) {
         if let Err(error) = self.with(move |revisions| revisions.point(|now| *now = pointers)).await {
             self.parts.events.error("config", format!("STATE does not keep what was decided: {}", chain(&error)));
         }
@@ -324,7 +349,7 @@ impl Engine {
         self.tell();
     }
 
-    pub(super) fn pointers(&self) -> super::revisions::Pointers {
+    pub(super) fn pointers(&self) -> Pointers {
         self.revisions.as_ref().map(|revisions| revisions.pointers().clone()).unwrap_or_default()
     }
 

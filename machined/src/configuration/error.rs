@@ -41,6 +41,10 @@ pub enum Error {
     NothingBefore,
     #[error("a trial needs a proven revision to go back to, and there is none yet")]
     NothingToGoBackTo,
+    #[error("generation {0} of the system is on trial: its configuration changes only by force")]
+    Generation(u32),
+    #[error("this is the recovery system, which leaves the configuration as it is")]
+    Recovery,
     #[error("the machine is stopping")]
     Stopping,
 }

@@ -57,6 +57,8 @@ pub struct Apply {
     pub message: String,
     /// How who asks came in: documents that would take that away are refused. None: nobody is locked out.
     pub way: Option<Way>,
+    /// Also while a generation of the system is on trial; the change goes with it when it fails.
+    pub force: bool,
     /// When the answer has left; only then it comes into effect.
     pub answered: Answered,
 }
@@ -72,6 +74,8 @@ pub struct Revert {
     pub dry_run: bool,
     /// Who asks.
     pub author: String,
+    /// As in [`Apply`].
+    pub force: bool,
     /// When the answer has left; only then it comes into effect.
     pub answered: Answered,
 }
@@ -194,6 +198,7 @@ impl Handle {
             author: input.from.clone(),
             message: format!("first configuration, from {}", input.from),
             way: None,
+            force: false,
             answered: Answered::at_once(),
         };
         match self.apply(apply).await {

@@ -16,6 +16,7 @@ pub mod choice;
 mod effects;
 mod engine;
 mod error;
+mod ground;
 mod handle;
 mod lockout;
 mod pending;

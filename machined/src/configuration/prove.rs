@@ -165,6 +165,7 @@ impl Engine {
             self.parts.events.info("config", format!("revision {id} is proven"));
             self.list().await;
         }
+        self.belongs(id).await;
         self.prove = None;
         self.pending.proven();
         self.become_state(State::Blessed, String::new());
@@ -172,6 +173,11 @@ impl Engine {
 
     /// Nobody can reach this machine with its revision.
     async fn unreached(&mut self, why: &str) {
+        if self.held.is_some() {
+            // The trial of the generation ends by its own deadline.
+            self.reason = format!("the machine does not reach its own API: {why}");
+            return self.tell();
+        }
         let pointers = self.pointers();
         let Some(blessed) = pointers.blessed.filter(|id| Some(*id) != pointers.current) else {
             self.reason = format!("the machine does not reach its own API: {why}");

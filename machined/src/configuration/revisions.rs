@@ -9,7 +9,7 @@
 //! ```
 //! Invariant: a revision appears whole or not at all (new folder, files and folder synced, renamed, parent synced), and never
 //! changes. The pointers lie in a file that was allocated once, so that going back needs no space. What is current, blessed or
-//! staged is never removed.
+//! staged is never removed, nor what a generation was proven with.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -112,6 +112,8 @@ pub struct Draft<'a> {
     pub names: Vec<String>,
     /// See [`Meta`].
     pub created_unix: u64,
+    /// Revisions that must stay: generations go back to them.
+    pub wanted: Vec<Id>,
 }
 
 /// One that was read.
@@ -254,7 +256,8 @@ impl Revisions {
         let needed = RESERVE + (draft.documents.len() + draft.secrets.len()) as u64;
         let Pointers { current, blessed, before, staged, .. } = self.pointers;
         let counts = [current, blessed, before, staged];
-        let mut spare: Vec<Id> = ids.iter().copied().filter(|id| !counts.contains(&Some(*id))).collect();
+        let mut spare: Vec<Id> =
+            ids.iter().copied().filter(|id| !counts.contains(&Some(*id)) && !draft.wanted.contains(id)).collect();
         spare.reverse();
         loop {
             let free = free(&self.root)?;

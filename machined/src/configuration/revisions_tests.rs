@@ -1,7 +1,15 @@
 use super::*;
 
 fn draft(documents: &str) -> Draft<'_> {
-    Draft { documents, secrets: "s", author: "me", message: "", names: vec!["a".into()], created_unix: 7 }
+    Draft {
+        documents,
+        secrets: "s",
+        author: "me",
+        message: "",
+        names: vec!["a".into()],
+        created_unix: 7,
+        wanted: Vec::new(),
+    }
 }
 
 fn open(root: &Path) -> Revisions {

@@ -61,6 +61,7 @@ fn apply(documents: String, mode: Mode) -> Apply {
         message: String::new(),
         way: None,
         answered: Answered::at_once(),
+        force: false,
     }
 }
 
@@ -91,8 +92,21 @@ impl Machine {
         let sure = tokio::sync::watch::Sender::new(false).subscribe();
         let node = node::Handle::new(state.clone(), self.root(), sure);
         let run = self.root().to_owned();
-        let parts =
-            Parts { store: store.clone(), events, meta: meta.clone(), state, run, stop: stop.clone(), node, reach };
+        let parts = {
+            let generations =
+                crate::generations::Handle::fixed(meta.clone(), crate::generations::Running::Foreign("test".into()));
+            Parts {
+                store: store.clone(),
+                events,
+                meta: meta.clone(),
+                state,
+                run,
+                stop: stop.clone(),
+                node,
+                reach,
+                generations,
+            }
+        };
         let (engine, task) = build(parts).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
@@ -204,8 +218,14 @@ async fn a_trial_is_confirmed_or_goes_by_itself_also_across_boots() {
     let status = life.until("on trial", |now| now.state == State::Reached).await;
     assert_eq!(status.trial.map(|trial| (trial.revision, trial.back)), Some((2, 1)));
     assert!(matches!(life.engine.apply(apply(documents(&pem, "x"), Mode::Auto)).await, Err(Error::Trial(2))));
-    let later =
-        Revert { to: None, mode: Mode::Reboot, dry_run: false, author: "tester".into(), answered: Answered::at_once() };
+    let later = Revert {
+        to: None,
+        mode: Mode::Reboot,
+        dry_run: false,
+        author: "tester".into(),
+        force: false,
+        answered: Answered::at_once(),
+    };
     assert!(matches!(life.engine.revert(later).await, Err(Error::Trial(2))), "the way back is now");
     assert!(matches!(life.engine.confirm(Some(7)).await, Err(Error::OtherTrial { asked: 7, running: 2 })));
     life.die().await;
@@ -300,8 +320,14 @@ async fn staged_and_reboot_come_with_the_next_boot_and_revert_goes_back() {
     let conflict = Apply { expected: Some(1), ..apply(documents(&pem, "x"), Mode::Auto) };
     assert!(matches!(life.engine.apply(conflict).await, Err(Error::Conflict { current: 2, expected: 1 })));
 
-    let revert =
-        Revert { to: None, mode: Mode::Auto, dry_run: false, author: "tester".into(), answered: Answered::at_once() };
+    let revert = Revert {
+        to: None,
+        mode: Mode::Auto,
+        dry_run: false,
+        author: "tester".into(),
+        force: false,
+        answered: Answered::at_once(),
+    };
     assert_eq!(life.engine.revert(revert).await.unwrap().revision, Some(1));
     life.blessed(1).await;
     assert_eq!(life.hostname(), "one");

@@ -24,7 +24,7 @@ use crate::image::Image;
 use crate::link::Link;
 use crate::program::Programs;
 use crate::served::Served;
-use crate::{meta, state, stop};
+use crate::{generations, meta, state, stop};
 
 /// What controllers use that is not a resource.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub struct Context<'a> {
     pub served: watch::Receiver<Served>,
     /// machined's folder in /run.
     pub run: &'a Path,
+    /// What runs, and what was proven.
+    pub generations: &'a generations::Handle,
     /// For the certificates.
     pub pki: pki::World,
 }
@@ -71,11 +73,26 @@ pub enum Error {
 
 /// Adds all controllers. Must be called within a tokio runtime.
 pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error> {
-    let Context { store, events, stop, link, image, meta, tail, identity, sure, served, run, programs, state, pki } =
-        context;
+    let Context {
+        store,
+        events,
+        stop,
+        link,
+        image,
+        meta,
+        tail,
+        identity,
+        sure,
+        served,
+        run,
+        programs,
+        state,
+        generations,
+        pki,
+    } = context;
     device::register(runtime, events, stop, link, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
-    boot::register(runtime, events, stop, image, meta, tail, run);
+    boot::register(runtime, events, stop, image, meta, tail, run, generations);
     network::register(runtime, run, identity.watch(), events)?;
     let outside = Outside {
         version: image.version.clone(),
@@ -124,6 +141,7 @@ mod tests {
             run,
             programs: &programs,
             state: &state,
+            generations: &generations::Handle::new(meta.clone()),
             pki: pki::World {
                 active: watch::Sender::new(std::sync::Arc::new(crate::configuration::Active::looking())).subscribe(),
                 node: crate::pki::node::Handle::new(

@@ -3,6 +3,8 @@
 //! Invariant: fields this release does not know are kept as they are, so going back to an older release loses nothing.
 //! The objects inside are replaced as a whole: a release that knows more of a thing adds a field of the document.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +35,18 @@ pub struct Record {
     /// Certificate (PEM) of the rescue authority, which lets in also when STATE cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue: Option<String>,
+    /// The generation whose configuration was settled last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<u32>,
+    /// The start (`boots` of the boot state) that was known last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots: Option<u32>,
+    /// Versions of Stele by the digest of their UKI, as far as they are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
+    /// Generations that failed on trial, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
     /// Random seed for the next boot, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
@@ -66,11 +80,34 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// A generation that failed on trial.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failed {
+    /// Its number.
+    pub generation: u32,
+    /// SHA-256 of its UKI, hexadecimal.
+    pub digest: String,
+    /// Its version, empty when unknown.
+    pub version: String,
+    /// Why it failed.
+    pub why: String,
+    /// How far it came: `loader`, `machined`, `gates`.
+    pub phase: String,
+    /// Starts it had.
+    pub starts: u32,
+    /// Seconds since 1970 by the machine's clock when it was noted.
+    pub time_unix: u64,
+}
+
 /// One boot of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The kernel's id of the boot.
     pub id: String,
+    /// The generation that ran, once that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
     /// How it was asked to end, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
@@ -103,6 +140,10 @@ impl Default for Record {
             configured: false,
             run: None,
             rescue: None,
+            ran: None,
+            boots: None,
+            versions: BTreeMap::new(),
+            failed: Vec::new(),
             seed: None,
             jobs: None,
             boot: None,
@@ -118,7 +159,7 @@ impl Record {
         if self.boot.as_ref().is_some_and(|mark| mark.id == boot_id) {
             return;
         }
-        let this = Mark { id: boot_id.into(), stop: None };
+        let this = Mark { id: boot_id.into(), ..Mark::default() };
         self.previous = self.boot.replace(this).or(self.previous.take());
     }
 
@@ -151,6 +192,7 @@ impl Record {
         self.begin(boot_id);
         if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {
             mark.stop = mark.stop.take().or_else(|| seen.stop.clone());
+            mark.generation = mark.generation.or(seen.generation);
         }
         self
     }
@@ -194,9 +236,9 @@ mod tests {
         record.stopping(stop.clone());
         record.begin("two");
         record.begin("two");
-        assert_eq!(record.previous, Some(Mark { id: "one".into(), stop: Some(stop) }));
+        assert_eq!(record.previous, Some(Mark { id: "one".into(), stop: Some(stop), ..Mark::default() }));
         record.begin("three");
-        assert_eq!(record.previous, Some(Mark { id: "two".into(), stop: None }));
+        assert_eq!(record.previous, Some(Mark { id: "two".into(), ..Mark::default() }));
     }
 
     #[test]

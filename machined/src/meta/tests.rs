@@ -40,8 +40,8 @@ async fn values_survive_and_boots_are_told_apart() {
     next.attach(&path).await.unwrap();
     let record = next.record();
     assert_eq!(record.machine_id.as_deref(), Some("abc"));
-    assert_eq!(record.previous, Some(Mark { id: ONE.into(), stop: Some(stop) }));
-    assert_eq!(record.boot, Some(Mark { id: TWO.into(), stop: None }));
+    assert_eq!(record.previous, Some(Mark { id: ONE.into(), stop: Some(stop), ..Mark::default() }));
+    assert_eq!(record.boot, Some(Mark { id: TWO.into(), ..Mark::default() }));
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use boot::meta::{BLOCK, HEADERS, Header, LOG, MACHINED, Region};
+use boot::meta::{BLOCK, BOOT, HEADERS, Header, LOG, MACHINED, Region};
 use boot::record::{self, Kind};
+use boot::state::State;
 use tokio::sync::Mutex;
 
 use super::record::Record;
@@ -57,6 +58,17 @@ pub enum Error {
         /// The partition.
         device: PathBuf,
     },
+    /// Nobody has found one, or it is only read yet.
+    #[error("there is no META that can be written")]
+    Absent,
+    /// A later release wrote it, or it is damaged in a way that a torn write cannot do.
+    #[error("the boot state in META on {device} is left as it is: {why}")]
+    Boot {
+        /// The partition.
+        device: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The work goes on in its thread.
     #[error("META did not answer within {} s: its disk hangs", LIMIT.as_secs())]
     Silent,
@@ -76,7 +88,51 @@ pub struct Volume {
     pub header: Header,
 }
 
+/// What META says about generations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BootState {
+    /// Nothing: no META was read, or neither copy of it is valid.
+    #[default]
+    None,
+    /// This.
+    Known(Box<State>),
+    /// There is one that this release cannot read, for this reason.
+    Unusable(String),
+}
+
 impl Volume {
+    /// The partition.
+    pub(super) fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// Reads the boot state.
+    pub(super) fn boot(&self) -> Result<BootState, Error> {
+        let file = Device::read_only(&self.device)?;
+        let (a, b) = (read(&file, BOOT.a)?, read(&file, BOOT.b)?);
+        let newest = record::decode_newest(Kind::Boot, &a, &b).map(|(_, record)| State::decode(record.payload));
+        Ok(match newest {
+            None => BootState::None,
+            Some(Ok(state)) => BootState::Known(Box::new(state)),
+            Some(Err(error)) => BootState::Unusable(error.to_string()),
+        })
+    }
+
+    /// Writes the boot state over the older copy, then over the other one: from then on the loss of either loses nothing.
+    pub(super) fn save_boot(&self, state: &State) -> Result<(), Error> {
+        let file = self.open_to_write()?;
+        for _ in 0..2 {
+            let (a, b) = (read(&file, BOOT.a)?, read(&file, BOOT.b)?);
+            let (slot, seq) = record::next(record::decode_newest(Kind::Boot, &a, &b));
+            let region = BOOT.get(slot);
+            let mut bytes = vec![0; region.len];
+            record::encode(Kind::Boot, record::Record { seq, payload: &state.encode() }, &mut bytes)
+                .map_err(Error::TooLong)?;
+            file.write(region.offset, &bytes)?;
+        }
+        Ok(())
+    }
+
     /// Reads the header.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Invariant: what comes is at most [`RAW`] bytes. Errors name the address without what stands behind its `?`, which may be a
 //! token. Nobody is trusted but public authorities: before the first configuration there are no others.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::decode::RAW;
+use crate::trace::chain;
 
 /// Name, connection and TLS together, for each address.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -82,6 +84,27 @@ pub(super) fn parse(text: &str) -> Result<Uri, Error> {
 /// Public authorities, as Mozilla trusts them.
 static PUBLIC: LazyLock<Arc<RootCertStore>> =
     LazyLock::new(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
+
+/// Asks a URL, and whether it is answered with success; why not. With authorities of the machine's own, only they count.
+pub async fn answers(url: &str, authorities: &Path) -> Result<(), String> {
+    let ask = async {
+        let url = parse(url).map_err(|error| chain(&error))?;
+        let client = match std::fs::read(authorities) {
+            Ok(text) => Client::trusting(Arc::new(roots(&text))),
+            Err(_) => Client::new(),
+        };
+        let client = client.map_err(|error| error.to_string())?;
+        client.get(&url).await.map_err(|error| chain(&error))?.ok_or_else(|| format!("{} is not there", shown(&url)))
+    };
+    ask.await.map(drop)
+}
+
+fn roots(text: &[u8]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = pem::parse_many(text).unwrap_or_default();
+    roots.add_parsable_certificates(found.into_iter().map(|one| one.into_contents().into()));
+    roots
+}
 
 impl Client {
     /// Trusts public authorities.
@@ -180,7 +203,7 @@ async fn ask(url: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin) -> R
 
 async fn answer(url: &Uri, response: Response<Incoming>) -> Result<Answer, Error> {
     match response.status() {
-        StatusCode::OK => body(url, response.into_body()).await.map(|file| Answer::File(Some(file))),
+        status if status.is_success() => body(url, response.into_body()).await.map(|file| Answer::File(Some(file))),
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Answer::File(None)),
         status if status.is_redirection() => {
             let to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());

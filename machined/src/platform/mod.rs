@@ -12,7 +12,7 @@
 
 mod decode;
 mod ds;
-mod fetch;
+pub mod fetch;
 mod look;
 mod meta_data;
 mod network;

@@ -13,6 +13,8 @@ pub mod disk;
 pub mod disk_inventory;
 pub mod document;
 pub mod event;
+pub mod gate;
+pub mod generation;
 pub mod hostname;
 pub mod job;
 pub mod kernel_module;

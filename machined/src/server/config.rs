@@ -50,6 +50,7 @@ impl Config for Configs {
             expected_revision,
             node_certificate,
             message,
+            force,
         } = request.into_inner();
         let secrets = Zeroizing::new(secrets);
         need("documents", documents.len() <= DOCUMENTS, || format!("more than {DOCUMENTS} bytes"))?;
@@ -65,6 +66,7 @@ impl Config for Configs {
             certificate: (!node_certificate.is_empty()).then_some(node_certificate),
             author: peer.to_string(),
             way: way(&peer, mode),
+            force,
             answered,
             message: message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE).collect(),
         };
@@ -106,10 +108,10 @@ impl Config for Configs {
 
     async fn revert(&self, request: Request<v1::RevertRequest>) -> Result<Response<v1::ApplyResponse>, Status> {
         let Caller { peer, answered } = Caller::of(&request)?;
-        let v1::RevertRequest { revision, mode, dry_run, confirm_within_s } = request.into_inner();
+        let v1::RevertRequest { revision, mode, dry_run, confirm_within_s, force } = request.into_inner();
         let mode = parse_mode(mode, confirm_within_s)?;
         let revert =
-            Revert { to: (revision > 0).then_some(revision), mode, dry_run, author: peer.to_string(), answered };
+            Revert { to: (revision > 0).then_some(revision), mode, dry_run, author: peer.to_string(), force, answered };
         let outcome = self.engine.revert(revert).map_err(Error::from).await?;
         Ok(Response::new(format(outcome, mode)))
     }

@@ -224,6 +224,16 @@ fn config(error: &configuration::Error) -> (Code, &'static str, &'static str) {
         E::NothingToGoBackTo => {
             (Code::FailedPrecondition, "NOTHING_BEFORE", "apply the first configuration with --mode auto")
         }
+        E::Generation(_) => (
+            Code::FailedPrecondition,
+            "GENERATION_ON_TRIAL",
+            "wait until it is proven or goes back (apictl get generations -w), or give --force",
+        ),
+        E::Recovery => (
+            Code::FailedPrecondition,
+            "RECOVERY",
+            "roll back or install (apictl generations), or reboot: apictl reboot",
+        ),
         E::Stopping => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
         E::Revisions(R::Full { .. }) => {
             (Code::ResourceExhausted, "STATE_FULL", "apictl config revert needs no space; apictl get volumes")

@@ -1,7 +1,10 @@
 //! How this boot went and how the last one ended: the boot record, the tail of the boot log in META, crash records.
 
+mod gates;
+mod generations;
 mod log;
 mod phase;
+mod probe;
 mod pstore;
 mod record;
 mod source;
@@ -25,9 +28,12 @@ pub fn register(
     meta: &meta::Handle,
     tail: &Tail,
     run: &Path,
+    handle: &crate::generations::Handle,
 ) {
     let places =
         record::Places { sys: "/sys".into(), proc: "/proc".into(), run: run.to_owned(), init: init(), started: now() };
+    runtime.register(generations::Generations::new(handle.clone(), meta.clone()));
+    runtime.register(gates::Gates::new(handle.clone(), stop.clone(), events.clone()));
     runtime.register(log::Log::new(tail.clone(), stop.clone()));
     runtime.register(record::Record::new(places, image.clone(), meta.clone(), tail.clone(), events.clone()));
 }

@@ -294,7 +294,7 @@ mod tests {
         let attached = State::Attached { device: "/dev/vda2".into(), unsaved: None };
         let mark = |stop: Option<(Action, bool)>| {
             let note = |(action, complete)| meta::Stop { action, cause: "why".into(), time_unix: 1, complete };
-            meta::Mark { id: "x".into(), stop: stop.map(note) }
+            meta::Mark { id: "x".into(), stop: stop.map(note), ..meta::Mark::default() }
         };
         let panic = "Kernel panic - not syncing";
         for (state, previous, panic, wanted) in [

@@ -6,12 +6,12 @@
 //! | 0 | version, 1 |
 //! | 1 | tag: requests from 1, events from 129 |
 //! | 2, 3 | small values of the message |
-//! | 4..8 | pid or generation, little endian |
+//! | 4..8 | pid, generation or seconds, little endian |
 //! | 8..12 | exit code or signal |
 //! | 16..24 | dropped bytes |
 //! | 24, 25..88 | length of the name, name |
 
-use super::{Action, Cause, Event, ExitStatus, Kind, Name, Refusal, Request};
+use super::{Action, Cause, Event, ExitStatus, Kind, Name, Refusal, Request, Standing};
 use crate::Pid;
 
 /// Bytes of every frame. 96: the longest message (Entry) needs 88, rounded up to leave room in version 1.
@@ -148,6 +148,10 @@ impl Frame for Request {
             Self::Forget { pid } => Writer::new(6).pid(*pid),
             Self::Stopping { action: a } => Writer::new(7).small(2, action(*a)),
             Self::Stop { action: a } => Writer::new(8).small(2, action(*a)),
+            Self::Standing { standing: Standing::Settled } => Writer::new(9).small(2, 1),
+            Self::Standing { standing: Standing::Trial { seconds } } => {
+                Writer::new(9).small(2, 2).word(4, seconds.to_le_bytes())
+            }
         }
         .0
     }
@@ -163,6 +167,13 @@ impl Frame for Request {
             6 => Self::Forget { pid: r.pid()? },
             7 => Self::Stopping { action: r.action()? },
             8 => Self::Stop { action: r.action()? },
+            9 => Self::Standing {
+                standing: match r.0[2] {
+                    1 => Standing::Settled,
+                    2 => Standing::Trial { seconds: u32::from_le_bytes(r.word(4)) },
+                    _ => return Err(Malformed("an unknown standing")),
+                },
+            },
             _ => return Err(Malformed("an unknown request")),
         })
     }

@@ -53,6 +53,12 @@ pub enum Request {
         /// How it is to end.
         action: Action,
     },
+    /// How what was booted stands. Not answered. Until the first one, and while it is on trial, init reboots a machine whose
+    /// machined ends again and again.
+    Standing {
+        /// Of what runs.
+        standing: Standing,
+    },
     /// Everything of mine is stopped: kill what is left, unmount, sync, act. Not answered.
     Stop {
         /// How it is to end, unless a stop stands already: that one counts.
@@ -118,6 +124,18 @@ pub enum Kind {
     LogPipe,
     /// A power button's event device: a press powers the machine off while no machined reads it.
     Button,
+}
+
+/// How what was booted stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not on trial, or was proven: the machine stays up whatever becomes of machined.
+    Settled,
+    /// It is on trial, and to be proven within so many seconds from now.
+    Trial {
+        /// After which init reboots.
+        seconds: u32,
+    },
 }
 
 /// How a stop ends.

@@ -21,6 +21,8 @@ fn requests() -> Vec<Request> {
         Request::Forget { pid: pid(i32::MAX) },
         Request::Stopping { action: Action::Halt },
         Request::Stop { action: Action::PowerOff },
+        Request::Standing { standing: Standing::Settled },
+        Request::Standing { standing: Standing::Trial { seconds: 600 } },
     ]
 }
 

@@ -1,0 +1,281 @@
+//! The generations of this machine: which one runs, what the boot state in META says, and every change of it.
+//!
+//! ```text
+//! Unknown --META read, firmware asked--> Generation(n) | Recovery | Foreign(why)      (never changes again in a boot)
+//! ```
+//! Invariant: nobody else in machined writes the boot state. What is foreign (started by something else than the loader of this
+//! disk) blesses, fails and settles nothing.
+
+mod error;
+mod follow;
+mod running;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::boot::state::{Failure, Generation, Phase, State};
+use tokio::sync::{Mutex, watch};
+
+pub use error::Error;
+pub use follow::Follow;
+
+use crate::meta::{self, BootState, Failed};
+use crate::trace::cut;
+
+/// Failed generations that are remembered.
+const FAILED: usize = 8;
+/// Bytes of a reason in META.
+const REASON: usize = 400;
+
+/// What runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Running {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// This generation of the system disk.
+    Generation(u32),
+    /// The recovery system of the system disk.
+    Recovery,
+    /// Something that the loader of the system disk did not start, as far as this says.
+    Foreign(String),
+}
+
+/// What is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// What runs.
+    pub running: Running,
+    /// The boot state; none when there is none that can be read.
+    pub state: Option<State>,
+    /// Why there is none.
+    pub problem: String,
+}
+
+impl View {
+    /// The generation that runs.
+    pub fn generation(&self) -> Option<&Generation> {
+        match self.running {
+            Running::Generation(number) => self.state.as_ref()?.generation(number),
+            _ => None,
+        }
+    }
+
+    /// The generation that runs is on trial.
+    pub fn trial(&self) -> Option<u32> {
+        self.generation().filter(|generation| generation.phase != Phase::Blessed).map(|generation| generation.number)
+    }
+}
+
+/// Asks and changes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    meta: meta::Handle,
+    view: Arc<watch::Sender<Arc<View>>>,
+    /// By when the trial that runs has to be proven, from the start of the machine.
+    until: Arc<watch::Sender<Duration>>,
+    /// Somebody has confirmed the trial that runs.
+    confirmed: Arc<watch::Sender<bool>>,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Handle {
+    /// A machine of which nothing is known yet.
+    pub fn new(meta: meta::Handle) -> Self {
+        let until = Arc::new(watch::Sender::new(Duration::ZERO));
+        Self { meta, view: Arc::default(), until, confirmed: Arc::default(), turn: Arc::default() }
+    }
+
+    /// For tests: what runs is known from the start.
+    #[cfg(test)]
+    pub(crate) fn fixed(meta: meta::Handle, running: Running) -> Self {
+        let handle = Self::new(meta);
+        handle.look();
+        handle.runs(running);
+        handle
+    }
+
+    /// What is known, now and later.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// What is known now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Waits until it is known what runs, at most `within`. Cancel-safe.
+    pub async fn known(&self, within: Duration) -> Arc<View> {
+        let mut view = self.watch();
+        let known = view.wait_for(|view| view.running != Running::Unknown);
+        match tokio::time::timeout(within, known).await {
+            Ok(Ok(view)) => view.clone(),
+            _ => self.view(),
+        }
+    }
+
+    /// The trial that runs has its last deadline then, from the start of the machine: init waits so long for its proof.
+    pub fn keep_until(&self, deadline: Duration) {
+        self.until.send_if_modified(|until| {
+            let changed = *until != deadline;
+            *until = deadline;
+            changed
+        });
+    }
+
+    /// An operator says that the trial that runs is well.
+    ///
+    /// # Errors
+    /// What runs is not on trial.
+    pub fn confirm(&self) -> Result<u32, Error> {
+        let number = self.view().trial().ok_or(Error::NoTrial)?;
+        self.confirmed.send_replace(true);
+        // Who waits for a view looks again.
+        self.view.send_modify(|_| {});
+        Ok(number)
+    }
+
+    /// Whether somebody did.
+    pub fn confirmed(&self) -> bool {
+        *self.confirmed.borrow()
+    }
+
+    /// Records the generation that runs as proven, with this revision of the configuration (0: none). One that is blessed only
+    /// gets the revision.
+    ///
+    /// # Errors
+    /// It is none of this disk's, or META cannot be written: then nothing has changed.
+    pub async fn bless(&self, revision: u64) -> Result<(), Error> {
+        let number = self.number()?;
+        self.change(move |state| Ok(state.bless(number, revision)?.up())).await?;
+        Ok(())
+    }
+
+    /// Records that the trial that runs is over, and why: the next start is of the current generation.
+    ///
+    /// # Errors
+    /// As [`Handle::bless`]. The loader then still counts.
+    pub async fn fail(&self, why: &str, phase: &str) -> Result<(), Error> {
+        let number = self.number()?;
+        // The reason first: a state that says "failed" is looked up here.
+        let view = self.view();
+        if let Some(generation) = view.generation() {
+            self.remember(generation, why.into(), phase).await;
+        }
+        self.change(move |state| Ok(state.fail(number, Failure::Gate)?)).await?;
+        Ok(())
+    }
+
+    /// Makes a blessed generation what starts next; none: the other one. Returns its number.
+    ///
+    /// # Errors
+    /// There is none, or META cannot be written.
+    pub async fn roll_back(&self, to: Option<u32>) -> Result<u32, Error> {
+        let running = self.view().generation().map(|generation| generation.number);
+        let changed = self.change(move |state| {
+            let others = state.slots.iter().flatten().filter(|generation| generation.phase == Phase::Blessed);
+            let mut others = others.filter(|generation| Some(generation.number) != running);
+            let to = to.or_else(|| others.next().map(|generation| generation.number)).ok_or(Error::NoOther)?;
+            Ok(state.roll_back(to)?)
+        });
+        Ok(changed.await?.current)
+    }
+
+    /// The next start is recovery, once; or not any more.
+    ///
+    /// # Errors
+    /// There is no recovery system, or META cannot be written.
+    pub async fn recover(&self, once: bool) -> Result<(), Error> {
+        self.change(move |state| match state.recovery {
+            None if once => Err(Error::NoRecovery),
+            _ => Ok(State { recover: once, ..*state }),
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What was started has come up: it has its full number of starts again.
+    ///
+    /// # Errors
+    /// META cannot be written.
+    pub async fn up(&self) -> Result<(), Error> {
+        self.change(|state| Ok(state.up())).await?;
+        Ok(())
+    }
+
+    /// Any other change, as [`State`]'s own rules allow it.
+    ///
+    /// # Errors
+    /// What the rules say, or META: then nothing has changed.
+    pub async fn change(
+        &self,
+        change: impl FnOnce(&State) -> Result<State, Error> + Send + 'static,
+    ) -> Result<State, Error> {
+        let _turn = self.turn.lock().await;
+        let changed = self.meta.change_boot(move |state| state.ok_or(Error::NoState).and_then(change)).await?;
+        let state = changed?;
+        self.look();
+        Ok(state)
+    }
+
+    /// The trial failed for this reason; kept for who asks, and so that the same image is not staged again by itself.
+    async fn remember(&self, generation: &Generation, why: String, phase: &str) {
+        let digest = generation.uki.digest.to_string();
+        let starts = match generation.phase {
+            Phase::Trial { tries } => u32::from(::boot::state::TRIES.saturating_sub(tries)),
+            _ => u32::from(::boot::state::TRIES),
+        };
+        let version = self.meta.record().versions.get(&digest).cloned().unwrap_or_default();
+        let failed = Failed {
+            generation: generation.number,
+            digest,
+            version,
+            why: cut(why, REASON),
+            phase: phase.into(),
+            starts,
+            time_unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        };
+        let update = move |record: &mut meta::Record| {
+            record.failed.retain(|known| known.generation != failed.generation);
+            record.failed.push(failed);
+            let over = record.failed.len().saturating_sub(FAILED);
+            record.failed.drain(..over);
+        };
+        if let Err(error) = self.meta.update(update).await {
+            tracing::warn!("META does not keep why a generation failed: {}", crate::trace::chain(&error));
+        }
+    }
+
+    fn number(&self) -> Result<u32, Error> {
+        match &self.view().running {
+            Running::Generation(number) => Ok(*number),
+            Running::Recovery => Err(Error::Recovery),
+            Running::Foreign(why) => Err(Error::Foreign(why.clone())),
+            Running::Unknown => Err(Error::Foreign("it is not known yet what was started".into())),
+        }
+    }
+
+    /// Takes over what META knows.
+    fn look(&self) {
+        let (state, problem) = match self.meta.boot() {
+            BootState::Known(state) => (Some(*state), String::new()),
+            BootState::None => (None, "META holds no boot state that can be read".into()),
+            BootState::Unusable(why) => (None, why),
+        };
+        self.view.send_if_modified(|view| {
+            let new = View { running: view.running.clone(), state, problem };
+            let changed = **view != new;
+            if changed {
+                *view = Arc::new(new);
+            }
+            changed
+        });
+    }
+
+    fn runs(&self, running: Running) {
+        self.view.send_modify(|view| *view = Arc::new(View { running, ..(**view).clone() }));
+    }
+}

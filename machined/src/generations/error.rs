@@ -1,0 +1,27 @@
+//! Why generations cannot be changed.
+
+use ::boot::change::Refusal;
+
+use crate::meta;
+
+/// A change that was refused: nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each says what failed; the causes say why")]
+pub enum Error {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("what runs is no generation of this machine's disk: {0}")]
+    Foreign(String),
+    #[error("what runs is the recovery system")]
+    Recovery,
+    #[error("META holds no boot state: this disk was not made by an installer or image that has generations")]
+    NoState,
+    #[error("what runs is not on trial")]
+    NoTrial,
+    #[error("there is no other generation that was proven")]
+    NoOther,
+    #[error("this machine has no recovery system")]
+    NoRecovery,
+    #[error("META cannot be used")]
+    Meta(#[from] meta::Error),
+}
