@@ -59,7 +59,7 @@ pub(crate) fn cell(pointer: &str, value: &Value) -> String {
 }
 
 /// In units of 1024, three digits at most before the point.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");

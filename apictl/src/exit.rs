@@ -16,10 +16,12 @@ Exit codes:
   1    failed otherwise
   2    wrong use: arguments, settings, no endpoint or fingerprint given, wrong documents
   3    node not reachable
-  4    the node refused: not let in, not permitted, not in its present state, changed meanwhile
-  5    not found: no such type, id, service, context, revision or kind
+  4    the node refused: not let in, not permitted, not in its present state, changed meanwhile, an image
+       that a check refused
+  5    not found: no such type, id, service, context, revision, job or kind
   6    out of time: --timeout, or what the command allows without it
-  7    the node answers and is not healthy (`health`), or has not proven what is in effect
+  7    the node answers and is not healthy (`health`), has not proven what is in effect, or came back from
+       a version that was not proven
   8    another node: its certificate is not the pinned one, or not signed by the context's authority
   130  interrupted (Ctrl-C)
 

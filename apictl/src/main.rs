@@ -11,6 +11,7 @@ mod enlist;
 mod exit;
 mod explain;
 mod identity;
+mod job;
 mod node;
 mod objects;
 mod secret;
@@ -95,6 +96,8 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Services(args) => commands::services::run(app, args).await,
         Command::Health(args) => commands::health::run(app, args).await,
         Command::Reboot(args) => commands::reboot::run(app, args).await,
+        Command::Upgrade(args) => commands::upgrade::run(app, args).await,
+        Command::Jobs(args) => commands::jobs::run(app, args).await,
         Command::Shutdown(args) => commands::shutdown::run(app, args).await,
         Command::Inspect(args) => commands::inspect::run(app, args).await,
         Command::Context(args) => commands::context::run(app, args).await,

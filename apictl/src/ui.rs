@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::{OwoColorize, Style};
 
 use crate::{exit::Failure, text};
@@ -25,6 +25,8 @@ pub(crate) struct Ui {
     colour_out: bool,
     colour_err: bool,
     terminal: bool,
+    /// Those that are shown, below one another.
+    bars: MultiProgress,
 }
 
 impl Ui {
@@ -32,12 +34,17 @@ impl Ui {
         let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let terminal = stderr().is_terminal();
-        Self { colour_out: wanted && stdout().is_terminal(), colour_err: wanted && terminal, terminal }
+        Self {
+            colour_out: wanted && stdout().is_terminal(),
+            colour_err: wanted && terminal,
+            terminal,
+            bars: MultiProgress::new(),
+        }
     }
 
     /// A line for the person; node text in it is made safe.
     pub(crate) fn note(&self, message: &str) {
-        say(&text::lines(message));
+        self.bars.suspend(|| say(&text::lines(message)));
     }
 
     /// Text in a style, on stdout.
@@ -78,13 +85,11 @@ impl Ui {
             say(&format!("{what} ..."));
             return Progress { bar: None };
         }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
+        let bar = self.bars.add(ProgressBar::new_spinner());
+        style(&bar, SPINNER);
         bar.set_message(what);
         bar.enable_steady_tick(TICK);
-        Progress { bar: Some(bar) }
+        Progress { bar: Some((bar, self.bars.clone())) }
     }
 }
 
@@ -93,9 +98,19 @@ fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 
+/// Something whose end nobody knows, and something that is counted.
+const SPINNER: &str = "{spinner} {msg} ({elapsed})";
+const COUNTED: &str = "{spinner} {msg} [{bar:24}] ({elapsed})";
+
+fn style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+}
+
 /// Something under way.
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
+    bar: Option<(ProgressBar, MultiProgress)>,
 }
 
 impl Progress {
@@ -103,14 +118,25 @@ impl Progress {
     pub(crate) fn line(&self, text: &str) {
         let text = text::plain(text);
         match &self.bar {
-            Some(bar) => bar.suspend(|| say(&text)),
+            Some((_, bars)) => bars.suspend(|| say(&text)),
             None => say(&text),
         }
     }
 
+    /// What is done now, and how much of it: on a terminal only.
+    pub(crate) fn update(&self, what: &str, (done, total): (u64, u64)) {
+        let Some((bar, _)) = &self.bar else { return };
+        if bar.length().unwrap_or(0) != total {
+            style(bar, if total == 0 { SPINNER } else { COUNTED });
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+        bar.set_message(text::plain(what).into_owned());
+    }
+
     /// Takes the spinner away.
     pub(crate) fn done(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some((bar, _)) = &self.bar {
             bar.finish_and_clear();
         }
     }

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use machined::{
-    configuration, identity, link,
+    configuration, identity, jobs, link,
     logs::Logs,
     maintenance::Maintenance,
     meta, offer,
@@ -85,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        jobs: jobs::Handle::nobody(),
         audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),

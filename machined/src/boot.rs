@@ -5,6 +5,7 @@
 
 mod api;
 mod configuration;
+mod jobs;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -148,6 +149,10 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let configuration = Configuration::start(&mut tasks, &ground)?;
 
+    let programs = Programs::new(link.clone(), cgroups);
+    let doing = jobs::Outside { image: &image, init: &link, programs: &programs, generations: None };
+    let jobs = jobs::start(&mut tasks, &ground, &configuration, doing)?;
+
     // The controllers.
     let mut runtime = Runtime::new(store.clone());
     runtime.grace(shutdown::GRACE);
@@ -165,7 +170,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         sure: &configuration.sure,
         served,
         run,
-        programs: &Programs::new(link.clone(), cgroups),
+        programs: &programs,
         state: &configuration.state,
         generations: &generations,
         pki: configuration.pki(&ground),
@@ -207,6 +212,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         services: &services,
         sockets: Sockets { api, keys, gateway: GATEWAY },
         shown,
+        jobs,
     };
     api::start(&mut tasks, &ground, configuration, outside).await?;
 

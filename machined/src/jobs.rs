@@ -20,6 +20,7 @@ mod history;
 mod record;
 #[cfg(test)]
 mod tests;
+pub mod upgrade;
 mod work;
 
 pub use engine::{Engine, Parts, Works, build};

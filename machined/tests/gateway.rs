@@ -22,7 +22,7 @@ use api::{
 use machined::{
     configuration,
     gateway::keys::{Accepted, Keys},
-    identity, link,
+    identity, jobs, link,
     logs::Logs,
     maintenance::Maintenance,
     pki::Identity,
@@ -91,6 +91,7 @@ fn machined(dir: &Path, identity: &Identity, accepted: Vec<Accepted>, door: Main
         graph: runtime.graph(),
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
+        jobs: jobs::Handle::nobody(),
         audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),

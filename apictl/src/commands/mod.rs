@@ -14,6 +14,7 @@ pub(crate) mod generate;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod inspect;
+pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod patch;
@@ -22,6 +23,7 @@ pub(crate) mod schema;
 pub(crate) mod services;
 pub(crate) mod shutdown;
 pub(crate) mod support;
+pub(crate) mod upgrade;
 pub(crate) mod version;
 
 use crate::{

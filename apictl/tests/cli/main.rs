@@ -12,6 +12,7 @@ mod following;
 mod printing;
 mod service;
 mod stopping;
+mod upgrading;
 
 use std::{path::Path, process::Stdio, time::Duration};
 

@@ -3,11 +3,12 @@
 use std::{pin::Pin, sync::Arc};
 
 use api::v1::{
-    Controller, ControllersRequest, ControllersResponse, GetRequest, KernelLogRequest, ListRequest, LogChunk, LogLine,
-    Object, Phase, PhaseStatus, RebootRequest, ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest,
-    TypesResponse, VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest,
-    diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine, resource_server::Resource,
-    watch_event::Kind,
+    CancelJobRequest, CancelJobResponse, Controller, ControllersRequest, ControllersResponse, GetRequest,
+    InstallDiskRequest, InstallDiskResponse, KernelLogRequest, ListRequest, LogChunk, LogLine, Object, Phase,
+    PhaseStatus, RebootRequest, ResetRequest, RollbackRequest, ServiceLogRequest, ShutdownRequest, StopResponse,
+    TypesRequest, TypesResponse, UpgradeRequest, UpgradeResponse, VersionRequest, VersionResponse, WatchEvent,
+    WatchPhaseRequest, WatchRequest, diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine,
+    resource_server::Resource, watch_event::Kind,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Code, Request, Response, Result, Status};
@@ -42,7 +43,7 @@ impl Service {
     }
 
     fn known(&self, kind: &str) -> Result<()> {
-        let known = kind == "thing" && !self.0.state.lock().unwrap().starting;
+        let known = ["thing", "job"].contains(&kind) && !self.0.state.lock().unwrap().starting;
         known.then_some(()).ok_or_else(|| refusal(Code::NotFound, &format!("no type {kind:?}"), "ask for things"))
     }
 
@@ -98,6 +99,38 @@ impl Machine for Service {
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<StopResponse>> {
         let request = request.into_inner();
         self.stop("shutdown", &request.reason, &request.expected_boot_id)
+    }
+
+    async fn upgrade(&self, request: Request<UpgradeRequest>) -> Result<Response<UpgradeResponse>> {
+        let UpgradeRequest { image, allow_downgrade, retry_failed } = request.into_inner();
+        self.0.change(|state| {
+            if state.busy {
+                return Err(refusal(Code::FailedPrecondition, "job 3 is under way", "wait for its end"));
+            }
+            state.asked.push(format!("upgrade: {image} {allow_downgrade} {retry_failed}"));
+            Ok(Response::new(UpgradeResponse { job: 7 }))
+        })
+    }
+
+    async fn cancel_job(&self, request: Request<CancelJobRequest>) -> Result<Response<CancelJobResponse>> {
+        let job = request.into_inner().job;
+        let known = job == 7;
+        self.0.change(|state| state.asked.push(format!("cancel: {job}")));
+        known
+            .then(|| Response::new(CancelJobResponse {}))
+            .ok_or_else(|| refusal(Code::NotFound, &format!("there is no job {job}"), "list them: apictl jobs"))
+    }
+
+    async fn install(&self, _: Request<InstallDiskRequest>) -> Result<Response<InstallDiskResponse>> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<StopResponse>> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<StopResponse>> {
+        Err(Status::unimplemented("not here"))
     }
 }
 

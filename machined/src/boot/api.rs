@@ -18,7 +18,7 @@ use crate::served::Served;
 use crate::server::keys::{Delivered, Offer};
 use crate::server::{self, Parts, Sockets, ready};
 use crate::tasks::Tasks;
-use crate::{audit, offer, platform, services, stop};
+use crate::{audit, jobs, offer, platform, services, stop};
 
 /// Where machined asks itself, through the gateway.
 const API: &str = "127.0.0.1:50000";
@@ -34,6 +34,7 @@ pub(super) struct Outside<'a> {
     pub(super) sockets: Sockets,
     /// Told by what clients are served.
     pub(super) shown: watch::Sender<Served>,
+    pub(super) jobs: jobs::Handle,
 }
 
 pub(super) async fn start(
@@ -76,6 +77,7 @@ pub(super) async fn start(
         graph: served.graph,
         controllers: served.controllers,
         engine,
+        jobs: served.jobs,
         node,
         audit,
         events: events.clone(),

@@ -210,7 +210,7 @@ impl Engine {
             done.unwrap_or_else(|panic| {
                 let what = panic.downcast_ref::<&str>().map(ToString::to_string);
                 let what = what.or(panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Err(Failed::failed(format!("a fault of machined: {what}"), "report it: apictl support"))
+                Err(Failed::because(format!("a fault of machined: {what}"), "report it: apictl support"))
             })
         };
         self.current = Some(Current { job, work, running: running.boxed() });

@@ -45,7 +45,7 @@ pub struct Failed {
 
 impl Failed {
     /// Something did not work.
-    pub fn failed(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn because(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { phase: Phase::Failed, reason: reason.into(), remedy: remedy.into() }
     }
 
@@ -136,6 +136,17 @@ impl Job {
         self.save().await.map_err(unsaved)
     }
 
+    /// Shows a part of the step, which is not written down.
+    pub fn at(&self, part: &str) {
+        self.with(|now| {
+            if now.record.step != part {
+                part.clone_into(&mut now.record.step);
+                now.bytes = (0, 0);
+                self.show(now);
+            }
+        });
+    }
+
     /// How many bytes of the step are done, and how many there are.
     pub fn bytes(&self, done: u64, total: u64) {
         self.with(|now| {
@@ -169,7 +180,7 @@ impl Job {
     pub async fn leave<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Failed> {
         let value = serde_json::to_value(value).unwrap_or_default();
         if !self.with(|now| now.record.leave(name, value)) {
-            return Err(Failed::failed(format!("what the step leaves as {name} is too long to be kept"), ""));
+            return Err(Failed::because(format!("what the step leaves as {name} is too long to be kept"), ""));
         }
         self.save().await.map_err(unsaved)
     }
@@ -223,5 +234,5 @@ impl Job {
 }
 
 fn unsaved(error: Error) -> Failed {
-    Failed::failed(crate::trace::chain(&error), "apictl get conditions; the system disk may be failing")
+    Failed::because(crate::trace::chain(&error), "apictl get conditions; the system disk may be failing")
 }

@@ -43,7 +43,11 @@ const KNOWN: &[Who] = &[READER, OPERATOR, ADMIN];
 /// Stops the machine: in maintenance it runs nothing yet that a stranger could harm.
 const STOP: &[Who] = &[Stranger, OPERATOR, ADMIN];
 
-/// Changes the configuration. A stranger may give a machine its first: the engine sees to that.
+/// Changes which version runs, as often as there are new ones.
+const UPKEEP: &[Who] = &[OPERATOR, ADMIN];
+
+/// Changes the configuration. A stranger may give a machine its first (the engine sees to that), and put the system on a disk
+/// of one that has none.
 const FIRST: &[Who] = &[Stranger, ADMIN];
 
 /// Changes it later, and reads who did what.
@@ -72,8 +76,13 @@ pub const TABLE: &[(&str, &[Who])] = &[
     ("/stele.v1.Enrolment/Request", FIRST),
     ("/stele.v1.Log/Kernel", READ),
     ("/stele.v1.Log/Service", READ),
+    ("/stele.v1.Machine/CancelJob", STOP),
+    ("/stele.v1.Machine/Install", FIRST),
     ("/stele.v1.Machine/Reboot", STOP),
+    ("/stele.v1.Machine/Reset", CHANGE),
+    ("/stele.v1.Machine/Rollback", UPKEEP),
     ("/stele.v1.Machine/Shutdown", STOP),
+    ("/stele.v1.Machine/Upgrade", UPKEEP),
     ("/stele.v1.Machine/Version", WHAT),
     ("/stele.v1.Machine/WatchPhase", READ),
     ("/stele.v1.Resource/Get", READ),
@@ -103,8 +112,13 @@ const CHANGES: &[&str] = &[
     "/stele.v1.Enrolment/Install",
     "/stele.v1.Enrolment/Renew",
     "/stele.v1.Enrolment/RenewNode",
+    "/stele.v1.Machine/CancelJob",
+    "/stele.v1.Machine/Install",
     "/stele.v1.Machine/Reboot",
+    "/stele.v1.Machine/Reset",
+    "/stele.v1.Machine/Rollback",
     "/stele.v1.Machine/Shutdown",
+    "/stele.v1.Machine/Upgrade",
 ];
 
 /// Whether the method at `path` changes something.
@@ -271,13 +285,19 @@ mod tests {
         let (health, renew) = ("/grpc.health.v1.Health/Check", "/stele.v1.Enrolment/RenewNode");
         let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
         type Case<'a> = (Option<&'a [&'a str]>, &'a str, Result<(), Refusal>);
-        let cases: [Case<'_>; 19] = [
+        let (upgrade, install) = ("/stele.v1.Machine/Upgrade", "/stele.v1.Machine/Install");
+        let cases: [Case<'_>; 24] = [
             (None, version, Ok(())),
             (None, reboot, Ok(())),
             (None, apply, Ok(())),
             (None, reflection, Err(Refusal::Needs(KNOWN))),
             (None, "/stele.v1.Config/Read", Err(Refusal::Needs(KNOWN))),
             (None, "/stele.v1.Config/Revert", Err(Refusal::Needs(CHANGE))),
+            (None, install, Ok(())),
+            (None, upgrade, Err(Refusal::Needs(UPKEEP))),
+            (None, "/stele.v1.Machine/Reset", Err(Refusal::Needs(CHANGE))),
+            (Some(&["stele:operator"]), upgrade, Ok(())),
+            (Some(&["stele:operator"]), install, Err(Refusal::Needs(FIRST))),
             (Some(&["stele:reader"]), version, Ok(())),
             (Some(&["stele:reader"]), reflection, Ok(())),
             (Some(&["stele:reader"]), reboot, Err(Refusal::Needs(STOP))),

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    audit, configuration, logs,
+    audit, configuration, jobs, logs,
     pki::node,
     stop,
     trace::{chain, cut},
@@ -95,6 +95,12 @@ pub enum Error {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] configuration::Error),
+    /// Jobs.
+    #[error(transparent)]
+    Job(#[from] jobs::Error),
+    /// A call that this version knows and cannot do.
+    #[error("this version of Stele has no {0}")]
+    Unsupported(&'static str),
     /// This machine signs for nobody.
     #[error("this machine has no Authority: it signs no certificates")]
     NoAuthority,
@@ -149,6 +155,8 @@ impl Error {
                 "the machine has started anew; ask again if it is still wanted",
             ),
             Self::Config(error) => config(error),
+            Self::Job(error) => job(error),
+            Self::Unsupported(_) => unsupported(),
             Self::NoAuthority => (
                 Code::FailedPrecondition,
                 "NO_AUTHORITY",
@@ -183,6 +191,31 @@ impl Error {
             Self::Log(logs::Error::Cursor(_)) => (Code::InvalidArgument, "BAD_CURSOR", "start again without a cursor"),
             Self::Log(_) => (Code::Internal, "LOG_UNREADABLE", "see machined's own log: apictl logs machined"),
         }
+    }
+}
+
+fn unsupported() -> (Code, &'static str, &'static str) {
+    (Code::Unimplemented, "UNSUPPORTED", "use a release that has it: apictl version")
+}
+
+/// The part of jobs.
+fn job(error: &jobs::Error) -> (Code, &'static str, &'static str) {
+    use jobs::Error as E;
+    match error {
+        E::Looking(_) => (Code::Unavailable, "JOBS_UNKNOWN", "try again in some seconds"),
+        E::Busy { .. } => (
+            Code::FailedPrecondition,
+            "JOB_RUNNING",
+            "wait for it (apictl jobs -w), or cancel it: apictl jobs cancel ID",
+        ),
+        E::Unsupported(_) => unsupported(),
+        E::TooLong(_) => (Code::InvalidArgument, "INVALID_ARGUMENT", "shorten the named field of the request"),
+        E::Unknown(_) => (Code::NotFound, "UNKNOWN_JOB", "list them: apictl jobs"),
+        E::Over(_) => (Code::FailedPrecondition, "JOB_OVER", "see what came of it: apictl jobs"),
+        E::Committed { .. } => (Code::FailedPrecondition, "JOB_COMMITTED", "wait for it: apictl jobs -w"),
+        E::Stopping => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
+        E::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
+        E::Ending => (Code::Unavailable, "ENDING", "try again in a second"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The service Machine: what this machine is, how far it has come, and stopping it.
+//! The service Machine: what this machine is, how far it has come, stopping it, and jobs.
 //!
 //! Invariant: a stop that was answered happens: init has heard of it before, and finishes it should machined die. Nothing is
 //! stopped before the answer has left.
@@ -14,6 +14,7 @@ use super::{About, error::Error, peer::Caller};
 use crate::{
     answered::Answered,
     identity,
+    jobs::{self, Install, Upgrade},
     link::Link,
     resources::machine::{Machine as Overall, Phase},
     stop,
@@ -39,6 +40,7 @@ pub(super) struct Machines {
     store: Store,
     stop: stop::Handle,
     wishes: mpsc::Sender<Wish>,
+    jobs: jobs::Handle,
 }
 
 impl Machines {
@@ -48,10 +50,11 @@ impl Machines {
         names: watch::Receiver<identity::Machine>,
         store: Store,
         stop: stop::Handle,
+        jobs: jobs::Handle,
     ) -> (Self, mpsc::Receiver<Wish>) {
         // One after the other: the first counts, the rest are told.
         let (wishes, wished) = mpsc::channel(1);
-        (Self { about: Arc::new(about), names, store, stop, wishes }, wished)
+        (Self { about: Arc::new(about), names, store, stop, wishes, jobs }, wished)
     }
 
     fn boot_id(&self) -> String {
@@ -156,6 +159,49 @@ impl Machine for Machines {
         let v1::ShutdownRequest { reason, expected_boot_id } = request.into_inner();
         Ok(Response::new(self.wish(stop::Action::PowerOff, caller, &reason, expected_boot_id).await?))
     }
+
+    async fn upgrade(&self, request: Request<v1::UpgradeRequest>) -> Result<Response<v1::UpgradeResponse>, Status> {
+        let Caller { peer, .. } = Caller::of(&request)?;
+        let v1::UpgradeRequest { image: name, allow_downgrade, retry_failed } = request.into_inner();
+        let upgrade = Upgrade { image: image(&name)?, allow_downgrade, retry_failed };
+        let job = self.jobs.start(jobs::Request::Upgrade(upgrade), peer.to_string()).await.map_err(Error::from)?;
+        Ok(Response::new(v1::UpgradeResponse { job }))
+    }
+
+    async fn install(
+        &self,
+        request: Request<v1::InstallDiskRequest>,
+    ) -> Result<Response<v1::InstallDiskResponse>, Status> {
+        let Caller { peer, .. } = Caller::of(&request)?;
+        let v1::InstallDiskRequest { disk, image: name, wipe } = request.into_inner();
+        let name = if name.is_empty() { name } else { image(&name)? };
+        let install = Install { disk, image: name, wipe };
+        let job = self.jobs.start(jobs::Request::Install(install), peer.to_string()).await.map_err(Error::from)?;
+        Ok(Response::new(v1::InstallDiskResponse { job }))
+    }
+
+    async fn rollback(&self, _: Request<v1::RollbackRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        Err(Error::Unsupported("rollback").into())
+    }
+
+    async fn reset(&self, _: Request<v1::ResetRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        Err(Error::Unsupported("reset").into())
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let Caller { peer, .. } = Caller::of(&request)?;
+        self.jobs.cancel(request.into_inner().job, peer.to_string()).await.map_err(Error::from)?;
+        Ok(Response::new(v1::CancelJobResponse {}))
+    }
+}
+
+/// A reference of an image, as it is written back; that it is one is seen before a job begins.
+fn image(text: &str) -> Result<String, Error> {
+    let parsed: Result<config::image::Reference, String> = text.parse();
+    parsed.map(|reference| reference.to_string()).map_err(|why| Error::Invalid { field: "image", why })
 }
 
 /// The state of one phase stream.

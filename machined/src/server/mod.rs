@@ -39,7 +39,7 @@ pub mod sockets;
 
 pub use about::About;
 
-use crate::{configuration, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
+use crate::{configuration, jobs, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
 use api::v1::{
     audit_server::AuditServer, config_server::ConfigServer, diagnostics_server::DiagnosticsServer,
     enrolment_server::EnrolmentServer, log_server::LogServer, machine_server::MachineServer,
@@ -73,6 +73,8 @@ pub struct Parts {
     pub controllers: runtime::Status,
     /// What Config serves.
     pub engine: configuration::Handle,
+    /// Long tasks.
+    pub jobs: jobs::Handle,
     /// The node's own certificate.
     pub node: crate::pki::node::Handle,
     /// The log of calls.
@@ -137,13 +139,14 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         graph,
         controllers,
         engine,
+        jobs,
         node,
         audit,
         events,
         offer,
         maintenance,
     } = parts;
-    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone());
+    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone(), jobs);
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let mut routes = Routes::builder();

@@ -28,6 +28,7 @@ use crate::{
 
 mod audit;
 mod enrolment;
+mod jobs;
 mod reflection;
 mod stops;
 
@@ -127,6 +128,7 @@ impl Node {
         offering.send_replace(sources.now());
         self.link.spawn(sources.follow(offering));
         let sure = watch::Sender::new(true);
+        let jobs = jobs::start(self);
         let (log, writer) =
             crate::audit::build(self.state.clone(), Events::open(&Store::new(), self.path("audit-events")).unwrap());
         self.link.spawn(writer.run());
@@ -140,6 +142,7 @@ impl Node {
             graph: runtime.graph(),
             controllers: runtime.status(),
             engine: configuration::Handle::nobody().in_effect(self.active.subscribe()),
+            jobs,
             audit: log,
             node: pki::node::Handle::new(self.state.clone(), self.folder.path(), sure.subscribe()),
             events: Events::open(&Store::new(), self.path("events")).unwrap(),

@@ -1,0 +1,95 @@
+//! `apictl upgrade`: another version on nodes, one after the other, until one does not come back proven.
+
+use std::time::Duration;
+
+use api::v1::{UpgradeRequest, machine_client::MachineClient};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use crate::{
+    exit::{Code, Failure, Result},
+    job,
+    node::{App, CALL_TIMEOUT},
+    target::Target,
+};
+
+/// Put another version on nodes: pulled, checked, started on trial, and kept once it is proven
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  apictl upgrade --image registry.example.com/stele/installer:0.2.0 -n 10.0.0.1,10.0.0.2\n\n\
+    The nodes do it by themselves: leave at any time, and look again with `apictl jobs`. A version that is not proven goes by \
+    itself, and the node comes back on what it ran before."
+)]
+pub(crate) struct Args {
+    /// The installer image: HOST[:PORT]/REPOSITORY[:TAG][@sha256:DIGEST]
+    #[arg(long, value_name = "REF")]
+    image: config::image::Reference,
+    /// Also below the version floor of what runs
+    #[arg(long)]
+    allow_downgrade: bool,
+    /// Also an image that was tried on the node before and not proven
+    #[arg(long)]
+    retry_failed: bool,
+    /// Return once the nodes have accepted
+    #[arg(long)]
+    no_wait: bool,
+    /// How many nodes at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+}
+
+/// A pull over a slow line, firmware that takes minutes, gates with a deadline of their own.
+const WITHIN: Duration = Duration::from_secs(3600);
+
+pub(crate) async fn run(app: &App, args: Args) -> Result {
+    let targets = app.targets()?;
+    if targets.len() > 1 && app.global.nodes.is_empty() && app.global.endpoints.is_empty() {
+        let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+        let message = format!("{} nodes are meant, none was named", names.len());
+        return Err(Failure::usage(message, format!("name those to upgrade, in their order: -n {}", names.join(","))));
+    }
+    let mut waiting = targets.iter();
+    let mut running = FuturesUnordered::new();
+    let mut failed = Vec::new();
+    loop {
+        // After the first that fails nothing further is begun; what is under way is watched to its end.
+        while failed.is_empty() && running.len() < usize::from(args.parallel) {
+            let Some(target) = waiting.next() else { break };
+            running.push(async { upgrade(app, &args, target).await.map_err(|failure| failure.at(&target.name)) });
+        }
+        match running.next().await {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => failed.push(failure),
+            None => break,
+        }
+    }
+    let left: Vec<&str> = waiting.map(|target| target.name.as_str()).collect();
+    if !left.is_empty() {
+        app.ui.note(&format!("not begun: {}", left.join(", ")));
+    }
+    Failure::all(failed)
+}
+
+async fn upgrade(app: &App, args: &Args, target: &Target) -> Result {
+    let begin = async {
+        let node = app.connect(target).await?;
+        let request = UpgradeRequest {
+            image: args.image.to_string(),
+            allow_downgrade: args.allow_downgrade,
+            retry_failed: args.retry_failed,
+        };
+        let job = MachineClient::new(node.channel.clone()).upgrade(request).await?.into_inner().job;
+        Ok::<_, Failure>((node, job))
+    };
+    let within = app.global.timeout.map_or(CALL_TIMEOUT, |limit| limit.min(CALL_TIMEOUT));
+    let late = || Failure::new(Code::Deadline, format!("no answer within {within:?}"), "apictl jobs");
+    let (node, id) = timeout(within, begin).await.unwrap_or_else(|_| Err(late()))?;
+    let name = &target.name;
+    app.ui.note(&format!("{name}: job {id}; it goes on when you leave: apictl get job {id} -w -n {name}"));
+    if args.no_wait {
+        return Ok(());
+    }
+    let done = job::until_over(app, node, id, app.global.timeout.unwrap_or(WITHIN)).await?;
+    app.ui.note(&format!("{name}: {done}"));
+    Ok(())
+}

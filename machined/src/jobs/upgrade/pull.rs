@@ -1,0 +1,148 @@
+//! The step that pulls: `installer pull` of the running image, which alone reads what a registry sends.
+//!
+//! Invariant: passwords are in its standard input and nowhere else. It has no power over the machine: a user of its own, no
+//! capability, its folder.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use config::image::Reference;
+use config::image::pull::{Key, Line, Pulled, Refusal, Step};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use super::order::{self, Facts, Running};
+use super::{Failed, Job, Upgrade};
+use crate::configuration::Active;
+use crate::program::{Call, Program};
+use crate::resources::job::Phase;
+use crate::trace::chain;
+
+/// The uid of programs that pull and check, and of nobody else.
+pub(super) const USER: u32 = 101;
+const PROGRAM: Program<'static> = Program::Image("/usr/bin/installer");
+/// Public keys that the image trusts.
+const KEYS: &str = "/usr/lib/stele/image-keys";
+/// Without what it writes to memory.
+const MEMORY: u64 = 128 << 20;
+/// For what may go well later: a registry that is started with the machine, a line that is cut.
+const AGAIN: Duration = Duration::from_secs(900);
+/// Between two tries, the longest.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Beside the time that the program is told it has.
+const GRACE: Duration = Duration::from_secs(60);
+
+impl Upgrade {
+    pub(super) async fn pull(
+        &self,
+        job: &Job,
+        image: &Reference,
+        active: &Active,
+        facts: &Facts,
+    ) -> Result<Pulled, Failed> {
+        let folder = self.folder().await?;
+        let version = self.parts.image.version.parse().map_err(|error| {
+            let reason = format!("this image does not know its version: {error}");
+            Failed::because(reason, "report it: apictl support")
+        })?;
+        let running = Running {
+            architecture: &self.parts.image.arch,
+            version,
+            state: active.state,
+            documents: &active.documents,
+            secrets: &active.secrets,
+            keys: keys(Path::new(KEYS)),
+        };
+        let order = order::order(image, running, facts, &folder.room())?;
+        let input = serde_json::to_vec(&order).map(Zeroizing::new);
+        let input = input.map_err(|error| Failed::because(format!("the order is no JSON: {error}"), ""))?;
+        let within = Duration::from_secs(order.limits.seconds) + GRACE;
+        let memory = MEMORY + if folder.memory { folder.bytes() } else { 0 };
+        let until = Instant::now() + AGAIN;
+        let mut pause = Duration::from_secs(2);
+        loop {
+            folder.open_for(USER).await?;
+            let call = Call {
+                program: PROGRAM,
+                arguments: &["pull"],
+                input: &input,
+                confined: Some(USER),
+                memory,
+                pids: 64,
+                within,
+            };
+            let mut end = None;
+            let ended = self.parts.programs.call(&call, |line| hear(job, line, &mut end)).await;
+            folder.close().await?;
+            let ended = ended.map_err(|error| Failed::because(chain(&error), "apictl logs machined"))?;
+            match end {
+                Some(Ok(pulled)) if ended.code() == Some(0) => return Ok(*pulled),
+                Some(Err(refusal)) if refusal.again && Instant::now() + pause < until => {
+                    job.warn(&format!("{} (tried again)", refusal.message));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE);
+                }
+                Some(Err(refusal)) => return Err(refused(&refusal)),
+                _ => return Err(Failed::because(format!("installer pull {}", ended.told()), "apictl logs machined")),
+            }
+        }
+    }
+}
+
+type End = Result<Box<Pulled>, Refusal>;
+
+/// One line of the program.
+fn hear(job: &Job, line: &str, end: &mut Option<End>) {
+    match serde_json::from_str(line) {
+        Ok(Line::Progress(now)) => {
+            job.at(match now.step {
+                Step::Resolve => "resolve",
+                Step::Fetch => "fetch",
+                Step::Check => "verify",
+            });
+            job.bytes(now.done, now.total);
+        }
+        Ok(Line::Warning(warning)) => job.warn(&format!("{}: {}", word(warning.check), warning.message)),
+        Ok(Line::Pulled(pulled)) => *end = Some(Ok(pulled)),
+        Ok(Line::Refused(refusal)) => *end = Some(Err(refusal)),
+        Err(error) => tracing::warn!("installer says what nobody understands: {error}"),
+    }
+}
+
+/// Why a program of the installer says no, when this line says it.
+pub(super) fn refusal(line: &str) -> Option<Failed> {
+    match serde_json::from_str(line) {
+        Ok(Line::Refused(refusal)) => Some(refused(&refusal)),
+        _ => None,
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failed {
+    let phase = if refusal.again { Phase::Failed } else { Phase::Refused };
+    let reason = format!("{}: {}", word(refusal.check), refusal.message);
+    Failed { phase, reason, remedy: refusal.remedy.clone() }
+}
+
+/// A check as it is written on the wire.
+fn word(check: config::image::pull::Check) -> String {
+    serde_json::to_value(check).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The keys in a folder, by their files' names; what cannot be read is said and left out.
+fn keys(folder: &Path) -> Vec<Key> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut keys = Vec::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.extension().is_none_or(|extension| extension != "pub") {
+            continue;
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match fs::read_to_string(&path) {
+            Ok(pem) => keys.push(Key { name, pem }),
+            Err(error) => tracing::warn!("the key {} cannot be read: {error}", path.display()),
+        }
+    }
+    keys.sort_by(|a, b| a.name.cmp(&b.name));
+    keys
+}
