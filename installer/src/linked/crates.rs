@@ -9,7 +9,7 @@ use super::Part;
 use crate::{host, purl};
 
 /// Packages of the workspace whose programs are in the image.
-const PROGRAMS: [&str; 3] = ["init", "machined", "installer"];
+const PROGRAMS: [&str; 4] = ["init", "machined", "installer", "loader"];
 
 /// cargo could not list them.
 pub type Error = host::Error;
@@ -59,7 +59,7 @@ mod tests {
     fn lists_what_is_linked_and_no_more() {
         let crates = list(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
         let has = |name: &str| crates.iter().any(|one| one.name == name);
-        assert!(has("tokio") && has("aws-lc-sys") && has("rustls"));
+        assert!(has("tokio") && has("aws-lc-sys") && has("rustls") && has("uefi-raw"));
         // a procedural macro, what only builds, what only tests, what only other programs link, and ours
         for name in ["serde_derive", "syn", "cc", "proptest", "clap", "machined", "sys"] {
             assert!(!has(name), "{name}");
