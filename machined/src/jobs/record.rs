@@ -14,13 +14,13 @@ use crate::trace::cut;
 /// How many are kept that are over.
 pub(super) const HISTORY: usize = 16;
 /// Bytes of a reason, a remedy, a warning, who asked.
-const TEXT: usize = 500;
+const TEXT: usize = 400;
 /// Bytes of a name in a request: the longest reference of an image is some hundred.
 const NAME: usize = 600;
 /// Warnings.
-const WARNINGS: usize = 3;
+const WARNINGS: usize = 2;
 /// Bytes of what steps leave for those after them.
-const LEFT: usize = 1024;
+const LEFT: usize = 512;
 
 /// What is asked for. Two that are equal are the same wish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

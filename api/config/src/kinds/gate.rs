@@ -25,7 +25,7 @@ pub struct Gate {
     /// A file can be written in this folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writable: Option<String>,
-    /// An operator says that it is well: `apictl upgrade --confirm`.
+    /// An operator says that it is well.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirm: bool,
     /// How long after the start of the new version it must hold at the latest; else the machine goes back.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::image::Reference;
-use config::image::pull::{Key, Line, Pulled, Refusal, Step};
+use config::image::pull::{Check, Key, Line, Pulled, Refusal, Step};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
@@ -78,7 +78,7 @@ impl Upgrade {
             let ended = ended.map_err(|error| Failed::because(chain(&error), "apictl logs machined"))?;
             match end {
                 Some(Ok(pulled)) if ended.code() == Some(0) => return Ok(*pulled),
-                Some(Err(refusal)) if refusal.again && Instant::now() + pause < until => {
+                Some(Err(refusal)) if passes(&refusal) && Instant::now() + pause < until => {
                     job.warn(&format!("{} (tried again)", refusal.message));
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE);
@@ -124,8 +124,13 @@ fn refused(refusal: &Refusal) -> Failed {
     Failed { phase, reason, remedy: refusal.remedy.clone() }
 }
 
+/// Whether it may pass while nobody does anything: a registry that is away comes back, a full disk stays full.
+fn passes(refusal: &Refusal) -> bool {
+    refusal.again && matches!(refusal.check, Check::Unreachable | Check::Time)
+}
+
 /// A check as it is written on the wire.
-fn word(check: config::image::pull::Check) -> String {
+fn word(check: Check) -> String {
     serde_json::to_value(check).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
