@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) enum How {
     /// Every connection is over after so many bytes.
     Cut(usize),
+    /// The same; and after so many connections nobody is there any more.
+    Gone(usize, usize),
     /// One byte of every large answer is another one.
     Lie,
     /// Connections are taken, and nothing is ever said.
@@ -36,7 +38,12 @@ impl Between {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let registry = registry.clone();
-                counter.fetch_add(1, Ordering::Relaxed);
+                let before = counter.fetch_add(1, Ordering::Relaxed);
+                let how = match how {
+                    How::Gone(_, most) if before >= most => How::Cut(0),
+                    How::Gone(after, _) => How::Cut(after),
+                    other => other,
+                };
                 std::thread::spawn(move || drop(serve(stream.unwrap(), &registry, how)));
             }
         });

@@ -157,18 +157,16 @@ fn nobody_there_or_nobody_who_speaks() {
     let image = Image::signed();
     let registry = Server::open();
     let name = registry.image("1.2.0");
-    let ask = |url: String| {
-        let mut request = image.request(&name, vec![at(url)]);
-        request.limits.stall = 1;
-        pull(&request)
-    };
+    let ask = |url: String| pull(&image.request(&name, vec![at(url)]));
     let refusal = ask("http://127.0.0.1:1".into()).refused(Check::Unreachable, "no connection to 127.0.0.1:1");
     assert!(refusal.again);
     let refusal = ask("http://nowhere.invalid".into()).refused(Check::Unreachable, "nowhere.invalid");
     assert!(refusal.again);
     ask(format!("http://{}", registry.address)).refused(Check::Missing, "404");
     let silent = Between::start(&registry.address, How::Silent);
-    ask(silent.url()).refused(Check::Unreachable, "did not answer within 1 s");
+    let mut request = image.request(&name, vec![at(silent.url())]);
+    request.limits.stall = 1;
+    pull(&request).refused(Check::Unreachable, "did not answer within 1 s");
     // one that never ends its answer: by the time for everything
     let crawling = Between::start(&registry.address, How::Crawl);
     let mut request = image.request(&name, vec![at(crawling.url())]);
