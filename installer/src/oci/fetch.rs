@@ -35,6 +35,8 @@ pub(super) struct Counted {
 pub(super) struct Fetch<'a, W> {
     pub(super) folder: &'a Folder,
     pub(super) sources: &'a mut [Source],
+    /// The source that did well last: one that is gone is not waited for with every part.
+    pub(super) first: usize,
     pub(super) report: &'a mut Report<W>,
     pub(super) stall: Duration,
     pub(super) counted: Counted,
@@ -59,9 +61,13 @@ impl<W: std::io::Write> Fetch<'_, W> {
             return Ok(());
         }
         let mut failures = Vec::new();
-        for at in 0..self.sources.len() {
+        let first = self.first;
+        for at in std::iter::once(first).chain((0..self.sources.len()).filter(|&at| at != first)) {
             match self.from(at, part, &mut partial).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.first = at;
+                    return Ok(());
+                }
                 // not the source's fault: the next one would not help
                 Err(why) if matches!(why.check, Check::Folder | Check::Space | Check::Request) => return Err(why),
                 Err(why) => failures.push((self.sources[at].name(), why)),

@@ -78,7 +78,7 @@ async fn pull(request: &Request, report: &mut Report<impl Write>) -> Result<Pull
     folder.room(&parts, request.free)?;
     let kept: u64 = parts.iter().map(|part| folder.there(part)).sum();
     let counted = Counted { done: kept, total: parts.iter().map(|part| part.size).sum(), fetched: 0 };
-    let mut fetch = Fetch { folder: &folder, sources: &mut sources, report, stall, counted };
+    let mut fetch = Fetch { folder: &folder, sources: &mut sources, first: found.source, report, stall, counted };
     for part in &parts {
         fetch.report.progress(Step::Fetch, Some(&part.name), fetch.counted.done, fetch.counted.total)?;
         if !folder.complete(part)? {

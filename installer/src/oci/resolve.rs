@@ -22,6 +22,8 @@ pub(super) struct Resolved {
     pub(super) manifest: Manifest,
     /// Name of where the index came from.
     pub(super) endpoint: String,
+    /// Which of the sources that is.
+    pub(super) source: usize,
 }
 
 /// Asks one source after the other.
@@ -59,7 +61,7 @@ pub(super) async fn resolve(
             }
         };
         let manifest = stele(&index, sources, at, architecture).await?;
-        return Ok(Resolved { digest, signed_by, warning, manifest, endpoint });
+        return Ok(Resolved { digest, signed_by, warning, manifest, endpoint, source: at });
     }
     Err(Failure::of_all(failures))
 }

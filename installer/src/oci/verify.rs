@@ -47,7 +47,14 @@ pub async fn image(
     folder.room(&parts, 0)?;
     let counted = Counted { done: 0, total: found.manifest.size(), fetched: 0 };
     let mut report = Report::new(io::sink());
-    let mut fetch = Fetch { folder: &folder, sources: &mut sources, report: &mut report, stall: STALL, counted };
+    let mut fetch = Fetch {
+        folder: &folder,
+        sources: &mut sources,
+        first: found.source,
+        report: &mut report,
+        stall: STALL,
+        counted,
+    };
     for part in parts {
         fetch.part(part).await?;
         whole::check(&part.name, &folder.file(part))
