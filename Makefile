@@ -63,8 +63,8 @@ build: nodes ## compile everything: the node's programs, apictl, imager
 image: build ## build the image into _out/ (KERNEL=generic: the kernel for any hardware)
 	$(call say,building the image ($(KERNEL) kernel))
 	@$(IMAGER) build --kernel $(KERNEL) --binaries $(BINARIES) --out $(OUT)
-	@$(IMAGER) loader --binaries $(BINARIES) --output $(OUT)/loader.efi
-	@$(IMAGER) oci --uki $(PRODUCT).efi --loader $(OUT)/loader.efi --installer $(BINARIES)/installer --output $(PRODUCT).oci
+	@$(IMAGER) oci --uki $(PRODUCT).efi --recovery $(PRODUCT).recovery.efi --loader $(PRODUCT).loader.efi \
+		--installer $(BINARIES)/installer --output $(PRODUCT).oci
 	@$(IMAGER) sign $(PRODUCT).oci
 
 demo: image ## build the image, boot it in a virtual machine, ask it over the API; leaves it running
