@@ -31,6 +31,7 @@ pub mod efi_program;
 pub mod elf;
 #[cfg(feature = "imager")]
 pub mod erofs;
+pub mod esp;
 #[cfg(feature = "imager")]
 pub mod fat;
 #[cfg(feature = "imager")]
@@ -81,3 +82,8 @@ pub mod tools;
 pub mod tree;
 pub mod uki;
 pub mod whole;
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    sys::Chain(error).to_string()
+}

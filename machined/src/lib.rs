@@ -12,7 +12,6 @@ pub mod cgroup;
 pub mod clock;
 pub mod configuration;
 pub mod controllers;
-pub mod direct;
 pub mod documents;
 pub mod efi;
 pub mod entropy;

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::record::Record;
 use crate::blocking;
-use crate::direct::{self, Device};
+use sys::direct::{self, Device};
 
 /// For META to answer: a disk that spins up takes less, one whose controller resets takes the kernel's 30 s and more.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);

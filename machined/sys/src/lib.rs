@@ -6,6 +6,7 @@
 
 mod chain;
 pub mod clock;
+pub mod direct;
 mod entry;
 pub mod inherit;
 pub mod input;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use boot::Guid;
 
 use super::table::{Gpt, Source, gpt};
-use crate::direct::{self, Device};
+use sys::direct::{self, Device};
 
 /// Where the entries usually begin.
 const ENTRIES: u64 = 2;

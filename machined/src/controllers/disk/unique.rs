@@ -8,7 +8,7 @@ use boot::Guid;
 
 use super::rewrite::{self, Change, Error, New, is_unfinished};
 use super::table::Gpt;
-use crate::direct::Device;
+use sys::direct::Device;
 
 /// The disk to change.
 #[derive(Clone, Debug)]

@@ -13,10 +13,10 @@ use super::super::table::{Entry, Gpt};
 use super::super::unique::announce;
 use super::survey::{self, Node, Survey};
 use super::{PROGRAM, Powers, Volumes, room};
-use crate::direct::{self, Device};
 use crate::program::Ended;
 use crate::trace::chain;
 use crate::{blocking, program};
+use sys::direct::{self, Device};
 
 /// mkfs.xfs makes none that is smaller.
 const EPHEMERAL_LEAST: u64 = 300 << 20;

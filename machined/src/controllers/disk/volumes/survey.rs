@@ -10,7 +10,7 @@ use super::super::host::{Host, Part};
 use super::super::rewrite::{self, Disk};
 use super::super::table::{Entry, Gpt};
 use super::judge::{Found, Holds};
-use crate::direct::{self, Device};
+use sys::direct::{self, Device};
 
 /// How much has to be zero for a partition to hold nothing: every file system begins within it.
 pub(super) const START: u64 = 1 << 20;

@@ -1,5 +1,5 @@
-//! Reading and writing a block device past the page cache, so that reading back asks the disk. Blocking. Used for META and
-//! for the partition table of the system disk; tests use plain files.
+//! Reading and writing a block device past the page cache, so that reading back asks the disk. Blocking. Used for META, for the
+//! partition table of the system disk, and for files of the EFI partition; tests use plain files.
 //!
 //! Invariant: a write counts only when the device was flushed and gave the same bytes back.
 
@@ -46,11 +46,17 @@ pub struct Device {
 
 impl Device {
     /// Opens it for reading.
+    ///
+    /// # Errors
+    /// The device.
     pub fn read_only(path: &Path) -> Result<Self, Error> {
         Self::open(path, OFlags::RDONLY)
     }
 
     /// Opens it for reading and writing.
+    ///
+    /// # Errors
+    /// The device.
     pub fn read_write(path: &Path) -> Result<Self, Error> {
         Self::open(path, OFlags::RDWR)
     }
@@ -63,7 +69,26 @@ impl Device {
         Ok(Self { path: path.into(), fd })
     }
 
+    /// Reads up to `len` bytes, fewer at the end of a file; alignment as for [`Device::read`].
+    ///
+    /// # Errors
+    /// The device.
+    pub fn read_some(&self, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+        let mut room = vec![0; len + ALIGN];
+        let place = aligned(&mut room, len);
+        loop {
+            match rustix::io::pread(&self.fd, &mut *place, offset) {
+                Ok(some) => return Ok(place[..some].to_vec()),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.failed("read", e.into())),
+            }
+        }
+    }
+
     /// Reads exactly `len` bytes; `offset` and `len` are multiples of the logical sector.
+    ///
+    /// # Errors
+    /// The device, or its end.
     pub fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
         let mut room = vec![0; len + ALIGN];
         let place = aligned(&mut room, len);
@@ -80,6 +105,9 @@ impl Device {
     }
 
     /// Writes, flushes, reads back and compares; alignment as for [`Device::read`].
+    ///
+    /// # Errors
+    /// The device, or that it gave back something else.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut room = vec![0; bytes.len() + ALIGN];
         let place = aligned(&mut room, bytes.len());

@@ -1,0 +1,131 @@
+//! Our files on a mounted EFI partition: UKIs and entries. What is not ours is left alone.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirEntry, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use boot::Digest;
+use boot::entry::{self, Text, Which};
+use boot::uki;
+
+use super::{Error, copy};
+
+/// What is being written has this ending until it is whole.
+const NEW: &str = "new";
+
+/// Where a UKI lies.
+pub(super) fn uki(root: &Path, digest: Digest) -> PathBuf {
+    root.join(digest.path().as_str().trim_start_matches('/'))
+}
+
+fn folder(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_matches('/'))
+}
+
+/// Makes what was changed in a folder durable, and everything of its file system with it: FAT flushes a file's chain and its name
+/// in no order.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    let open = File::open(folder)?;
+    open.sync_all()?;
+    Ok(rustix::fs::syncfs(&open)?)
+}
+
+/// Removes a file, and waits until the disk knows. It is held open meanwhile: its clusters are freed after its name is gone.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { verb: "delete", path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(path);
+    let held = File::open(path).map_err(failed)?;
+    fs::remove_file(path).map_err(failed)?;
+    sync(folder).map_err(failed)?;
+    drop(held);
+    sync(folder).map_err(failed)
+}
+
+fn list(folder: &Path) -> Result<Vec<DirEntry>, Error> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<io::Result<_>>().map_err(Error::io("read", folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io("read", folder)(error)),
+    }
+}
+
+fn is_new(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(NEW))
+}
+
+/// Removes entries of ours whose names are not wanted, and what a cut left of one.
+pub(super) fn clear_entries(root: &Path, wanted: &BTreeSet<String>) -> Result<(), Error> {
+    for found in list(&folder(root, entry::FOLDER))? {
+        let (path, name) = (found.path(), found.file_name().to_string_lossy().to_ascii_lowercase());
+        let ours = Which::of_file(&name).is_some() && !wanted.contains(&name);
+        if ours || name.starts_with("stele-") && is_new(&path) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes UKIs of ours that are not to stay.
+pub(super) fn clear_ukis(root: &Path, stay: &BTreeSet<Digest>) -> Result<(), Error> {
+    for found in list(&folder(root, uki::FOLDER))? {
+        let name = found.file_name().to_string_lossy().to_ascii_lowercase();
+        let digest = name.strip_suffix(uki::SUFFIX).and_then(Digest::parse);
+        if digest.is_some_and(|digest| !stay.contains(&digest)) {
+            remove(&found.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what fsck.vfat made of chains without a name.
+pub(super) fn clear_salvage(root: &Path) -> Result<usize, Error> {
+    let mut gone = 0;
+    for found in list(root)? {
+        let name = found.file_name().to_string_lossy().to_ascii_uppercase();
+        if name.starts_with("FSCK") && name.ends_with(".REC") {
+            remove(&found.path())?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}
+
+/// Whether a UKI is there and holds what its name says, by the disk.
+pub(super) fn holds(root: &Path, digest: Digest) -> Result<bool, Error> {
+    let path = uki(root, digest);
+    if !path.exists() {
+        return Ok(false);
+    }
+    Ok(copy::read_back(&path, |_| Ok(()))? == digest)
+}
+
+/// Makes an entry say this.
+pub(super) fn put_entry(root: &Path, which: Which, digest: Digest, version: &str) -> Result<(), Error> {
+    let folder = folder(root, entry::FOLDER);
+    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    let path = folder.join(which.to_string());
+    let text = Text { which, digest, version }.to_string();
+    if fs::read_to_string(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    let beside = path.with_extension(NEW);
+    let written = || {
+        fs::write(&beside, &text)?;
+        File::open(&beside)?.sync_all()?;
+        fs::rename(&beside, &path)?;
+        sync(&folder)
+    };
+    written().map_err(Error::io("write", &path))?;
+    let back = sys::direct::Device::read_only(&path).and_then(|device| device.read_some(0, 4096));
+    match back.map_err(copy::Error::from)? {
+        back if back == text.as_bytes() => Ok(()),
+        _ => Err(copy::Error::Lost { path }.into()),
+    }
+}
+
+/// Bytes that are free.
+pub(super) fn free(root: &Path) -> Result<u64, Error> {
+    let stat = rustix::fs::statvfs(root).map_err(|error| Error::io("look at", root)(error.into()))?;
+    Ok(stat.f_bavail * stat.f_frsize)
+}
