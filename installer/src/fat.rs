@@ -67,11 +67,23 @@ pub struct Volume {
 /// Files of one cluster waste at most 4 KiB, and FAT32 has enough clusters from 260 MiB up.
 const CLUSTER: u16 = 4096;
 
-/// Formats the volume and writes files into it; folders of a path are made.
+/// A file to be written.
+#[expect(missing_debug_implementations, reason = "of what is read")]
+pub struct File<'a> {
+    /// With `/` between its parts.
+    pub path: String,
+    /// Read to its end.
+    pub content: Box<dyn Read + 'a>,
+}
+
+/// Of one read.
+const CHUNK: usize = 1 << 20;
+
+/// Formats the volume and writes files into it; folders of a path are made. What lies there counts for nothing.
 ///
 /// # Errors
-/// When writing fails or the files do not fit.
-pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: &[(&str, &[u8])]) -> io::Result<()> {
+/// When reading or writing fails or the files do not fit.
+pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: Vec<File<'_>>) -> io::Result<()> {
     let mut window = Window { device, start: volume.start, len: volume.len, at: 0 };
     let sector = SectorSize::try_from(usize::from(volume.sector)).map_err(|()| io::ErrorKind::InvalidInput)?;
     // no volume label: its entry would carry the time of the build
@@ -84,8 +96,8 @@ pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: &[(
     FatVolumeFormatter::format(&mut window, options).map_err(io::Error::other)?;
     window.at = 0;
     let system = FatVolume::builder(&mut window).time_provider(&EpochTimeProvider).open().map_err(io::Error::other)?;
-    for (path, content) in files {
-        put(&system, path, content).map_err(io::Error::other)?;
+    for mut file in files {
+        put(&system, &file.path, &mut file.content)?;
     }
     system.into_inner().flush()
 }
@@ -93,23 +105,54 @@ pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: &[(
 fn put<T: Read + Write + Seek>(
     system: &FatVolume<&mut Window<'_, T>>,
     path: &str,
-    mut content: &[u8],
-) -> hadris_fat::Result<()> {
+    content: &mut dyn Read,
+) -> io::Result<()> {
     let mut folder = system.root_dir();
     let mut parts: Vec<&str> = path.split('/').collect();
     let name = parts.pop().unwrap_or_default();
     for part in parts {
         folder = match folder.open_dir(part) {
             Ok(found) => found,
-            Err(_) => system.create_dir(&folder, part)?,
+            Err(_) => system.create_dir(&folder, part).map_err(io::Error::other)?,
         };
     }
-    let mut writer = system.write_file(&system.create_file(&folder, name)?)?;
-    while !content.is_empty() {
-        let written = writer.write(content)?;
-        content = &content[written..];
+    let file = system.create_file(&folder, name).map_err(io::Error::other)?;
+    let mut writer = system.write_file(&file).map_err(io::Error::other)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = content.read(&mut chunk)?;
+        if count == 0 {
+            break;
+        }
+        let mut rest = &chunk[..count];
+        while !rest.is_empty() {
+            let written = writer.write(rest).map_err(io::Error::other)?;
+            rest = &rest[written..];
+        }
     }
-    writer.finish()
+    writer.finish().map_err(io::Error::other)
+}
+
+/// Hands the content of a file to `each`, piece by piece; none: there is no such file.
+///
+/// # Errors
+/// When the volume cannot be read.
+pub fn read<T: Read + Seek>(
+    device: &mut T,
+    volume: &Volume,
+    path: &str,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<Option<()>> {
+    let mut window = Window { device, start: volume.start, len: volume.len, at: 0 };
+    let system = FatVolume::open(&mut window).map_err(io::Error::other)?;
+    let Ok(mut file) = system.open_file_path(path) else { return Ok(None) };
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk).map_err(io::Error::other)? {
+            0 => return Ok(Some(())),
+            count => each(&chunk[..count]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,27 +160,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_back_and_repeats() {
+    fn reads_back_and_repeats_whatever_was_there() {
         let content = vec![5; 100_000];
-        let make = || {
-            let mut device = io::Cursor::new(vec![0; 300 << 20]);
-            let volume = Volume { start: 1 << 20, len: 299 << 20, sector: 512, id: 7 };
-            write(&mut device, &volume, &[("EFI/BOOT/BOOTX64.EFI", &content)]).unwrap();
-            device.into_inner()
+        let volume = Volume { start: 1 << 20, len: 299 << 20, sector: 512, id: 7 };
+        let make = |before: u8| {
+            let mut device = io::Cursor::new(vec![before; 300 << 20]);
+            let path = "EFI/BOOT/BOOTX64.EFI".to_owned();
+            write(&mut device, &volume, vec![File { path, content: Box::new(&content[..]) }]).unwrap();
+            device
         };
-        let first = make();
-        assert!(first == make());
-        let mut device = io::Cursor::new(&first[1 << 20..]);
-        let system = FatVolume::open(&mut device).unwrap();
-        let mut file = system.open_file_path("EFI/BOOT/BOOTX64.EFI").unwrap();
-        let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
-        loop {
-            let count = file.read(&mut buffer).unwrap();
-            if count == 0 {
-                break;
-            }
-            read.extend_from_slice(&buffer[..count]);
-        }
-        assert!(read == content);
+        let mut first = make(0);
+        assert!(first == make(0));
+        let read_back = |name: &str, device: &mut io::Cursor<Vec<u8>>| {
+            let mut found = Vec::new();
+            read(device, &volume, name, |bytes| found.extend_from_slice(bytes)).unwrap().map(|()| found)
+        };
+        assert!(read_back("EFI/BOOT/BOOTX64.EFI", &mut first).unwrap() == content);
+        assert!(read_back("EFI/BOOT/BOOTX64.EFI", &mut make(0xe5)).unwrap() == content);
+        assert_eq!(read_back("EFI/BOOT/BOOTX64.NEW", &mut make(0xe5)), None);
     }
 }

@@ -23,7 +23,6 @@ pub mod cache;
 pub mod commands;
 #[cfg(feature = "imager")]
 pub mod deb;
-#[cfg(feature = "imager")]
 pub mod disk;
 #[cfg(feature = "imager")]
 pub mod efi_program;
@@ -32,7 +31,6 @@ pub mod elf;
 #[cfg(feature = "imager")]
 pub mod erofs;
 pub mod esp;
-#[cfg(feature = "imager")]
 pub mod fat;
 #[cfg(feature = "imager")]
 pub mod fetch;
@@ -42,6 +40,7 @@ pub mod host;
 pub mod initramfs;
 #[cfg(feature = "imager")]
 pub mod inspect;
+pub mod install;
 #[cfg(feature = "imager")]
 pub mod keys;
 #[cfg(feature = "imager")]

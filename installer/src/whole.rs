@@ -121,4 +121,4 @@ fn signed(mut table: &[u8], digest: &[u8]) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,8 @@
 //! `installer`: what a machine does with installer images. Started by machined, as little privileged as each step allows; an
 //! installer image brings its own.
 //!
-//! `installer pull`: see `config::image::pull`. `installer esp`: see `config::image::esp`.
+//! `installer pull`: see `config::image::pull`. `installer esp`: see `config::image::esp`. `installer install`: see
+//! `config::image::install`.
 
 use std::process::ExitCode;
 
@@ -10,8 +11,9 @@ fn main() -> ExitCode {
     match (words.next().as_deref(), words.next()) {
         (Some("pull"), None) => code(installer::oci::pull::run(std::io::stdin().lock(), std::io::stdout().lock())),
         (Some("esp"), None) => code(installer::esp::run(std::io::stdin().lock(), std::io::stdout().lock())),
+        (Some("install"), None) => code(installer::install::run(std::io::stdin().lock(), std::io::stdout().lock())),
         _ => {
-            eprintln!("usage: installer pull|esp < REQUEST");
+            eprintln!("usage: installer pull|esp|install < REQUEST");
             ExitCode::from(2)
         }
     }

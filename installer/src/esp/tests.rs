@@ -122,7 +122,8 @@ fn image(sector: u16) -> (tempfile::TempDir, std::path::PathBuf) {
     file.set_len(300 << 20).unwrap();
     let volume = fat::Volume { start: 0, len: 300 << 20, sector, id: 1 };
     let files = [("EFI/BOOT/BOOTX64.EFI", &b"old"[..]), ("EFI/BOOT/BOOTX64.NEW", &b"the new one"[..])];
-    fat::write(&mut file, &volume, &files).unwrap();
+    let files = files.map(|(path, content)| fat::File { path: path.into(), content: Box::new(content) });
+    fat::write(&mut file, &volume, files.into()).unwrap();
     (folder, path)
 }
 

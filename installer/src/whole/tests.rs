@@ -7,6 +7,27 @@ fn small() -> Vec<u8> {
     uki::assemble(&uki::tests::stub(), &sections).unwrap()
 }
 
+/// A signed UKI with this os-release and so many bytes of kernel.
+pub(crate) fn signed_uki(osrel: &str, kernel: usize) -> Vec<u8> {
+    let kernel = vec![7; kernel];
+    let sections = [uki::OSREL, uki::CMDLINE, uki::UNAME, uki::INITRD, uki::LINUX].map(|name| match name {
+        uki::OSREL => (name, osrel.as_bytes()),
+        uki::LINUX => (name, &kernel[..]),
+        _ => (name, name.as_bytes()),
+    });
+    sign_with_any(&uki::assemble(&uki::tests::stub(), &sections).unwrap())
+}
+
+/// A signed program that is no UKI.
+pub(crate) fn signed_loader() -> Vec<u8> {
+    sign_with_any(&uki::tests::stub())
+}
+
+fn sign_with_any(program: &[u8]) -> Vec<u8> {
+    let work = tempfile::tempdir().unwrap();
+    sign::sign(program, &keys::make(work.path(), "test").unwrap()).unwrap()
+}
+
 fn said(part: &str, bytes: &[u8]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();

@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `_IO(0x12, 105)`.
 const BLKPG: libc::Ioctl = 0x1269;
+/// `_IO(0x12, 95)`.
+const BLKRRPART: libc::Ioctl = 0x125f;
 const ADD: c_int = 1;
 const RESIZE: c_int = 3;
 
@@ -50,6 +52,15 @@ pub fn resize(disk: BorrowedFd<'_>, place: Place) -> io::Result<()> {
     tell(disk, RESIZE, place)
 }
 
+/// Lets the kernel read the whole table of a disk again; EBUSY while one of its partitions is open.
+pub fn reread(disk: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument.
+    if unsafe { libc::ioctl(disk.as_raw_fd(), BLKRRPART) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 fn tell(disk: BorrowedFd<'_>, op: c_int, place: Place) -> io::Result<()> {
     let odd = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let mut partition = Partition {
@@ -80,6 +91,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         let place = Place { number: 3, start: 1 << 20, length: 1 << 20 };
         assert_eq!(add(file.as_fd(), place).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        assert_eq!(reread(file.as_fd()).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
         let far = Place { start: u64::MAX, ..place };
         assert_eq!(resize(file.as_fd(), far).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
