@@ -24,6 +24,7 @@ pub mod commands;
 #[cfg(feature = "imager")]
 pub mod deb;
 pub mod disk;
+pub mod documents;
 #[cfg(feature = "imager")]
 pub mod efi_program;
 #[cfg(feature = "imager")]

@@ -5,6 +5,7 @@
 
 mod api;
 mod configuration;
+mod generations;
 mod jobs;
 
 use std::collections::BTreeSet;
@@ -20,7 +21,6 @@ use self::api::Outside;
 use self::configuration::{Configuration, Ground};
 use crate::controllers;
 use crate::events::Events;
-use crate::generations;
 use crate::identity::{self, Machine};
 use crate::image::{self, Image};
 use crate::link::{self, Link};
@@ -127,17 +127,15 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let supervised = services::Context::new(paths, store.clone(), link.clone(), logs.clone(), events.clone())?;
 
-    // The configuration decides by itself as soon as META and STATE are there; the node's certificate with it.
-    let generations = generations::Handle::new(meta.clone());
-    let follow = generations::Follow {
-        handle: generations.clone(),
-        meta: meta.clone(),
-        link: link.clone(),
-        events: events.clone(),
-        image: image.clone(),
-        sys: "/sys".into(),
+    // What was started, and what can be.
+    let programs = Programs::new(link.clone(), cgroups);
+    let (generations, slots) = {
+        let (store, events, meta, link, image) = (&store, &events, &meta, &link, &image);
+        let ground = generations::Ground { store, events, meta, link, image, programs: &programs, run };
+        generations::start(&mut tasks, &ground)?
     };
-    tasks.start("generations", follow.run());
+
+    // The configuration decides by itself as soon as META and STATE are there; the node's certificate with it.
     let ground = Ground {
         run,
         store: &store,
@@ -149,8 +147,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
     };
     let configuration = Configuration::start(&mut tasks, &ground)?;
 
-    let programs = Programs::new(link.clone(), cgroups);
-    let doing = jobs::Outside { image: &image, init: &link, programs: &programs, generations: None };
+    let doing = jobs::Outside { image: &image, init: &link, programs: &programs, generations: Some(slots) };
     let jobs = jobs::start(&mut tasks, &ground, &configuration, doing)?;
 
     // The controllers.

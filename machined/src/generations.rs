@@ -8,7 +8,10 @@
 
 mod error;
 mod follow;
+pub mod partition;
 mod running;
+mod settle;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +23,9 @@ use tokio::sync::{Mutex, watch};
 
 pub use error::Error;
 pub use follow::Follow;
+pub use partition::Partition;
+pub use settle::Settle;
+pub use slots::Slots;
 
 use crate::meta::{self, BootState, Failed};
 use crate::trace::cut;

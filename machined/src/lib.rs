@@ -13,6 +13,7 @@ pub mod clock;
 pub mod configuration;
 pub mod controllers;
 pub mod documents;
+pub mod drivers;
 pub mod efi;
 pub mod entropy;
 pub mod etc;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-pub use record::{Failed, Identity, Mark, Record, Stop};
+pub use record::{Failed, Identity, Mark, Record, Staged, Stop};
 pub use ring::{Last, Ring};
 pub use tail::Tail;
 pub use volume::{BootState, Error, Volume};

@@ -79,8 +79,8 @@ fn fsck(device: &Path) -> Result<String, Error> {
     let output = std::process::Command::new(FSCK).arg("-a").arg(device).output();
     let output = output.map_err(Error::io("run", Path::new(FSCK)))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let mut told: String = said.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("; ");
-    told.truncate(told.floor_char_boundary(TOLD));
+    let told = said.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("; ");
+    let told: String = told.chars().take(TOLD).collect();
     match output.status.code() {
         // 1: there was something to mend, and it is mended.
         Some(0 | 1) => Ok(told),

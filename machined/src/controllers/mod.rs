@@ -92,7 +92,7 @@ pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error
     } = context;
     device::register(runtime, events, stop, link, state)?;
     disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
-    boot::register(runtime, events, stop, image, meta, tail, run, generations);
+    boot::register(runtime, boot::Parts { events, stop, image, meta, tail, run, generations });
     network::register(runtime, run, identity.watch(), events)?;
     let outside = Outside {
         version: image.version.clone(),

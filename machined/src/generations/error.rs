@@ -20,6 +20,8 @@ pub enum Error {
     NoTrial,
     #[error("there is no other generation that was proven")]
     NoOther,
+    #[error("generation {0} cannot be staged any more: something else was")]
+    Moved(u32),
     #[error("this machine has no recovery system")]
     NoRecovery,
     #[error("META cannot be used")]

@@ -56,12 +56,14 @@ impl Follow {
         let view = self.handle.view();
         let running = running::decide(told.as_ref(), view.state.as_ref(), self.meta.record().boots);
         self.handle.runs(running);
-        self.tell_init().await;
         self.tell();
-        if state.wait_for(|state| matches!(state, meta::State::Attached { .. })).await.is_ok() {
-            self.note().await;
-            self.come_up().await;
-        }
+        let rest = async {
+            if state.wait_for(|state| matches!(state, meta::State::Attached { .. })).await.is_ok() {
+                self.note().await;
+                self.come_up().await;
+            }
+        };
+        tokio::join!(self.tell_init(), rest);
         std::future::pending().await
     }
 
@@ -87,20 +89,18 @@ impl Follow {
             let _ = self.link.standing(Standing::Settled).await;
             return;
         }
-        let (link, mut view, mut until) = (self.link.clone(), self.handle.watch(), self.handle.until.subscribe());
-        tokio::spawn(async move {
-            loop {
-                let limit = TRIAL_LEAST.max(*until.borrow_and_update() + MARGIN);
-                let left = limit.saturating_sub(Duration::from_millis(uptime::now_ms()));
-                let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-                let _ = link.standing(Standing::Trial { seconds }).await;
-                tokio::select! {
-                    Ok(()) = until.changed() => {}
-                    Ok(_) = view.wait_for(|view| view.trial().is_none()) => break,
-                }
+        let (mut view, mut until) = (self.handle.watch(), self.handle.until.subscribe());
+        loop {
+            let limit = TRIAL_LEAST.max(*until.borrow_and_update() + MARGIN);
+            let left = limit.saturating_sub(Duration::from_millis(uptime::now_ms()));
+            let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+            let _ = self.link.standing(Standing::Trial { seconds }).await;
+            tokio::select! {
+                Ok(()) = until.changed() => {}
+                Ok(_) = view.wait_for(|view| view.trial().is_none()) => break,
             }
-            let _ = link.standing(Standing::Settled).await;
-        });
+        }
+        let _ = self.link.standing(Standing::Settled).await;
     }
 
     /// What people should know about this start.

@@ -44,6 +44,12 @@ pub struct Record {
     /// Versions of Stele by the digest of their UKI, as far as they are known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub versions: BTreeMap<String, String>,
+    /// The highest version floor of what was blessed here: nothing below is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
+    /// What lies on the disk for the generation that is to be tried, or is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<Staged>,
     /// Generations that failed on trial, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
@@ -78,6 +84,27 @@ impl std::fmt::Debug for Identity {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
     }
+}
+
+/// What an upgrade has put on the EFI partition, by content. Digests are hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Staged {
+    /// The number that the generation gets, or has.
+    pub generation: u32,
+    /// The slot it is for.
+    pub slot: usize,
+    /// Its version.
+    pub version: String,
+    /// Nothing below this version once it is blessed.
+    pub floor: String,
+    /// SHA-256 and bytes of its UKI, of the recovery system, and of the loader: the latter two take their places once it is
+    /// blessed; no digest: there is none.
+    pub uki: (String, u64),
+    /// See `uki`.
+    pub recovery: (String, u64),
+    /// See `uki`.
+    pub loader: (String, u64),
 }
 
 /// A generation that failed on trial.
@@ -143,6 +170,8 @@ impl Default for Record {
             ran: None,
             boots: None,
             versions: BTreeMap::new(),
+            floor: None,
+            staged: None,
             failed: Vec::new(),
             seed: None,
             jobs: None,

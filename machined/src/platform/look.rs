@@ -1,20 +1,19 @@
 //! What sources see of the machine: disks and the network by the store, and the fetching of NoCloud's files by a URL.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use http::Uri;
 use reconcile::{ClaimError, SharedWriter, Store};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::fetch::{self, Client};
 use super::seed::Seed;
-use crate::resources::coldplug::{Coldplug, Stage};
+use crate::drivers::{self, Drivers};
+use crate::resources::coldplug::Stage;
 use crate::resources::disk::Disk;
 use crate::resources::disk_inventory::DiskInventory;
-use crate::resources::kernel_module::KernelModuleSpec;
 use crate::resources::partition::{Content, Partition};
 use crate::resources::wait::{self, For};
 use crate::resources::{Condition, Wait};
@@ -40,7 +39,7 @@ pub(super) struct Volume {
 pub(super) struct Look {
     store: Store,
     waits: SharedWriter<Wait>,
-    modules: SharedWriter<KernelModuleSpec>,
+    drivers: Drivers,
     /// For how long a server that does not answer is waited for, the first time.
     pub(super) patience: Duration,
 }
@@ -67,8 +66,8 @@ impl Drop for Waiting<'_> {
 
 impl Look {
     pub(super) fn new(store: &Store) -> Result<Self, ClaimError> {
-        let (waits, modules) = (store.shared_writer("platform")?, store.shared_writer("platform")?);
-        Ok(Self { store: store.clone(), waits, modules, patience: wait::CONFIG_URL })
+        let (waits, drivers) = (store.shared_writer("platform")?, Drivers::new(store, "platform")?);
+        Ok(Self { store: store.clone(), waits, drivers, patience: wait::CONFIG_URL })
     }
 
     fn waiting<'a>(&'a self, on: For<'a>) -> Waiting<'a> {
@@ -124,32 +123,8 @@ impl Look {
 
     /// Has the modules of a file system loaded; without them the mount will say what is missing.
     pub(super) async fn file_system(&self, format: &str) {
-        let modules: &[&str] = match format {
-            // FAT's names are in the first code page, those of its long names in the second.
-            "vfat" => &["vfat", "nls_cp437", "nls_ascii", "nls_utf8"],
-            _ => &["isofs"],
-        };
-        let mut changes = self.store.watch::<Coldplug>();
-        let id = |module: &str| format!("platform/{module}");
-        for module in modules {
-            let reason = format!("a NoCloud disk is {format}");
-            let (name, parameters) = ((*module).to_owned(), BTreeMap::new());
-            let spec = KernelModuleSpec { name, parameters, early: true, reason, origin: None };
-            // Nobody else has these ids.
-            let _ = self.modules.put(id(module), spec);
-        }
-        let done =
-            |coldplug: &Coldplug| modules.iter().all(|module| coldplug.seen_to.iter().any(|done| done == module));
-        let loaded = async {
-            while !self.store.get::<Coldplug>(Coldplug::ID).is_some_and(|coldplug| done(&coldplug.value)) {
-                changes.changed().await;
-            }
-        };
-        // One driver before ours may hang so long.
-        let _ = timeout(wait::DRIVER, loaded).await;
-        for module in modules {
-            let _ = self.modules.remove(id(module));
-        }
+        let modules = if format == "vfat" { drivers::VFAT } else { drivers::ISO9660 };
+        self.drivers.load(modules, &format!("a NoCloud disk is {format}")).await;
     }
 
     /// The files of NoCloud from a server, once there is a network; why not, when the patience with it is over.

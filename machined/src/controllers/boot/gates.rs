@@ -14,6 +14,7 @@ use std::time::Duration;
 use config::kinds::Gate as Document;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::probe::{self, Ask};
@@ -55,13 +56,7 @@ pub(super) struct Gates {
 #[derive(Debug)]
 struct Probe {
     body: Document,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _task: JoinSet<()>,
 }
 
 impl Gates {
@@ -81,7 +76,8 @@ impl Gates {
             }
             self.answers.remove(name);
             let (tell, every, id) = (self.tell.clone(), body.interval.0, name.clone());
-            let task = tokio::spawn(async move {
+            let mut task = JoinSet::new();
+            task.spawn(async move {
                 loop {
                     if tell.send((id.clone(), probe::once(&ask).await)).await.is_err() {
                         return;
@@ -89,7 +85,7 @@ impl Gates {
                     tokio::time::sleep(every).await;
                 }
             });
-            self.probes.insert(name.clone(), Probe { body: body.clone(), task });
+            self.probes.insert(name.clone(), Probe { body: body.clone(), _task: task });
         }
     }
 

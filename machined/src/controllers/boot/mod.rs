@@ -19,17 +19,22 @@ use crate::image::Image;
 use crate::meta::{self, Tail};
 use crate::stop;
 
+/// What they work with.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "see `controllers::Context`")]
+pub struct Parts<'a> {
+    pub events: &'a Events,
+    pub stop: &'a stop::Handle,
+    pub image: &'a Image,
+    pub meta: &'a meta::Handle,
+    pub tail: &'a Tail,
+    pub run: &'a Path,
+    pub generations: &'a crate::generations::Handle,
+}
+
 /// Adds this area's controllers, early in machined's start: its stamp is taken here. `run` is machined's folder in /run.
-pub fn register(
-    runtime: &mut Runtime,
-    events: &Events,
-    stop: &stop::Handle,
-    image: &Image,
-    meta: &meta::Handle,
-    tail: &Tail,
-    run: &Path,
-    handle: &crate::generations::Handle,
-) {
+pub fn register(runtime: &mut Runtime, parts: Parts<'_>) {
+    let Parts { events, stop, image, meta, tail, run, generations: handle } = parts;
     let places =
         record::Places { sys: "/sys".into(), proc: "/proc".into(), run: run.to_owned(), init: init(), started: now() };
     runtime.register(generations::Generations::new(handle.clone(), meta.clone()));

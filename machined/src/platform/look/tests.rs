@@ -38,7 +38,7 @@ async fn nothing_is_said_before_the_disks_of_all_drivers_are_listed() {
     let look = Look::new(&store).unwrap();
     let inventory = store.writer::<DiskInventory>("test").unwrap();
     inventory.put(DiskInventory::ID, DiskInventory { stage: Stage::Storage });
-    let early = timeout(Duration::from_secs(100), look.disks_listed()).await;
+    let early = tokio::time::timeout(Duration::from_secs(100), look.disks_listed()).await;
     assert!(early.is_err() && store.list::<Wait>().is_empty(), "the wait ends with who waits");
     let later = async {
         tokio::time::sleep(Duration::from_secs(5)).await;

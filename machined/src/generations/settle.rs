@@ -1,0 +1,177 @@
+//! What follows a proof: the recovery system and the loader that came with the generation take their places, and the EFI partition
+//! says what is proven.
+//!
+//! ```text
+//! blessed -> boot state: the new recovery -> ESP: entries, the loader -> META: floor, nothing staged any more
+//! ```
+//! Invariant: recovery and loader are never replaced by those of a version that was not proven here. Each step may be begun again;
+//! it is, at the next start, until it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::boot::entry::Which;
+use ::boot::state::{Phase, State};
+use ::boot::uki::Digest;
+use config::image::Digest as Named;
+use config::image::esp::{Entry, Request, Source};
+use semver::Version;
+
+use super::partition::Partition;
+use super::slots::{keep, uki};
+use super::{Handle, View};
+use crate::events::Events;
+use crate::meta::{self, Record, Staged};
+use crate::trace::chain;
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_secs(300);
+
+/// The task.
+pub struct Settle {
+    /// The generations.
+    pub handle: Handle,
+    /// META.
+    pub meta: meta::Handle,
+    /// The EFI partition.
+    pub partition: Arc<Partition>,
+    /// The log for people.
+    pub events: Events,
+}
+
+/// How the files of the EFI partition name a digest.
+pub(super) fn named(digest: Digest) -> Named {
+    Named::of_bytes(&digest.0)
+}
+
+/// Entries of all that is proven, and of recovery.
+pub(super) fn entries(state: &State, record: &Record) -> Vec<Entry> {
+    let version =
+        |digest: Digest| record.versions.get(&digest.to_string()).cloned().unwrap_or_else(|| "unknown".into());
+    let blessed = state.slots.iter().flatten().filter(|one| one.phase == Phase::Blessed);
+    let entry = |which, digest| Entry {
+        generation: match which {
+            Which::Generation(number) => Some(number),
+            Which::Recovery => None,
+        },
+        digest: named(digest),
+        version: version(digest),
+    };
+    let blessed = blessed.map(|one| entry(Which::Generation(one.number), one.uki.digest));
+    blessed.chain(state.recovery.map(|uki| entry(Which::Recovery, uki.digest))).collect()
+}
+
+/// What the partition was made into last; nothing is done while that is wanted still.
+type Made = (Vec<Entry>, Option<Staged>);
+
+impl Settle {
+    /// For ever.
+    pub async fn run(self) {
+        let mut views = self.handle.watch();
+        let mut made: Option<Made> = None;
+        loop {
+            let view = views.borrow_and_update().clone();
+            let again = match self.settle(&view, &mut made).await {
+                Ok(()) => Duration::MAX,
+                Err(why) => {
+                    self.events.error("generation", format!("the EFI partition is not as it should be: {why}"));
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                changed = views.changed() => if changed.is_err() { return std::future::pending().await },
+                () = tokio::time::sleep(again) => {}
+            }
+        }
+    }
+
+    async fn settle(&self, view: &View, made: &mut Option<Made>) -> Result<(), String> {
+        // What runs is proven, and one of ours; a stage under way has the partition to itself.
+        let Some(running) = view.generation().filter(|one| one.phase == Phase::Blessed) else { return Ok(()) };
+        let (Some(state), record) = (view.state, self.meta.record()) else { return Ok(()) };
+        let staged = record.staged.clone().filter(|staged| staged.generation == running.number);
+        if record.staged.is_some() && staged.is_none() {
+            return Ok(());
+        }
+        let wanted = (entries(&state, &record), staged.clone());
+        if made.as_ref() == Some(&wanted) || staged.is_none() && made.is_none() && state.next == 2 {
+            *made = Some(wanted);
+            return Ok(());
+        }
+        self.make(state, staged).await?;
+        let record = self.meta.record();
+        *made = Some((entries(&self.handle.view().state.unwrap_or(state), &record), None));
+        Ok(())
+    }
+
+    async fn make(&self, state: State, staged: Option<Staged>) -> Result<(), String> {
+        let recovery = staged.as_ref().and_then(|staged| uki(&staged.recovery));
+        let state = match recovery.filter(|recovery| state.recovery != Some(*recovery)) {
+            Some(recovery) => {
+                let change = move |state: &State| Ok(State { recovery: Some(recovery), ..*state });
+                self.handle.change(change).await.map_err(|error| chain(&error))?
+            }
+            None => state,
+        };
+        let mut keep = keep(&state);
+        let loader = staged.as_ref().and_then(|staged| uki(&staged.loader)).map(|loader| {
+            keep.push(named(loader.digest));
+            let path = self.partition.mount().join(loader.digest.path().as_str().trim_start_matches('/'));
+            Source { path: path.display().to_string(), digest: named(loader.digest), size: loader.size }
+        });
+        let record = self.meta.record();
+        let request = Request {
+            device: String::new(),
+            mount: String::new(),
+            keep,
+            entries: entries(&state, &record),
+            add: Vec::new(),
+            loader,
+        };
+        let warn = |what: &str| self.events.warn("generation", what);
+        self.partition.ensure_quietly(request, warn).await.map_err(|error| chain(&error))?;
+        let Some(staged) = staged else { return Ok(()) };
+        let update = move |record: &mut Record| {
+            record.floor = higher(record.floor.take(), &staged.floor);
+            record.staged = None;
+        };
+        self.meta.update(update).await.map_err(|error| chain(&error))?;
+        self.events.info("generation", "recovery system, loader and entries are those of the proven generation");
+        Ok(())
+    }
+}
+
+/// The higher of two version floors.
+fn higher(known: Option<String>, new: &str) -> Option<String> {
+    let old = known.as_deref().and_then(|known| known.parse::<Version>().ok());
+    match (old, new.parse::<Version>()) {
+        (Some(old), Ok(new)) if new <= old => known,
+        (_, Ok(new)) => Some(new.to_string()),
+        (_, Err(_)) => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::boot::uki::Uki;
+
+    #[test]
+    fn a_floor_only_rises() {
+        assert_eq!(higher(None, "1.2.0").as_deref(), Some("1.2.0"));
+        assert_eq!(higher(Some("1.10.0".into()), "1.9.0").as_deref(), Some("1.10.0"));
+        assert_eq!(higher(Some("1.9.0".into()), "1.10.0").as_deref(), Some("1.10.0"));
+        assert_eq!(higher(Some("1.9.0".into()), "").as_deref(), Some("1.9.0"));
+    }
+
+    #[test]
+    fn only_what_is_proven_has_an_entry() {
+        let uki = |number| Uki { digest: Digest([number; 32]), size: 10 };
+        let (state, trial) = State::first(uki(1), Some(uki(9))).stage(1, uki(2)).unwrap();
+        let numbers =
+            |state: &State| entries(state, &Record::default()).iter().map(|entry| entry.generation).collect::<Vec<_>>();
+        assert_eq!(numbers(&state), [Some(1), None]);
+        assert_eq!(numbers(&state.bless(trial, 0).unwrap()), [Some(1), Some(2), None]);
+        assert_eq!(keep(&state).len(), 3, "the file of the trial stays, too");
+    }
+}

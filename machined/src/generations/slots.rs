@@ -1,0 +1,279 @@
+//! What an upgrade does with generations: another one beside what runs, its trial, and what came of it.
+//!
+//! ```text
+//! stage:  META: what is to come -> boot state: the slot is empty -> ESP: its files go, the new ones come
+//! trial:  boot state: on trial
+//! proven (see `settle`): recovery, entries, loader
+//! ```
+//! Invariant: what runs and what is current is never touched; until the trial begins a cut leaves what was, with an empty slot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::boot::state::{Generation, Phase, State, VERSION};
+use ::boot::uki::{Digest, Uki};
+use config::image::esp::{Request, Source};
+use config::image::pull::Pulled;
+use config::image::{Digest as Named, Part};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::partition::Partition;
+use super::settle::{entries, named};
+use super::{Error, Handle, Running, View};
+use crate::jobs::upgrade::{Facts, Generations};
+use crate::jobs::{Failed, Job};
+use crate::meta::{self, Staged};
+use crate::program::Program;
+use crate::trace::chain;
+
+/// Format of the files on the EFI partition.
+const ESP: u32 = 1;
+/// Format of STATE.
+const STATE: u32 = 1;
+/// For what runs to be known after a start.
+const KNOWN: Duration = Duration::from_secs(120);
+
+/// The slots of this machine.
+pub struct Slots {
+    handle: Handle,
+    meta: meta::Handle,
+    partition: Arc<Partition>,
+}
+
+impl Slots {
+    /// With these.
+    pub fn new(handle: Handle, meta: meta::Handle, partition: Arc<Partition>) -> Self {
+        Self { handle, meta, partition }
+    }
+
+    async fn view(&self) -> Arc<View> {
+        self.handle.known(KNOWN).await
+    }
+
+    /// The view of a machine that can be upgraded.
+    async fn ready(&self) -> Result<(Arc<View>, State), Failed> {
+        let view = self.view().await;
+        if let Running::Foreign(why) = &view.running {
+            let remedy = "install it: apictl install, or write the disk's image";
+            return Err(Failed::refused(format!("this machine has no generations: {why}"), remedy));
+        }
+        let Some(state) = view.state else {
+            return Err(Failed::refused(
+                format!("this machine has no generations: {}", view.problem),
+                "apictl get waits",
+            ));
+        };
+        if let Some(number) = view.trial() {
+            let remedy = "wait until it is proven or goes back: apictl get generations -w";
+            return Err(Failed::refused(format!("generation {number} runs on trial"), remedy));
+        }
+        Ok((view, state))
+    }
+
+    async fn update(&self, change: impl FnOnce(&mut meta::Record)) -> Result<(), Failed> {
+        match self.meta.update(change).await {
+            Ok(meta::Saved::Disk) => Ok(()),
+            Ok(meta::Saved::Memory) => Err(Failed::because("META cannot be written", "apictl get system-disk")),
+            Err(error) => Err(Failed::because(chain(&error), "apictl get conditions; the system disk may be failing")),
+        }
+    }
+
+    async fn facts(&self) -> Result<Facts, Failed> {
+        self.ready().await?;
+        let formats = [("meta", ::boot::meta::VERSION), ("bootState", VERSION.into()), ("state", STATE), ("esp", ESP)];
+        let formats: BTreeMap<String, u32> = formats.map(|(name, version)| (name.to_owned(), version)).into();
+        let floor = self.meta.record().floor.and_then(|floor| floor.parse().ok());
+        Ok(Facts { floor, formats, ..Facts::default() })
+    }
+
+    async fn look(&self, pulled: &Pulled, retry_failed: bool) -> Result<Option<u32>, Failed> {
+        let (_, state) = self.ready().await?;
+        let wanted = part(pulled, "uki")?.digest.hex().to_owned();
+        let known = state.slots.iter().flatten().find(|one| one.uki.digest.to_string() == wanted);
+        match known {
+            Some(Generation { number, phase: Phase::Blessed, .. }) if *number == state.current => {
+                return Ok(Some(*number));
+            }
+            Some(Generation { number, phase: Phase::Blessed, .. }) => {
+                let reason = format!("it is here already, proven, as generation {number}");
+                return Err(Failed::refused(reason, format!("go to it: apictl rollback --to {number}")));
+            }
+            _ => {}
+        }
+        let record = self.meta.record();
+        let failed = record.failed.iter().rev().find(|failed| failed.digest == wanted);
+        match failed {
+            Some(failed) if !retry_failed => {
+                let reason = format!("this image failed here as generation {}: {}", failed.generation, failed.why);
+                Err(Failed::refused(reason, "take another version, or give --retry-failed"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn stage(&self, job: &Job, pulled: &Pulled) -> Result<u32, Failed> {
+        let (view, state) = self.ready().await?;
+        let running = view.generation().map(|one| one.number);
+        let slot = state.free_slot(running).map_err(|error| Failed::refused(error.to_string(), "apictl reboot"))?;
+        let staged = staged(pulled, &state, slot)?;
+        self.update({
+            let staged = staged.clone();
+            move |record| {
+                record.versions.insert(staged.uki.0.clone(), staged.version.clone());
+                record.staged = Some(staged);
+            }
+        })
+        .await?;
+        // From here on nothing refers to what the slot held.
+        let state = self.handle.change(move |state| Ok(state.empty(slot))).await.map_err(refused)?;
+        let keep = keep(&state);
+        let mut add = Vec::new();
+        for name in ["uki", "recovery", "loader"] {
+            let Some(file) = pulled.files.iter().find(|file| file.name == name) else { continue };
+            let source = Source { path: file.path.clone(), digest: file.digest.clone(), size: file.size };
+            if !keep.contains(&source.digest) {
+                add.push(source);
+            }
+        }
+        let entries = entries(&state, &self.meta.record());
+        let request =
+            Request { device: String::new(), mount: String::new(), keep: keep.clone(), entries, add, loader: None };
+        // The new version's own program knows what it needs of the partition.
+        let own = pulled.files.iter().find(|file| file.name == "installer");
+        let own = own.ok_or_else(|| Failed::refused("the image holds no program installer", ""))?;
+        let program = Program::Part { path: own.path.as_ref(), digest: own.digest.hex(), name: "installer" };
+        let progress = |progress: &config::image::esp::Progress| job.bytes(progress.done, progress.total);
+        let done = self.partition.ensure(program, request, progress, |what| job.warn(what)).await;
+        let done =
+            done.map_err(|error| Failed::because(chain(&error), "apictl get system-disk; apictl logs machined"))?;
+        if let Some(damaged) = done.damaged.first() {
+            job.warn(&format!("the UKI {} on the EFI partition is damaged", damaged.hex()));
+        }
+        Ok(staged.generation)
+    }
+
+    async fn start_trial(&self, generation: u32) -> Result<(), Failed> {
+        let staged = self.meta.record().staged.filter(|staged| staged.generation == generation);
+        let staged =
+            staged.ok_or_else(|| Failed::because(format!("generation {generation} is not staged"), "ask again"))?;
+        let uki =
+            uki(&staged.uki).ok_or_else(|| Failed::because("what was staged is not known any more", "ask again"))?;
+        let change = move |state: &State| {
+            if state.generation(generation).is_some_and(|known| known.uki == uki) {
+                return Ok(*state);
+            }
+            let (new, number) = state.stage(staged.slot, uki)?;
+            if number == generation { Ok(new) } else { Err(Error::Moved(generation)) }
+        };
+        self.handle.change(change).await.map(drop).map_err(refused)
+    }
+
+    async fn outcome(&self, generation: u32) -> Result<(), Failed> {
+        self.view().await;
+        let mut views = self.handle.watch();
+        loop {
+            let view = views.borrow_and_update().clone();
+            let runs = view.generation().is_some_and(|one| one.number == generation);
+            let phase = view.state.as_ref().and_then(|state| state.generation(generation)).map(|one| one.phase);
+            match phase {
+                Some(Phase::Blessed) => return Ok(()),
+                Some(Phase::Trial { .. }) if runs => {}
+                Some(Phase::Trial { tries }) => {
+                    let reason = format!("generation {generation} was not started, with {tries} tries left");
+                    return Err(Failed::returned(reason, "apictl get generations; apictl get boot-record"));
+                }
+                // What failed while it ran ends with a reboot: the next machined tells.
+                Some(Phase::Failed(_)) if runs => {}
+                Some(Phase::Failed(_)) | None => return Err(self.returned(generation).await),
+            }
+            if views.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Why it came back, once that was noted.
+    async fn returned(&self, generation: u32) -> Failed {
+        let noted = || {
+            let record = self.meta.record();
+            record.failed.into_iter().find(|failed| failed.generation == generation)
+        };
+        for _ in 0..NOTED {
+            if let Some(failed) = noted() {
+                let remedy = "apictl get generations; apictl logs last-boot";
+                return Failed::returned(format!("generation {generation} came back: {}", failed.why), remedy);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Failed::returned(format!("generation {generation} came back"), "apictl get generations")
+    }
+}
+
+/// What failed is noted within a second of the start.
+const NOTED: u32 = 100;
+const LOOK: Duration = Duration::from_millis(100);
+
+fn part<'a>(pulled: &'a Pulled, name: &str) -> Result<&'a Part, Failed> {
+    let missing = || Failed::refused(format!("the image holds no part {name}"), "take an installer image of Stele");
+    pulled.manifest.part(name).ok_or_else(missing)
+}
+
+fn staged(pulled: &Pulled, state: &State, slot: usize) -> Result<Staged, Failed> {
+    let of = |name: &str| {
+        let found = pulled.manifest.part(name);
+        found.map_or((String::new(), 0), |part| (part.digest.hex().to_owned(), part.size))
+    };
+    part(pulled, "uki")?;
+    Ok(Staged {
+        generation: state.next,
+        slot,
+        version: pulled.manifest.version.to_string(),
+        floor: pulled.manifest.floor.to_string(),
+        uki: of("uki"),
+        recovery: of("recovery"),
+        loader: of("loader"),
+    })
+}
+
+/// A UKI as META names it.
+pub(super) fn uki((digest, size): &(String, u64)) -> Option<Uki> {
+    let digest = Digest::parse(digest)?;
+    (*size > 0).then_some(Uki { digest, size: *size })
+}
+
+/// The UKIs that must stay, by the boot state.
+pub(super) fn keep(state: &State) -> Vec<Named> {
+    let slots = state.slots.iter().flatten().map(|generation| generation.uki);
+    slots.chain(state.recovery).map(|uki| named(uki.digest)).collect()
+}
+
+fn refused(error: Error) -> Failed {
+    match error {
+        Error::Refused(_) => Failed::refused(chain(&error), "apictl get generations"),
+        _ => Failed::because(chain(&error), "apictl get system-disk; apictl get generations"),
+    }
+}
+
+impl Generations for Slots {
+    fn facts(&self) -> BoxFuture<'_, Result<Facts, Failed>> {
+        self.facts().boxed()
+    }
+
+    fn look<'a>(&'a self, pulled: &'a Pulled, retry_failed: bool) -> BoxFuture<'a, Result<Option<u32>, Failed>> {
+        self.look(pulled, retry_failed).boxed()
+    }
+
+    fn stage<'a>(&'a self, job: &'a Job, pulled: &'a Pulled) -> BoxFuture<'a, Result<u32, Failed>> {
+        self.stage(job, pulled).boxed()
+    }
+
+    fn start_trial(&self, generation: u32) -> BoxFuture<'_, Result<(), Failed>> {
+        self.start_trial(generation).boxed()
+    }
+
+    fn outcome(&self, generation: u32) -> BoxFuture<'_, Result<(), Failed>> {
+        self.outcome(generation).boxed()
+    }
+}
