@@ -73,6 +73,7 @@ pub struct Parts {
 pub struct Engine {
     commands: mpsc::Receiver<Command>,
     keeper: Keeper,
+    store: Store,
     writer: Writer<Shown>,
     shown: BTreeSet<u64>,
     events: Events,
@@ -106,7 +107,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
     let keeper = Keeper::new(meta.clone(), state.clone(), run);
     let (sender, commands) = mpsc::channel(8);
     let shown = BTreeSet::new();
-    let mut engine = Engine { commands, keeper, writer, shown, events, meta, state, stop, works, current: None };
+    let mut engine = Engine { commands, keeper, store, writer, shown, events, meta, state, stop, works, current: None };
     engine.show();
     Ok((Handle { commands: sender }, engine))
 }
@@ -151,7 +152,10 @@ impl Engine {
         let kept = self.keeper.kept();
         let current = self.current.as_ref().map(|current| current.job.record().id);
         for job in kept.jobs.iter().filter(|job| Some(job.id) != current) {
-            self.writer.put(job.id.to_string(), job.shown((0, 0)));
+            // How many bytes its last step moved is shown as long as this machined lives.
+            let known = self.store.get::<Shown>(&job.id.to_string());
+            let bytes = known.map_or((0, 0), |known| (known.value.done_bytes, known.value.total_bytes));
+            self.writer.put(job.id.to_string(), job.shown(bytes));
         }
         let ids: BTreeSet<u64> = kept.jobs.iter().map(|job| job.id).collect();
         for gone in self.shown.difference(&ids) {
