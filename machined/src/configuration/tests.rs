@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::answered::Answered;
 use crate::events::Events;
+use crate::generations::{self, Running};
 use crate::pki::node;
 use crate::resources::config_status::{ConfigStatus, State};
 use crate::resources::document::Document;
@@ -78,6 +79,11 @@ impl Machine {
     }
 
     async fn start(&self, boot: &str) -> Life {
+        self.start_as(boot, Running::Foreign("test".into())).await
+    }
+
+    /// The same with this running.
+    async fn start_as(&self, boot: &str, running: Running) -> Life {
         let (store, stop) = (Store::new(), stop::Handle::new());
         let meta = meta::Handle::new(boot);
         meta.attach(&self.root().join("meta")).await.unwrap();
@@ -93,8 +99,7 @@ impl Machine {
         let node = node::Handle::new(state.clone(), self.root(), sure);
         let run = self.root().to_owned();
         let parts = {
-            let generations =
-                crate::generations::Handle::fixed(meta.clone(), crate::generations::Running::Foreign("test".into()));
+            let generations = generations::Handle::fixed(meta.clone(), running);
             Parts {
                 store: store.clone(),
                 events,
@@ -112,6 +117,20 @@ impl Machine {
         tasks.spawn(task.run());
         Life { engine, store, meta, stop, tasks }
     }
+
+    /// Writes the boot state, as an installer, the loader or a gate does.
+    async fn boot_state(&self, state: boot::state::State) {
+        let meta = meta::Handle::new("writer");
+        meta.attach(&self.root().join("meta")).await.unwrap();
+        meta.change_boot(move |_| Ok::<_, ()>(state)).await.unwrap().unwrap();
+    }
+}
+
+/// Generation 1, proven; with the second, generation 2 is on trial beside it.
+fn generations(revision: u64) -> (boot::state::State, boot::state::State) {
+    let uki = |number| boot::Uki { digest: boot::Digest([number; 32]), size: 10 };
+    let first = boot::state::State::first(uki(1), None).bless(1, revision).unwrap();
+    (first, first.stage(1, uki(2)).unwrap().0)
 }
 
 impl Life {
@@ -403,4 +422,93 @@ async fn meta_says_configured_and_state_is_empty() {
     std::fs::create_dir(machine.root().join("state")).unwrap();
     let status = machine.start("b").await.until("unreadable", |now| now.decided).await;
     assert_eq!(status.state, State::Unreadable);
+}
+
+#[tokio::test]
+async fn on_trial_the_configuration_stays_as_it_is_and_a_change_by_force_goes_with_the_trial() {
+    let (machine, pem) = (Machine::new(), authority());
+    let (first, trial) = generations(0);
+    machine.boot_state(first).await;
+    let life = machine.start_as("a", Running::Generation(1)).await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    life.blessed(1).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Auto)).await.unwrap();
+    life.blessed(2).await;
+    life.engine.apply(apply(documents(&pem, "staged"), Mode::Staged)).await.unwrap();
+    let proven = |life: &Life| match life.meta.boot() {
+        meta::BootState::Known(state) => state.generation(1).unwrap().revision,
+        other => panic!("{other:?}"),
+    };
+    timeout(SOON, async {
+        while proven(&life) != 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    life.die().await;
+
+    // The trial takes neither the staged one nor a change, but by force.
+    machine
+        .boot_state(boot::state::State { slots: [first.bless(1, 2).unwrap().slots[0], trial.slots[1]], ..trial })
+        .await;
+    let life = machine.start_as("b", Running::Generation(2)).await;
+    life.blessed(2).await;
+    let change = apply(documents(&pem, "three"), Mode::Auto);
+    assert!(matches!(life.engine.apply(change.clone()).await, Err(Error::Generation(2))));
+    let revert = Revert {
+        to: Some(1),
+        mode: Mode::Auto,
+        dry_run: false,
+        author: "tester".into(),
+        force: false,
+        answered: Answered::at_once(),
+    };
+    assert!(matches!(life.engine.revert(revert).await, Err(Error::Generation(2))));
+    life.engine.apply(Apply { force: true, ..change }).await.unwrap();
+    life.blessed(4).await;
+    life.die().await;
+
+    // It failed: generation 1 comes back with what was proven with it.
+    let life = machine.start_as("c", Running::Generation(1)).await;
+    life.blessed(2).await;
+    let status = life.until("told", |now| now.given_up.contains("generation 1 came back")).await;
+    assert_eq!((life.hostname().as_str(), status.staged), ("two", 0));
+    life.die().await;
+    // Once: what is changed from now on stays.
+    let life = machine.start_as("d", Running::Generation(1)).await;
+    life.blessed(2).await;
+    life.engine.apply(apply(documents(&pem, "five"), Mode::Auto)).await.unwrap();
+    life.blessed(5).await;
+    life.die().await;
+    machine.start_as("e", Running::Generation(1)).await.blessed(5).await;
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_use_the_configuration_gives_nothing_up() {
+    let (machine, pem) = (Machine::new(), authority());
+    let (first, trial) = generations(0);
+    machine.boot_state(first).await;
+    let life = machine.start_as("a", Running::Generation(1)).await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    life.blessed(1).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Auto)).await.unwrap();
+    life.blessed(2).await;
+    life.die().await;
+    // As if this version did not know a word of it.
+    let path = machine.root().join("state/revisions/00000002/documents.yaml");
+    let text = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "kind: Later\n").unwrap();
+    for running in [Running::Generation(2), Running::Recovery] {
+        machine.boot_state(trial).await;
+        let life = machine.start_as("b", running).await;
+        life.until("unreadable", |now| now.state == State::Unreadable).await;
+        life.die().await;
+    }
+    std::fs::write(&path, text).unwrap();
+    let life = machine.start_as("c", Running::Generation(1)).await;
+    life.blessed(2).await;
+    assert_eq!(life.hostname(), "two");
 }
