@@ -59,7 +59,7 @@ pub(crate) struct Global {
         value_parser = output,
         value_name = "FORMAT",
         help = "How to print: table, wide, yaml, json; logs and dmesg: table, json, raw; inspect: also dot; \
-                gen: the file or folder to write; nothing to choose for reboot, shutdown, upgrade and completion"
+                gen: the file or folder to write; nothing to choose for reboot, shutdown, upgrade, rollback and completion"
     )]
     pub(crate) output: Option<Output>,
     /// How long to wait, as 30s or 5m
@@ -114,6 +114,8 @@ pub(crate) enum Command {
     Reboot(commands::reboot::Args),
     Shutdown(commands::shutdown::Args),
     Upgrade(commands::upgrade::Args),
+    Rollback(commands::rollback::Args),
+    Generations(commands::generations::Args),
     Jobs(commands::jobs::Args),
     Inspect(commands::inspect::Args),
     Context(commands::context::Args),

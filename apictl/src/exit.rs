@@ -20,8 +20,8 @@ Exit codes:
        that a check refused
   5    not found: no such type, id, service, context, revision, job or kind
   6    out of time: --timeout, or what the command allows without it
-  7    the node answers and is not healthy (`health`), has not proven what is in effect, or came back from
-       a version that was not proven
+  7    the node answers and is not healthy (`health`), has not proven what is in effect, came back from a
+       version that was not proven, or came back as something else than was asked for
   8    another node: its certificate is not the pinned one, or not signed by the context's authority
   130  interrupted (Ctrl-C)
 

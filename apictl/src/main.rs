@@ -97,6 +97,8 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Health(args) => commands::health::run(app, args).await,
         Command::Reboot(args) => commands::reboot::run(app, args).await,
         Command::Upgrade(args) => commands::upgrade::run(app, args).await,
+        Command::Rollback(args) => commands::rollback::run(app, args).await,
+        Command::Generations(args) => commands::generations::run(app, args).await,
         Command::Jobs(args) => commands::jobs::run(app, args).await,
         Command::Shutdown(args) => commands::shutdown::run(app, args).await,
         Command::Inspect(args) => commands::inspect::run(app, args).await,

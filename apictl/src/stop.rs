@@ -1,4 +1,4 @@
-//! Stopping nodes: what `reboot` and `shutdown` share.
+//! Stopping nodes: what `reboot`, `shutdown` and `rollback` share.
 //!
 //! Invariant: only the boot that was looked at is stopped, and with several nodes only those that were named. The node
 //! stops by itself; a client that leaves changes nothing.
@@ -7,12 +7,12 @@ mod watch;
 
 use std::time::Duration;
 
-use api::v1::{Phase, RebootRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
+use api::v1::{Phase, RebootRequest, RollbackRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::watch::View;
 pub(crate) use self::watch::name;
+use self::watch::{Goal, View};
 use crate::{
     exit::{Code, Failure, Result},
     node::App,
@@ -23,6 +23,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Reboot,
+    /// A reboot into the recovery system.
+    Recovery,
+    /// A reboot into this generation; 0: the other one that was proven.
+    Rollback(u32),
     Shutdown,
 }
 
@@ -73,19 +77,32 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
         let mut machine = MachineClient::new(node.channel.clone());
         // a request that arrives late, or twice, must not stop the boot after this one
         let expected_boot_id = machine.version(VersionRequest {}).await?.into_inner().boot_id;
-        let answer = match action {
-            Action::Reboot => machine.reboot(RebootRequest { reason, expected_boot_id }).await?,
-            Action::Shutdown => machine.shutdown(ShutdownRequest { reason, expected_boot_id }).await?,
+        let reboot =
+            |recovery| RebootRequest { reason: reason.clone(), expected_boot_id: expected_boot_id.clone(), recovery };
+        let (boot, goal) = match action {
+            Action::Reboot => (machine.reboot(reboot(false)).await?.into_inner().boot_id, Goal::Up),
+            Action::Recovery => (machine.reboot(reboot(true)).await?.into_inner().boot_id, Goal::Recovery),
+            Action::Rollback(generation) => {
+                let request = RollbackRequest { generation, reason, expected_boot_id };
+                let answer = machine.rollback(request).await?.into_inner();
+                (answer.boot_id, Goal::Generation(answer.generation))
+            }
+            Action::Shutdown => {
+                let answer = machine.shutdown(ShutdownRequest { reason, expected_boot_id }).await?;
+                (answer.into_inner().boot_id, Goal::Off)
+            }
         };
-        Ok::<_, Failure>((node, answer.into_inner().boot_id))
+        Ok::<_, Failure>((node, boot, goal))
     };
     let within = app.global.timeout.map_or(ACCEPT_WITHIN, |limit| limit.min(ACCEPT_WITHIN));
     let late = || Failure::new(Code::Deadline, format!("no answer within {within:?}"), "");
-    let (node, boot) = timeout(within, accepted).await.unwrap_or_else(|_| Err(late()))?;
+    let (node, boot, goal) = timeout(within, accepted).await.unwrap_or_else(|_| Err(late()))?;
     let name = &node.name;
-    app.ui.note(&match action {
-        Action::Reboot => format!("{name}: reboots"),
-        Action::Shutdown => format!("{name}: shuts down"),
+    app.ui.note(&match goal {
+        Goal::Up => format!("{name}: reboots"),
+        Goal::Recovery => format!("{name}: reboots into the recovery system"),
+        Goal::Generation(number) => format!("{name}: reboots into generation {number}"),
+        Goal::Off => format!("{name}: shuts down"),
     });
     if !wait {
         return Ok(());
@@ -93,12 +110,9 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
     let view = View::new(name, app.ui.progress(&format!("waiting for {name}")));
     // It was accepted; a machine with little to stop may be gone before it can be watched.
     view.show(watch::name(Phase::Stopping));
-    let limit = app.global.timeout.unwrap_or(match action {
-        Action::Reboot => REBOOT_WITHIN,
-        Action::Shutdown => SHUTDOWN_WITHIN,
-    });
+    let limit = app.global.timeout.unwrap_or(if goal == Goal::Off { SHUTDOWN_WITHIN } else { REBOOT_WITHIN });
     // One deadline for both waits: it counts from the start.
-    let done = timeout_at(started + limit, watch::until_done(&node, action, &boot, &view)).await;
+    let done = timeout_at(started + limit, watch::until_done(&node, goal, &boot, &view)).await;
     view.done();
     let now = done.unwrap_or_else(|_| Err(view.late(limit)))?;
     app.ui.note(&format!("{name}: {now} after {:.0?}", started.elapsed()));

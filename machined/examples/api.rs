@@ -86,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
         controllers: runtime.status(),
         engine: configuration::Handle::nobody(),
         jobs: jobs::Handle::nobody(),
+        generations: machined::generations::Handle::new(machined::meta::Handle::new("b")),
         audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),

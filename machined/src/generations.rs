@@ -34,6 +34,8 @@ use crate::trace::cut;
 const FAILED: usize = 8;
 /// Bytes of a reason in META.
 const REASON: usize = 400;
+/// For it to be known what runs, when somebody asks for a change: less than a client waits.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 
 /// What runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,8 +84,6 @@ pub struct Handle {
     view: Arc<watch::Sender<Arc<View>>>,
     /// By when the trial that runs has to be proven, from the start of the machine.
     until: Arc<watch::Sender<Duration>>,
-    /// Somebody has confirmed the trial that runs.
-    confirmed: Arc<watch::Sender<bool>>,
     turn: Arc<Mutex<()>>,
 }
 
@@ -91,7 +91,7 @@ impl Handle {
     /// A machine of which nothing is known yet.
     pub fn new(meta: meta::Handle) -> Self {
         let until = Arc::new(watch::Sender::new(Duration::ZERO));
-        Self { meta, view: Arc::default(), until, confirmed: Arc::default(), turn: Arc::default() }
+        Self { meta, view: Arc::default(), until, turn: Arc::default() }
     }
 
     /// For tests: what runs is known from the start.
@@ -132,13 +132,15 @@ impl Handle {
         });
     }
 
-    /// An operator says that the trial that runs is well.
+    /// An operator says that the trial that runs is well: for this boot of it, also when machined is started again.
     ///
     /// # Errors
-    /// What runs is not on trial.
-    pub fn confirm(&self) -> Result<u32, Error> {
-        let number = self.view().trial().ok_or(Error::NoTrial)?;
-        self.confirmed.send_replace(true);
+    /// What runs is not on trial, or META cannot be written.
+    pub async fn confirm(&self) -> Result<u32, Error> {
+        let view = self.known(KNOWN_WITHIN).await;
+        let number = view.generation().filter(|generation| matches!(generation.phase, Phase::Trial { .. }));
+        let number = number.map(|generation| generation.number).ok_or(Error::NoTrial)?;
+        self.meta.update(|record| record.boot.get_or_insert_default().confirmed = Some(number)).await?;
         // Who waits for a view looks again.
         self.view.send_modify(|_| {});
         Ok(number)
@@ -146,7 +148,8 @@ impl Handle {
 
     /// Whether somebody did.
     pub fn confirmed(&self) -> bool {
-        *self.confirmed.borrow()
+        let confirmed = self.meta.record().boot.and_then(|mark| mark.confirmed);
+        confirmed.is_some() && confirmed == self.view().trial()
     }
 
     /// Records the generation that runs as proven, with this revision of the configuration (0: none). One that is blessed only
@@ -175,26 +178,35 @@ impl Handle {
         Ok(())
     }
 
-    /// Makes a blessed generation what starts next; none: the other one. Returns its number.
+    /// Makes a blessed generation what starts next; none: the other one. A trial ends by it, for this reason. Returns its number.
     ///
     /// # Errors
-    /// There is none, or META cannot be written.
-    pub async fn roll_back(&self, to: Option<u32>) -> Result<u32, Error> {
-        let running = self.view().generation().map(|generation| generation.number);
-        let changed = self.change(move |state| {
-            let others = state.slots.iter().flatten().filter(|generation| generation.phase == Phase::Blessed);
-            let mut others = others.filter(|generation| Some(generation.number) != running);
-            let to = to.or_else(|| others.next().map(|generation| generation.number)).ok_or(Error::NoOther)?;
-            Ok(state.roll_back(to)?)
-        });
-        Ok(changed.await?.current)
+    /// There is none, it runs already, the next start is by no loader of this disk, or META cannot be written.
+    pub async fn roll_back(&self, to: Option<u32>, why: &str) -> Result<u32, Error> {
+        let view = self.ours().await?;
+        let trial = view.generation().filter(|generation| generation.phase != Phase::Blessed);
+        let running = view.generation().map(|generation| generation.number);
+        let roll_back = move |state: &State| {
+            let to = to.or_else(|| other(state, running)).ok_or(Error::NoOther)?;
+            if Some(to) == running && to == state.current {
+                return Err(Error::Runs(to));
+            }
+            Ok(state.roll_back(to)?.up())
+        };
+        view.state.as_ref().ok_or(Error::NoState).and_then(roll_back)?;
+        // The reason first: a state that says "rolled back" is looked up here.
+        if let Some(trial) = trial {
+            self.remember(trial, why.into(), "machined").await;
+        }
+        Ok(self.change(roll_back).await?.current)
     }
 
     /// The next start is recovery, once; or not any more.
     ///
     /// # Errors
-    /// There is no recovery system, or META cannot be written.
+    /// There is no recovery system, the next start is by no loader of this disk, or META cannot be written.
     pub async fn recover(&self, once: bool) -> Result<(), Error> {
+        self.ours().await?;
         self.change(move |state| match state.recovery {
             None if once => Err(Error::NoRecovery),
             _ => Ok(State { recover: once, ..*state }),
@@ -255,12 +267,22 @@ impl Handle {
         }
     }
 
+    /// What the loader of the system disk started; it starts what is next, too.
+    async fn ours(&self) -> Result<Arc<View>, Error> {
+        let view = self.known(KNOWN_WITHIN).await;
+        match &view.running {
+            Running::Generation(_) | Running::Recovery => Ok(view),
+            Running::Foreign(why) => Err(Error::Foreign(why.clone())),
+            Running::Unknown => Err(Error::Unknown),
+        }
+    }
+
     fn number(&self) -> Result<u32, Error> {
         match &self.view().running {
             Running::Generation(number) => Ok(*number),
             Running::Recovery => Err(Error::Recovery),
             Running::Foreign(why) => Err(Error::Foreign(why.clone())),
-            Running::Unknown => Err(Error::Foreign("it is not known yet what was started".into())),
+            Running::Unknown => Err(Error::Unknown),
         }
     }
 
@@ -284,4 +306,11 @@ impl Handle {
     fn runs(&self, running: Running) {
         self.view.send_modify(|view| *view = Arc::new(View { running, ..(**view).clone() }));
     }
+}
+
+/// The blessed generation that is meant when none is named: it does not run, and is not current if there is a choice.
+fn other(state: &State, running: Option<u32>) -> Option<u32> {
+    let blessed = state.slots.iter().flatten().filter(|generation| generation.phase == Phase::Blessed);
+    let others = blessed.map(|generation| generation.number).filter(|number| Some(*number) != running);
+    others.min_by_key(|number| *number == state.current)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::v1::{UpgradeRequest, machine_client::MachineClient};
+use api::v1::{ConfirmUpgradeRequest, UpgradeRequest, machine_client::MachineClient};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
@@ -22,8 +22,11 @@ use crate::{
 )]
 pub(crate) struct Args {
     /// The installer image: HOST[:PORT]/REPOSITORY[:TAG][@sha256:DIGEST]
-    #[arg(long, value_name = "REF")]
-    image: config::image::Reference,
+    #[arg(long, value_name = "REF", required_unless_present = "confirm")]
+    image: Option<config::image::Reference>,
+    /// Say that the version on trial is well, where a document Gate asks for that
+    #[arg(long, conflicts_with_all = ["image", "allow_downgrade", "retry_failed", "no_wait", "parallel"])]
+    confirm: bool,
     /// Also below the version floor of what runs
     #[arg(long)]
     allow_downgrade: bool,
@@ -42,6 +45,7 @@ pub(crate) struct Args {
 const WITHIN: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(app: &App, args: Args) -> Result {
+    let Some(image) = args.image.as_ref().map(ToString::to_string) else { return confirm(app).await };
     let targets = app.targets()?;
     if targets.len() > 1 && app.global.nodes.is_empty() && app.global.endpoints.is_empty() {
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
@@ -55,7 +59,8 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         // After the first that fails nothing further is begun; what is under way is watched to its end.
         while failed.is_empty() && running.len() < usize::from(args.parallel) {
             let Some(target) = waiting.next() else { break };
-            running.push(async { upgrade(app, &args, target).await.map_err(|failure| failure.at(&target.name)) });
+            running
+                .push(async { upgrade(app, &args, &image, target).await.map_err(|failure| failure.at(&target.name)) });
         }
         match running.next().await {
             Some(Ok(())) => {}
@@ -70,11 +75,11 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
     Failure::all(failed)
 }
 
-async fn upgrade(app: &App, args: &Args, target: &Target) -> Result {
+async fn upgrade(app: &App, args: &Args, image: &str, target: &Target) -> Result {
     let begin = async {
         let node = app.connect(target).await?;
         let request = UpgradeRequest {
-            image: args.image.to_string(),
+            image: image.to_owned(),
             allow_downgrade: args.allow_downgrade,
             retry_failed: args.retry_failed,
         };
@@ -92,4 +97,17 @@ async fn upgrade(app: &App, args: &Args, target: &Target) -> Result {
     let done = job::until_over(app, node, id, app.global.timeout.unwrap_or(WITHIN)).await?;
     app.ui.note(&format!("{name}: {done}"));
     Ok(())
+}
+
+async fn confirm(app: &App) -> Result {
+    let answers = app
+        .ask(async |node| {
+            let answer = MachineClient::new(node.channel.clone()).confirm_upgrade(ConfirmUpgradeRequest {}).await?;
+            Ok(answer.into_inner().generation)
+        })
+        .await?;
+    for (node, generation) in &answers.good {
+        app.ui.note(&format!("{}: generation {generation} is confirmed", node.name));
+    }
+    answers.end()
 }

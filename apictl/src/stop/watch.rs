@@ -1,20 +1,22 @@
 //! Watching a node go, and come back.
 //!
 //! ```text
-//! asked ──▶ stopping (steps) ──▶ gone ──▶ booting (unmet) ──▶ maintenance | running     reboot
-//!                                  └────▶ does not answer any more                       shutdown
+//! asked ──▶ stopping (steps) ──▶ gone ──▶ booting (unmet) ──▶ maintenance | running | recovery   reboot, rollback
+//!                                  └────▶ does not answer any more                                shutdown
 //! ```
 //! Invariant: a boot is told from the next by its boot id alone, so a node that vanishes between two looks, or comes
 //! back before it was seen gone, is understood.
 
 use std::{cell::Cell, time::Duration};
 
-use api::v1::{Phase, PhaseStatus, WatchPhaseRequest, machine_client::MachineClient};
+use api::v1::{
+    Phase, PhaseStatus, WatchPhaseRequest, WatchRequest, machine_client::MachineClient, resource_client::ResourceClient,
+};
 use backon::BackoffBuilder;
+use serde::Deserialize;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 
-use super::Action;
 use crate::{
     exit::{Code, Failure, Result},
     node::{Node, backoff},
@@ -27,8 +29,20 @@ const SILENCES: u32 = 4;
 /// Between two attempts to reach a node that should be off.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// What a stop is to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    Off,
+    /// Back, with what it runs by itself.
+    Up,
+    /// Back, as the recovery system.
+    Recovery,
+    /// Back, with this generation.
+    Generation(u32),
+}
+
 /// Looks at the node until it is where it should be; says what that is.
-pub(super) async fn until_done(node: &Node, action: Action, old: &str, view: &View<'_>) -> Result<String> {
+pub(super) async fn until_done(node: &Node, goal: Goal, old: &str, view: &View<'_>) -> Result<String> {
     let mut delays = backoff().build();
     let mut silences = 0;
     let mut channel = Some(node.channel.clone());
@@ -39,7 +53,7 @@ pub(super) async fn until_done(node: &Node, action: Action, old: &str, view: &Vi
         };
         match connected {
             Ok(channel) => {
-                if let Some(now) = look(channel, action, old, view, &mut silences).await? {
+                if let Some(now) = look(channel, goal, old, view, &mut silences).await? {
                     return Ok(now);
                 }
                 delays = backoff().build();
@@ -48,25 +62,19 @@ pub(super) async fn until_done(node: &Node, action: Action, old: &str, view: &Vi
             Err(error) => return Err(error.into()),
         }
         view.show("does not answer");
-        if action == Action::Shutdown && silences >= SILENCES {
+        if goal == Goal::Off && silences >= SILENCES {
             return Ok("does not answer any more (off, or out of reach: only the machine itself shows which)".into());
         }
         let delay = delays.next().unwrap_or(SILENCE);
-        sleep(if action == Action::Shutdown { SILENCE } else { delay }).await;
+        sleep(if goal == Goal::Off { SILENCE } else { delay }).await;
     }
 }
 
 /// Follows the phases on one connection, until it breaks or the wait is over.
-async fn look(
-    channel: Channel,
-    action: Action,
-    old: &str,
-    view: &View<'_>,
-    silences: &mut u32,
-) -> Result<Option<String>> {
+async fn look(channel: Channel, goal: Goal, old: &str, view: &View<'_>, silences: &mut u32) -> Result<Option<String>> {
     let request = WatchPhaseRequest { until: Phase::Unspecified.into() };
     // Breaks are what is expected here.
-    let Ok(stream) = MachineClient::new(channel).watch_phase(request).await else {
+    let Ok(stream) = MachineClient::new(channel.clone()).watch_phase(request).await else {
         *silences += 1;
         return Ok(None);
     };
@@ -78,18 +86,52 @@ async fn look(
         if again || status.phase() == Phase::Stopping {
             view.show(&describe(&status));
         }
-        match (action, status.phase()) {
-            (Action::Shutdown, _) if again => {
+        match (goal, status.phase()) {
+            (Goal::Off, _) if again => {
                 let remedy = "something starts it: a watchdog, the hypervisor, or a power button";
                 return Err(Failure::new(Code::Failed, "it started again instead of staying off", remedy));
             }
-            (Action::Reboot, phase @ (Phase::Maintenance | Phase::Running)) if again => {
-                return Ok(Some(format!("is back ({})", name(phase))));
+            (_, phase @ (Phase::Maintenance | Phase::Running | Phase::Recovery)) if again => {
+                return back(channel, goal, phase).await;
             }
             _ => {}
         }
     }
     Ok(None)
+}
+
+/// The node is back: whether it is what it should be. None: it went again before it said so.
+async fn back(channel: Channel, goal: Goal, phase: Phase) -> Result<Option<String>> {
+    const WHY: &str = "apictl get boot-record -o yaml says why";
+    let other = |message: String| Err(Failure::new(Code::Unhealthy, message, WHY));
+    match (goal, phase) {
+        (Goal::Recovery, Phase::Recovery) => Ok(Some("is back as the recovery system".into())),
+        (Goal::Recovery, _) => other(format!("it is back ({}), and not as the recovery system", name(phase))),
+        (_, Phase::Recovery) => other("it is back as the recovery system".into()),
+        (Goal::Generation(wanted), _) => match runs(channel).await {
+            Some(now) if now == wanted => Ok(Some(format!("is back ({}) with generation {wanted}", name(phase)))),
+            Some(now) => other(format!("it is back with generation {now}, and not with {wanted}")),
+            None => Ok(None),
+        },
+        _ => Ok(Some(format!("is back ({})", name(phase)))),
+    }
+}
+
+/// The generation that runs, as soon as the node says so. None: the connection broke.
+async fn runs(channel: Channel) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Generation {
+        marks: Vec<String>,
+    }
+    let request = WatchRequest { r#type: "generation".into(), ..WatchRequest::default() };
+    let mut stream = ResourceClient::new(channel).watch(request).await.ok()?.into_inner();
+    loop {
+        let Some(object) = stream.message().await.ok()??.object else { continue };
+        let Ok(Generation { marks }) = serde_json::from_str(&object.value) else { continue };
+        if marks.iter().any(|mark| mark == "running") {
+            return object.id.parse().ok();
+        }
+    }
 }
 
 /// What is shown of one node's stop.
@@ -130,6 +172,7 @@ pub(crate) fn name(phase: Phase) -> &'static str {
         Phase::Maintenance => "maintenance",
         Phase::Running => "running",
         Phase::Stopping => "stopping",
+        Phase::Recovery => "recovery",
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{pin::Pin, sync::Arc};
 
 use api::v1::{
-    CancelJobRequest, CancelJobResponse, Controller, ControllersRequest, ControllersResponse, GetRequest,
-    InstallDiskRequest, InstallDiskResponse, KernelLogRequest, ListRequest, LogChunk, LogLine, Object, Phase,
-    PhaseStatus, RebootRequest, ResetRequest, RollbackRequest, ServiceLogRequest, ShutdownRequest, StopResponse,
-    TypesRequest, TypesResponse, UpgradeRequest, UpgradeResponse, VersionRequest, VersionResponse, WatchEvent,
-    WatchPhaseRequest, WatchRequest, diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine,
-    resource_server::Resource, watch_event::Kind,
+    CancelJobRequest, CancelJobResponse, ConfirmUpgradeRequest, ConfirmUpgradeResponse, Controller, ControllersRequest,
+    ControllersResponse, GetRequest, InstallDiskRequest, InstallDiskResponse, KernelLogRequest, ListRequest, LogChunk,
+    LogLine, Object, Phase, PhaseStatus, RebootRequest, ResetRequest, RollbackRequest, RollbackResponse,
+    ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest, TypesResponse, UpgradeRequest, UpgradeResponse,
+    VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest, diagnostics_server::Diagnostics,
+    log_server::Log, machine_server::Machine, resource_server::Resource, watch_event::Kind,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Code, Request, Response, Result, Status};
@@ -43,7 +43,7 @@ impl Service {
     }
 
     fn known(&self, kind: &str) -> Result<()> {
-        let known = ["thing", "job"].contains(&kind) && !self.0.state.lock().unwrap().starting;
+        let known = ["thing", "job", "generation"].contains(&kind) && !self.0.state.lock().unwrap().starting;
         known.then_some(()).ok_or_else(|| refusal(Code::NotFound, &format!("no type {kind:?}"), "ask for things"))
     }
 
@@ -93,7 +93,8 @@ impl Machine for Service {
         let request = request.into_inner();
         let slow = self.0.state.lock().unwrap().slow;
         tokio::time::sleep(slow).await;
-        self.stop("reboot", &request.reason, &request.expected_boot_id)
+        let action = if request.recovery { "recovery" } else { "reboot" };
+        self.stop(action, &request.reason, &request.expected_boot_id)
     }
 
     async fn shutdown(&self, request: Request<ShutdownRequest>) -> Result<Response<StopResponse>> {
@@ -125,8 +126,24 @@ impl Machine for Service {
         Err(Status::unimplemented("not here"))
     }
 
-    async fn rollback(&self, _: Request<RollbackRequest>) -> Result<Response<StopResponse>> {
-        Err(Status::unimplemented("not here"))
+    async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>> {
+        let RollbackRequest { generation, reason, expected_boot_id } = request.into_inner();
+        if generation > 2 {
+            return Err(refusal(Code::NotFound, &format!("there is no generation {generation}"), "apictl generations"));
+        }
+        let answer = self.stop(&format!("rollback {generation}"), &reason, &expected_boot_id)?.into_inner();
+        let generation = if generation == 0 { 1 } else { generation };
+        Ok(Response::new(RollbackResponse { boot_id: answer.boot_id, generation }))
+    }
+
+    async fn confirm_upgrade(&self, _: Request<ConfirmUpgradeRequest>) -> Result<Response<ConfirmUpgradeResponse>> {
+        self.0.change(|state| {
+            if state.busy {
+                return Err(refusal(Code::FailedPrecondition, "what runs is not on trial", "apictl generations"));
+            }
+            state.asked.push("confirm".to_owned());
+            Ok(Response::new(ConfirmUpgradeResponse { generation: 3 }))
+        })
     }
 
     async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<StopResponse>> {

@@ -1,4 +1,4 @@
-//! Reboot and shutdown: what is asked, what is watched, when it is over.
+//! Reboot, rollback and shutdown: what is asked, what is watched, when it is over.
 
 use std::time::Duration;
 
@@ -89,4 +89,60 @@ async fn a_refusal_is_exit_code_4_with_its_remedy() {
     assert!(ended.code == 4 && ended.err.contains("wait for its end"), "{}: {}", ended.code, ended.err);
     node.node.change(|state| state.busy = false);
     assert_eq!(operator.ask(&node, &["reboot", "--no-wait"]).await.code, 0);
+}
+
+/// The node is back, in this phase.
+fn comes_back(node: &Fake, phase: Phase) {
+    node.node.change(|state| {
+        state.boot = "boot-2".into();
+        state.enter(phase, "");
+        state.off = false;
+    });
+}
+
+fn generation(node: &Fake, id: &str, marks: &[&str]) {
+    let value = serde_json::json!({ "state": "blessed", "marks": marks });
+    node.node.change(|state| state.put(id, &value.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_watched_until_that_generation_runs() {
+    for (arguments, running, code) in [(&["rollback"][..], "1", 0), (&["rollback", "--to", "1"], "2", 7)] {
+        let (operator, node) = (Operator::new(), Fake::start().await);
+        let child = operator.start(&node, arguments);
+        goes_down(&node).await;
+        comes_back(&node, Phase::Running);
+        sleep(Duration::from_millis(500)).await;
+        generation(&node, "3", &["current"]);
+        generation(&node, running, &["running"]);
+        let ended = end(child).await;
+        assert_eq!(ended.code, code, "{}", ended.err);
+        assert!(ended.err.contains("reboots into generation 1"), "{}", ended.err);
+        assert!(
+            ended.err.contains(&format!("back {}with generation {running}", if code == 0 { "(running) " } else { "" })),
+            "{}",
+            ended.err
+        );
+    }
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let unknown = operator.ask(&node, &["rollback", "--to", "9"]).await;
+    assert!(unknown.code == 5 && unknown.err.contains("apictl generations"), "{}: {}", unknown.code, unknown.err);
+    assert_eq!(operator.ask(&node, &["rollback", "--to", "0"]).await.code, 2);
+    assert_eq!(operator.ask(&node, &["rollback", "--no-wait", "--reason", "slow"]).await.code, 0);
+    assert_eq!(node.node.state.lock().unwrap().asked, ["rollback 0: slow"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_is_what_was_asked_for_or_not() {
+    let cases = [(true, Phase::Recovery, 0), (true, Phase::Running, 7), (false, Phase::Recovery, 7)];
+    for (recovery, phase, code) in cases {
+        let (operator, node) = (Operator::new(), Fake::start().await);
+        let arguments = ["reboot", "--recovery"];
+        let child = operator.start(&node, &arguments[..1 + usize::from(recovery)]);
+        goes_down(&node).await;
+        comes_back(&node, phase);
+        let ended = end(child).await;
+        assert_eq!(ended.code, code, "{recovery} {phase:?}: {}", ended.err);
+        assert!(code == 0 || ended.err.contains("apictl get boot-record"), "{}", ended.err);
+    }
 }

@@ -90,6 +90,18 @@ async fn of_several_nodes_none_is_begun_after_one_that_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trial_is_confirmed() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let confirmed = operator.ask(&node, &["upgrade", "--confirm"]).await;
+    assert!(confirmed.code == 0 && confirmed.err.contains("generation 3 is confirmed"), "{}", confirmed.err);
+    assert_eq!(operator.ask(&node, &["upgrade", "--confirm", "--image", IMAGE]).await.code, 2);
+    assert_eq!(operator.ask(&node, &["upgrade"]).await.code, 2);
+    node.node.change(|state| state.busy = true);
+    assert_eq!(operator.ask(&node, &["upgrade", "--confirm"]).await.code, 4);
+    assert_eq!(node.node.state.lock().unwrap().asked, ["confirm"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_listed_and_cancelled() {
     let (operator, node) = (Operator::new(), Fake::start().await);
     assert_eq!(operator.ask(&node, &["jobs", "cancel", "7"]).await.code, 0);

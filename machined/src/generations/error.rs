@@ -12,13 +12,17 @@ pub enum Error {
     Refused(#[from] Refusal),
     #[error("what runs is no generation of this machine's disk: {0}")]
     Foreign(String),
+    #[error("it is not known yet what runs")]
+    Unknown,
+    #[error("generation {0} runs already")]
+    Runs(u32),
     #[error("what runs is the recovery system")]
     Recovery,
     #[error("META holds no boot state: this disk was not made by an installer or image that has generations")]
     NoState,
     #[error("what runs is not on trial")]
     NoTrial,
-    #[error("there is no other generation that was proven")]
+    #[error("there is no other generation that was proven: nothing to go back to")]
     NoOther,
     #[error("generation {0} cannot be staged any more: something else was")]
     Moved(u32),

@@ -106,8 +106,53 @@ async fn what_is_foreign_changes_nothing_and_rolling_back_takes_what_is_proven()
     assert!(matches!(handle.bless(1).await, Err(Error::Foreign(_))));
     assert!(matches!(handle.fail("x", "y").await, Err(Error::Foreign(_))));
     handle.runs(Running::Generation(2));
-    assert!(matches!(handle.roll_back(Some(3)).await, Err(Error::Refused(_))));
-    assert_eq!(handle.roll_back(None).await.unwrap(), 1);
+    assert!(matches!(handle.roll_back(Some(3), "").await, Err(Error::Refused(_))));
+    assert!(matches!(handle.roll_back(Some(2), "").await, Err(Error::Runs(2))));
+    assert_eq!(handle.roll_back(None, "").await.unwrap(), 1);
+    assert_eq!(handle.roll_back(None, "").await.unwrap(), 1, "asked again before it stopped");
+    assert_eq!(handle.roll_back(Some(2), "").await.unwrap(), 2, "and taken back");
     handle.recover(true).await.unwrap();
     assert!(handle.view().state.unwrap().recover);
+}
+
+#[tokio::test]
+async fn rolling_back_ends_a_trial_and_from_recovery_takes_the_one_that_is_not_current() {
+    let folder = tempfile::tempdir().unwrap();
+    let (meta, handle) = machine(folder.path(), &on_trial(), Running::Generation(2)).await;
+    assert_eq!(handle.roll_back(None, "by somebody").await.unwrap(), 1);
+    let state = handle.view().state.unwrap();
+    assert_eq!(state.generation(2).unwrap().phase, Phase::Failed(Failure::Operator));
+    assert_eq!(meta.record().failed[0].why, "by somebody");
+
+    let folder = tempfile::tempdir().unwrap();
+    let state = State { strikes: 9, ..on_trial().bless(2, 7).unwrap() };
+    let (_, handle) = machine(folder.path(), &state, Running::Recovery).await;
+    assert_eq!(handle.roll_back(None, "").await.unwrap(), 1);
+    assert_eq!(handle.view().state.unwrap().strikes, 0, "starts of what did not come up are not its");
+}
+
+#[tokio::test]
+async fn nothing_goes_back_to_where_nothing_is_proven_or_no_loader_starts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = State::first(uki(1), None);
+    let (_, handle) = machine(folder.path(), &first, Running::Generation(1)).await;
+    assert!(matches!(handle.roll_back(None, "").await, Err(Error::NoOther)));
+    assert!(matches!(handle.recover(true).await, Err(Error::NoRecovery)));
+    assert!(matches!(handle.confirm().await, Err(Error::NoTrial)));
+    handle.runs(Running::Foreign("a kernel alone".into()));
+    assert!(matches!(handle.roll_back(Some(1), "").await, Err(Error::Foreign(_))));
+    assert!(matches!(handle.recover(true).await, Err(Error::Foreign(_))));
+}
+
+#[tokio::test]
+async fn a_confirmation_is_for_this_boot_of_this_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let (meta, handle) = machine(folder.path(), &on_trial(), Running::Generation(2)).await;
+    assert!(!handle.confirmed());
+    assert_eq!(handle.confirm().await.unwrap(), 2);
+    assert!(handle.confirmed() && Handle::fixed(meta.clone(), Running::Generation(2)).confirmed());
+    drop((meta, handle));
+    let next = meta::Handle::new("the next boot");
+    next.attach(&folder.path().join("meta")).await.unwrap();
+    assert!(!Handle::fixed(next, Running::Generation(2)).confirmed());
 }

@@ -135,6 +135,9 @@ pub struct Mark {
     /// The generation that ran, once that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
+    /// The generation on trial of which an operator said in this boot that it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<u32>,
     /// How it was asked to end, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
@@ -222,6 +225,7 @@ impl Record {
         if let (Some(mark), Some(seen)) = (&mut self.boot, &memory.boot) {
             mark.stop = mark.stop.take().or_else(|| seen.stop.clone());
             mark.generation = mark.generation.or(seen.generation);
+            mark.confirmed = mark.confirmed.or(seen.confirmed);
         }
         self
     }

@@ -17,6 +17,8 @@ pub enum Phase {
     Running,
     /// On the way to a reboot or power-off.
     Stopping,
+    /// The recovery system: the machine can be looked at, rolled back, installed or reset, no more.
+    Recovery,
 }
 
 impl Phase {
@@ -27,6 +29,7 @@ impl Phase {
             Self::Maintenance => "maintenance",
             Self::Running => "running",
             Self::Stopping => "stopping",
+            Self::Recovery => "recovery",
         }
     }
 }

@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    audit, configuration, jobs, logs,
+    audit, configuration, generations, jobs, logs,
     pki::node,
     stop,
     trace::{chain, cut},
@@ -98,6 +98,9 @@ pub enum Error {
     /// Jobs.
     #[error(transparent)]
     Job(#[from] jobs::Error),
+    /// What there is to start.
+    #[error(transparent)]
+    Generation(#[from] generations::Error),
     /// A call that this version knows and cannot do.
     #[error("this version of Stele has no {0}")]
     Unsupported(&'static str),
@@ -156,6 +159,7 @@ impl Error {
             ),
             Self::Config(error) => config(error),
             Self::Job(error) => job(error),
+            Self::Generation(error) => generation(error),
             Self::Unsupported(_) => unsupported(),
             Self::NoAuthority => (
                 Code::FailedPrecondition,
@@ -216,6 +220,29 @@ fn job(error: &jobs::Error) -> (Code, &'static str, &'static str) {
         E::Stopping => (Code::FailedPrecondition, "STOPPING", "wait until the machine is back"),
         E::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
         E::Ending => (Code::Unavailable, "ENDING", "try again in a second"),
+    }
+}
+
+/// The part of generations.
+fn generation(error: &generations::Error) -> (Code, &'static str, &'static str) {
+    use ::boot::change::Refusal as R;
+    use generations::Error as E;
+    match error {
+        E::Unknown => (Code::Unavailable, "GENERATIONS_UNKNOWN", "try again in some seconds"),
+        E::Foreign(_) | E::NoState => (
+            Code::FailedPrecondition,
+            "NO_GENERATIONS",
+            "start the machine from its own disk; apictl get boot-record says how it was started",
+        ),
+        E::Refused(R::Unknown(_)) => (Code::NotFound, "UNKNOWN_GENERATION", "list them: apictl generations"),
+        E::Runs(_) => (Code::FailedPrecondition, "GENERATION_RUNS", "list them: apictl generations"),
+        E::Refused(_) | E::NoOther | E::Moved(_) => {
+            (Code::FailedPrecondition, "GENERATION_UNPROVEN", "list them: apictl generations")
+        }
+        E::NoTrial => (Code::FailedPrecondition, "NO_TRIAL", "apictl generations"),
+        E::NoRecovery => (Code::FailedPrecondition, "NO_RECOVERY", "upgrade to an image that has one"),
+        E::Recovery => (Code::FailedPrecondition, "RECOVERY", "reboot first: apictl reboot"),
+        E::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
     }
 }
 

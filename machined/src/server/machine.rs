@@ -13,11 +13,12 @@ use tonic::{Request, Response, Status};
 use super::{About, error::Error, peer::Caller};
 use crate::{
     answered::Answered,
-    identity,
+    generations, identity,
     jobs::{self, Install, Upgrade},
     link::Link,
     resources::machine::{Machine as Overall, Phase},
     stop,
+    trace::chain,
 };
 use api::v1::{self, machine_server::Machine};
 
@@ -41,6 +42,7 @@ pub(super) struct Machines {
     stop: stop::Handle,
     wishes: mpsc::Sender<Wish>,
     jobs: jobs::Handle,
+    generations: generations::Handle,
 }
 
 impl Machines {
@@ -51,14 +53,29 @@ impl Machines {
         store: Store,
         stop: stop::Handle,
         jobs: jobs::Handle,
+        generations: generations::Handle,
     ) -> (Self, mpsc::Receiver<Wish>) {
         // One after the other: the first counts, the rest are told.
         let (wishes, wished) = mpsc::channel(1);
-        (Self { about: Arc::new(about), names, store, stop, wishes, jobs }, wished)
+        (Self { about: Arc::new(about), names, store, stop, wishes, jobs, generations }, wished)
     }
 
     fn boot_id(&self) -> String {
         self.names.borrow().boot_id.clone()
+    }
+
+    /// Whether this boot is meant, and may still be stopped this way: asked before anything is changed for the next one.
+    fn may(&self, action: stop::Action, expected_boot: &str) -> Result<String, Error> {
+        let running = self.boot_id();
+        if !expected_boot.is_empty() && expected_boot != running {
+            return Err(Error::OtherBoot { running });
+        }
+        match &*self.stop.watch().borrow() {
+            stop::State::Stopping { request, .. } if request.action != action => {
+                Err(Error::Stopping { request: request.clone() })
+            }
+            _ => Ok(running),
+        }
     }
 
     async fn wish(
@@ -66,16 +83,11 @@ impl Machines {
         action: stop::Action,
         Caller { peer, answered }: Caller,
         reason: &str,
-        expected_boot: String,
+        expected_boot: &str,
     ) -> Result<v1::StopResponse, Error> {
-        let running = self.boot_id();
-        if !expected_boot.is_empty() && expected_boot != running {
-            return Err(Error::OtherBoot { running });
-        }
+        let running = self.may(action, expected_boot)?;
         let verb = action.verb();
-        let reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect();
-        let colon = if reason.is_empty() { "" } else { ": " };
-        let cause = format!("{verb} by {peer}{colon}{reason}");
+        let cause = told(&format!("{verb} by {peer}"), &plain(reason));
         let (answer, granted) = oneshot::channel();
         let wish = Wish { request: stop::Request { action, cause }, answered, answer };
         self.wishes.send(wish).await.map_err(|_| Error::Ending)?;
@@ -150,14 +162,26 @@ impl Machine for Machines {
 
     async fn reboot(&self, request: Request<v1::RebootRequest>) -> Result<Response<v1::StopResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let v1::RebootRequest { reason, expected_boot_id } = request.into_inner();
-        Ok(Response::new(self.wish(stop::Action::Reboot, caller, &reason, expected_boot_id).await?))
+        let v1::RebootRequest { reason, expected_boot_id, recovery } = request.into_inner();
+        if !recovery {
+            return Ok(Response::new(self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await?));
+        }
+        self.may(stop::Action::Reboot, &expected_boot_id)?;
+        self.generations.recover(true).await.map_err(Error::from)?;
+        let reason = told("into the recovery system", &reason);
+        let stopped = self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await;
+        if stopped.is_err()
+            && let Err(error) = self.generations.recover(false).await
+        {
+            tracing::warn!("the next start is recovery, though this boot goes on: {}", chain(&error));
+        }
+        Ok(Response::new(stopped?))
     }
 
     async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::StopResponse>, Status> {
         let caller = Caller::of(&request)?;
         let v1::ShutdownRequest { reason, expected_boot_id } = request.into_inner();
-        Ok(Response::new(self.wish(stop::Action::PowerOff, caller, &reason, expected_boot_id).await?))
+        Ok(Response::new(self.wish(stop::Action::PowerOff, caller, &reason, &expected_boot_id).await?))
     }
 
     async fn upgrade(&self, request: Request<v1::UpgradeRequest>) -> Result<Response<v1::UpgradeResponse>, Status> {
@@ -180,8 +204,24 @@ impl Machine for Machines {
         Ok(Response::new(v1::InstallDiskResponse { job }))
     }
 
-    async fn rollback(&self, _: Request<v1::RollbackRequest>) -> Result<Response<v1::StopResponse>, Status> {
-        Err(Error::Unsupported("rollback").into())
+    async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::RollbackRequest { generation, reason, expected_boot_id } = request.into_inner();
+        self.may(stop::Action::Reboot, &expected_boot_id)?;
+        let why = told(&format!("rolled back by {}", caller.peer), &reason);
+        let to = (generation > 0).then_some(generation);
+        let generation = self.generations.roll_back(to, &plain(&why)).await.map_err(Error::from)?;
+        let reason = told(&format!("rollback to generation {generation}"), &reason);
+        let stopped = self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await?;
+        Ok(Response::new(v1::RollbackResponse { boot_id: stopped.boot_id, generation }))
+    }
+
+    async fn confirm_upgrade(
+        &self,
+        _: Request<v1::ConfirmUpgradeRequest>,
+    ) -> Result<Response<v1::ConfirmUpgradeResponse>, Status> {
+        let generation = self.generations.confirm().await.map_err(Error::from)?;
+        Ok(Response::new(v1::ConfirmUpgradeResponse { generation }))
     }
 
     async fn reset(&self, _: Request<v1::ResetRequest>) -> Result<Response<v1::StopResponse>, Status> {
@@ -196,6 +236,17 @@ impl Machine for Machines {
         self.jobs.cancel(request.into_inner().job, peer.to_string()).await.map_err(Error::from)?;
         Ok(Response::new(v1::CancelJobResponse {}))
     }
+}
+
+/// What is done, with a reason if there is one.
+fn told(what: &str, reason: &str) -> String {
+    let colon = if reason.is_empty() { "" } else { ": " };
+    format!("{what}{colon}{reason}")
+}
+
+/// On one line, and not too long.
+fn plain(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON).collect()
 }
 
 /// A reference of an image, as it is written back; that it is one is seen before a job begins.
@@ -257,6 +308,7 @@ fn phase(phase: Phase) -> v1::Phase {
         Phase::Booting => v1::Phase::Booting,
         Phase::Maintenance => v1::Phase::Maintenance,
         Phase::Running => v1::Phase::Running,
+        Phase::Recovery => v1::Phase::Recovery,
         Phase::Stopping => v1::Phase::Stopping,
     }
 }

@@ -39,7 +39,7 @@ pub mod sockets;
 
 pub use about::About;
 
-use crate::{configuration, jobs, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
+use crate::{configuration, generations, jobs, link::Link, logs::Logs, maintenance::Maintenance, meter::Meter, stop};
 use api::v1::{
     audit_server::AuditServer, config_server::ConfigServer, diagnostics_server::DiagnosticsServer,
     enrolment_server::EnrolmentServer, log_server::LogServer, machine_server::MachineServer,
@@ -75,6 +75,8 @@ pub struct Parts {
     pub engine: configuration::Handle,
     /// Long tasks.
     pub jobs: jobs::Handle,
+    /// What there is to start.
+    pub generations: generations::Handle,
     /// The node's own certificate.
     pub node: crate::pki::node::Handle,
     /// The log of calls.
@@ -140,13 +142,14 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         controllers,
         engine,
         jobs,
+        generations,
         node,
         audit,
         events,
         offer,
         maintenance,
     } = parts;
-    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone(), jobs);
+    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone(), jobs, generations);
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let mut routes = Routes::builder();

@@ -28,6 +28,7 @@ use crate::{
 
 mod audit;
 mod enrolment;
+mod generations;
 mod jobs;
 mod reflection;
 mod stops;
@@ -48,6 +49,7 @@ struct Node {
     link: JoinSet<()>,
     delivered: Option<watch::Receiver<Delivered>>,
     names: watch::Sender<crate::identity::Machine>,
+    generations: crate::generations::Handle,
     api: StdListener,
     running: Option<AbortHandle>,
     tasks: JoinSet<()>,
@@ -86,6 +88,7 @@ async fn node() -> Node {
         link: JoinSet::new(),
         delivered: None,
         names,
+        generations: generations::none(),
         api,
         running: None,
         tasks: JoinSet::new(),
@@ -143,6 +146,7 @@ impl Node {
             controllers: runtime.status(),
             engine: configuration::Handle::nobody().in_effect(self.active.subscribe()),
             jobs,
+            generations: self.generations.clone(),
             audit: log,
             node: pki::node::Handle::new(self.state.clone(), self.folder.path(), sure.subscribe()),
             events: Events::open(&Store::new(), self.path("events")).unwrap(),

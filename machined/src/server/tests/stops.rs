@@ -14,7 +14,11 @@ async fn a_reboot_is_answered_then_done_and_seen() {
     let status = phases.next().await.unwrap().unwrap();
     assert_eq!((status.phase(), status.unmet), (v1::Phase::Maintenance, vec!["no configuration".to_owned()]));
 
-    let wish = |boot: &str| v1::RebootRequest { reason: "a\nreason".into(), expected_boot_id: boot.into() };
+    let wish = |boot: &str| v1::RebootRequest {
+        reason: "a\nreason".into(),
+        expected_boot_id: boot.into(),
+        ..Default::default()
+    };
     let refused = client.reboot(wish("the boot before")).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("this boot"), "{}", refused.message());
