@@ -36,6 +36,24 @@ fn fsck_finds_no_problem_in_the_efi_partition() {
 }
 
 #[test]
+fn mtools_finds_the_boot_chain_named_by_its_content() {
+    let image = artifacts::product_image("cloud");
+    let folder = tempfile::tempdir().expect("a folder");
+    let esp = format!("{}@@{MIB}", image.raw().expect("the disk").display());
+    ok(command("mcopy").env("MTOOLS_SKIP_CHECK", "1").args(["-s", "-i", &esp, "::/"]).arg(folder.path()));
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let is = |name: &str, wanted: &Path| assert_eq!(read(name), std::fs::read(wanted).expect("a result"), "{name}");
+    is("EFI/BOOT/BOOTX64.EFI", &image.loader().expect("the loader"));
+    for (entry, wanted) in [("stele-00000001", image.uki()), ("stele-recovery", image.recovery())] {
+        let text = String::from_utf8(read(&format!("loader/entries/{entry}.conf"))).expect("text");
+        let path = text.lines().find_map(|line| line.strip_prefix("efi ")).expect("a line with the UKI").trim();
+        is(path.trim_start_matches('/'), &wanted.expect("a UKI"));
+        let sum = ok(command("sha256sum").arg(folder.path().join(path.trim_start_matches('/'))));
+        assert!(path.ends_with(&format!("/{}.efi", sum.split(' ').next().expect("a sum"))), "{path} is {sum}");
+    }
+}
+
+#[test]
 fn qcow2_and_compressed_disks_hold_the_same_bytes() {
     let image = artifacts::product_image("cloud");
     let (uki, raw) = (image.uki().expect("the UKI"), image.raw().expect("the disk"));

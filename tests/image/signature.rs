@@ -5,15 +5,18 @@ use tests::artifacts;
 use crate::{command, ok};
 
 #[test]
-fn sbverify_accepts_the_signature() {
-    let uki = artifacts::product_image("cloud").uki().expect("the UKI");
-    ok(command("sbverify").arg("--cert").arg(artifacts::certificate()).arg(uki));
+fn sbverify_accepts_the_signatures() {
+    let image = artifacts::product_image("cloud");
+    for program in [image.uki(), image.recovery(), image.loader()] {
+        ok(command("sbverify").arg("--cert").arg(artifacts::certificate()).arg(program.expect("the program")));
+    }
 }
 
 #[test]
 fn the_sums_are_right() {
     let said = ok(command("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(artifacts::out()));
-    for name in ["stele-amd64.efi", "stele-amd64.raw", "stele-amd64.spdx.json"] {
+    for part in ["efi", "recovery.efi", "loader.efi", "raw", "spdx.json", "recovery.spdx.json"] {
+        let name = format!("stele-amd64.{part}");
         assert!(said.contains(&format!("{name}: OK")), "{name} is not among the sums: {said}");
     }
 }

@@ -81,6 +81,16 @@ impl Image {
         self.part("efi")
     }
 
+    /// The recovery system, a UKI as well.
+    pub fn recovery(&self) -> Result<PathBuf> {
+        self.part("recovery.efi")
+    }
+
+    /// The loader in front of both.
+    pub fn loader(&self) -> Result<PathBuf> {
+        self.part("loader.efi")
+    }
+
     /// The raw disk image.
     pub fn raw(&self) -> Result<PathBuf> {
         self.part("raw")

@@ -74,7 +74,11 @@ pub fn with<T>(spec: &Spec, story: impl FnOnce(&mut Machine) -> Result<T>) -> Re
     told(&mut machine, story)
 }
 
-fn told<T>(machine: &mut Machine, story: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
+/// The same with one that runs already.
+///
+/// # Errors
+/// The story's, with the end of the console.
+pub fn told<T>(machine: &mut Machine, story: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
     story(machine).map_err(|error| {
         // As it is: the story is told once more.
         if error.is::<EmulatorHang>() {

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use boot::{
     Digest, Uki,
-    entry::{FOLDER, Text, Which},
     meta::{BLOCK, BOOT},
     part,
     record::{self, Kind, Record, Slot},
@@ -26,6 +25,9 @@ use tests::{
 /// Where the EFI partition begins; META follows it.
 const ESP: u64 = 1 << 20;
 
+/// The image's partitions, STATE, and some more.
+const ROOMY: u64 = 4 << 30;
+
 /// A disk of its own.
 pub(crate) struct BootDisk {
     folder: Scratch,
@@ -34,31 +36,14 @@ pub(crate) struct BootDisk {
 impl BootDisk {
     /// A copy of the test image's, with the holes of a sparse file.
     pub(crate) fn of_image() -> Result<Self> {
-        let disk = Self::copy(&artifacts::test_image().raw()?)?;
-        if disk.state()?.is_none() {
-            disk.lay_out()?;
-        }
-        Ok(disk)
+        Self::copy(&artifacts::test_image().raw()?)
     }
 
-    /// What the image builder is going to write itself: the loader, and the UKI as generation 1.
-    fn lay_out(&self) -> Result<()> {
-        let loader = self.folder.path().join("loader.efi");
-        let binaries = artifacts::binaries();
-        run(child::free(artifacts::imager())
-            .args(["loader", "--binaries"])
-            .arg(binaries)
-            .arg("--output")
-            .arg(&loader))?;
-        for folder in ["/EFI/stele", "/loader", "/loader/entries"] {
-            run(self.mtools("mmd").arg(format!("::{folder}")))?;
-        }
-        self.put("/EFI/BOOT/BOOTX64.EFI", &fs::read(loader)?)?;
-        let uki = fs::read(artifacts::test_image().uki()?)?;
-        let first = self.put_uki(&uki, Some(&uki))?;
-        let entry = Text { which: Which::Generation(1), digest: first.digest, version: "0.1.0" };
-        self.put(&format!("{FOLDER}{}", entry.which), entry.to_string().as_bytes())?;
-        self.set_state(&State::first(first, None))
+    /// The same on a disk with room for a configuration.
+    pub(crate) fn roomy() -> Result<Self> {
+        let disk = Self::of_image()?;
+        OpenOptions::new().write(true).open(disk.path())?.set_len(ROOMY)?;
+        Ok(disk)
     }
 
     /// A copy of this one.
@@ -77,12 +62,15 @@ impl BootDisk {
         self.folder.path().join("disk.raw")
     }
 
-    /// A machine with this disk, which is written to; nothing but its firmware and loader are looked at.
+    /// A machine with this disk, which is written to.
+    pub(crate) fn whole_spec(&self) -> Result<Spec> {
+        let disks = vec![Disk { writable: true, ..Disk::of(self.path()) }];
+        Ok(Spec { disks, tpm: false, ..Spec::disk(&artifacts::test_image())? })
+    }
+
+    /// The same for who looks at nothing but its firmware and loader.
     pub(crate) fn spec(&self) -> Result<Spec> {
-        let mut spec = Spec::disk(&artifacts::test_image())?;
-        spec.disks = vec![Disk { writable: true, ..Disk::of(self.path()) }];
-        (spec.tpm, spec.nic, spec.memory) = (false, None, 512);
-        Ok(spec)
+        Ok(Spec { nic: None, memory: 512, ..self.whole_spec()? })
     }
 
     /// The boot state that counts, and how often it was written.
@@ -100,6 +88,16 @@ impl BootDisk {
         let mut region = vec![0; BLOCK];
         record::encode(Kind::Boot, Record { seq, payload: &state.encode() }, &mut region)?;
         self.set_region(slot, &region)
+    }
+
+    /// Puts a UKI on trial as an upgrade does: the file, then the state. Returns its number.
+    pub(crate) fn stage(&self, uki: &[u8]) -> Result<u32> {
+        let (_, state) = self.state()?.context("no boot state")?;
+        let slot = state.free_slot(Some(state.current))?;
+        let uki = self.put_uki(uki, Some(uki))?;
+        let (state, number) = state.empty(slot).stage(slot, uki)?;
+        self.set_state(&state)?;
+        Ok(number)
     }
 
     /// Writes one of the two places of the boot state.

@@ -65,22 +65,3 @@ pub(crate) fn crc(bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
     })
 }
-
-/// Halves the size of `BOOTX64.EFI` in its folder's entry, as a write that was cut off would.
-pub(crate) fn truncated(start: &[u8]) -> Result<(usize, Vec<u8>)> {
-    // The FAT specification, 6: a short name of eleven bytes, and at 28 the size.
-    const SIZE: usize = 28;
-    let at = find(start, b"BOOTX64 EFI")? + SIZE;
-    let size = u32::from_le_bytes(start.get(at..at + 4).context("an entry without size")?.try_into()?);
-    Ok((at, (size / 2).to_le_bytes().to_vec()))
-}
-
-/// Another kernel command line in the UKI: one letter of it.
-pub(crate) fn another_command_line(start: &[u8]) -> Result<(usize, Vec<u8>)> {
-    Ok((find(start, b"rootfstype=ramfs panic=-1 ")?, b"R".to_vec()))
-}
-
-fn find(start: &[u8], text: &[u8]) -> Result<usize> {
-    let found = start.windows(text.len()).position(|bytes| bytes == text);
-    found.with_context(|| format!("no '{}' on the disk", String::from_utf8_lossy(text)))
-}

@@ -25,6 +25,7 @@ mod documents_change;
 mod few_resources;
 mod five_seconds_without_machined;
 mod from_maintenance_to_configured;
+mod generations;
 mod killed_again_and_again;
 mod kinds_of_disks;
 mod loader;
@@ -39,6 +40,7 @@ mod stock_clients;
 mod stops_in_order;
 mod trials_and_revisions;
 mod two_clones;
+mod versions;
 mod watched_over_a_restart;
 mod with_next_to_nothing;
 mod wrong_user_data;
@@ -49,6 +51,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let stories = [
         killed_again_and_again::stories(),
+        generations::stories(),
         loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),

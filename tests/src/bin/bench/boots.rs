@@ -1,12 +1,17 @@
 //! From power-on to the API's answer, in instruction-counted virtual time.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tests::{
     apictl::Apictl,
     artifacts::{self, Image},
-    vm::{Spec, Vm},
+    child,
+    scratch::Scratch,
+    vm::{Disk, Spec, Vm},
 };
 
 use crate::configured::Configured;
@@ -26,8 +31,10 @@ pub(crate) enum Way {
     Kernel,
     /// The same with a SATA controller and no disk: nobody says that there is no META, so its drivers are loaded first.
     KernelSata,
-    /// A UKI by UEFI firmware.
+    /// A UKI by UEFI firmware and our loader; the baseline has no loader.
     Uki,
+    /// The same with the UKI in the loader's place.
+    UkiWithoutLoader,
     /// The same of a machine that was configured before; the baseline is that of [`Way::Uki`] once more.
     UkiConfigured,
     /// The same without the SATA controller that this kind of machine has otherwise.
@@ -37,8 +44,15 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Kernel, Self::KernelSata, Self::Uki, Self::UkiConfigured, Self::UkiConfiguredAlone, Self::UkiTpm];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Kernel,
+        Self::KernelSata,
+        Self::Uki,
+        Self::UkiWithoutLoader,
+        Self::UkiConfigured,
+        Self::UkiConfiguredAlone,
+        Self::UkiTpm,
+    ];
 
     fn is_configured(self) -> bool {
         matches!(self, Self::UkiConfigured | Self::UkiConfiguredAlone)
@@ -55,6 +69,7 @@ impl Way {
             Self::Kernel => "kernel and initramfs, no SATA controller",
             Self::KernelSata => "kernel and initramfs, empty SATA controller",
             Self::Uki => "UKI by firmware, virtio disk",
+            Self::UkiWithoutLoader => "UKI by firmware, virtio disk, without our loader",
             Self::UkiConfigured => "UKI by firmware, virtio disk, configured",
             Self::UkiConfiguredAlone => "UKI by firmware, virtio disk, configured, no SATA controller",
             Self::UkiTpm => "UKI by firmware, virtio disk, TPM",
@@ -78,12 +93,21 @@ pub(crate) fn measure(kernel: &str) -> Result<Vec<Figure>> {
     let (product, baseline) = (artifacts::product_image(kernel), artifacts::baseline_image(kernel));
     eprintln!("==> a machine is configured, {kernel} kernel");
     let configured = Configured::new(&product)?;
+    let folder = Scratch::new()?;
+    let without_loader = without_loader(&product, folder.path())?;
     let mut figures = Vec::new();
     for way in Way::ALL {
         eprintln!("==> boot, {kernel} kernel, {}", way.name());
-        let baseline = until_ready(&boot(&baseline, way)?)?;
+        let baseline = until_ready(&Vm::start(&spec(&baseline, way)?)?)?;
         let (stele, phases) = settled(|| {
-            let vm = if way.is_configured() { configured.start(way.extra())? } else { boot(&product, way)? };
+            let vm = match way {
+                Way::UkiConfigured | Way::UkiConfiguredAlone => configured.start(way.extra())?,
+                Way::UkiWithoutLoader => {
+                    let disks = vec![Disk::of(&without_loader)];
+                    Vm::start(&Spec { disks, ..spec(&product, way)? })?
+                }
+                _ => Vm::start(&spec(&product, way)?)?,
+            };
             let stele = until_ready(&vm)?;
             let apictl = if way.is_configured() { configured.apictl() } else { Apictl::of(&vm)? };
             Ok((stele, phases(&apictl)?))
@@ -111,15 +135,31 @@ fn settled<T>(boot: impl Fn() -> Result<(f64, T)>) -> Result<(f64, T)> {
     Ok(best)
 }
 
-fn boot(image: &Image, way: Way) -> Result<Vm> {
-    let mut spec = match way {
+fn spec(image: &Image, way: Way) -> Result<Spec> {
+    let spec = match way {
         Way::Kernel | Way::KernelSata => Spec::kernel(image),
-        Way::Uki | Way::UkiConfigured | Way::UkiConfiguredAlone | Way::UkiTpm => Spec::disk(image)?,
+        Way::Uki | Way::UkiWithoutLoader | Way::UkiConfigured | Way::UkiConfiguredAlone | Way::UkiTpm => {
+            Spec::disk(image)?
+        }
     };
-    spec.counted = true;
-    spec.tpm = way == Way::UkiTpm;
-    spec.extra = way.extra();
-    Vm::start(&spec)
+    Ok(Spec { counted: true, tpm: way == Way::UkiTpm, extra: way.extra(), ..spec })
+}
+
+/// The image's disk with its UKI where the firmware looks first.
+fn without_loader(image: &Image, folder: &Path) -> Result<PathBuf> {
+    // The EFI partition begins there (installer/src/disk.rs).
+    const ESP: u64 = 1 << 20;
+    let raw = folder.join("without-loader.raw");
+    let mut copy = child::free("cp");
+    copy.arg("--sparse=always").args([&image.raw()?, &raw]);
+    let mut put = child::free("mcopy");
+    put.env("MTOOLS_SKIP_CHECK", "1").arg("-o").arg("-i").arg(format!("{}@@{ESP}", raw.display()));
+    put.arg(image.uki()?).arg("::/EFI/BOOT/BOOTX64.EFI");
+    for mut command in [copy, put] {
+        let output = command.output().with_context(|| format!("{command:?}; run `make setup`"))?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(raw)
 }
 
 /// Virtual seconds from power-on to the API's answer.

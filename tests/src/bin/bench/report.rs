@@ -41,7 +41,7 @@ fn boot_table(text: &mut String, boots: &[boots::Figure]) {
          \"Configured\" is a machine that was configured in an earlier boot and shut down: it finds STATE, loads its revision and \
          serves with its certificate. Each is booted until two boots agree within 1 %, and the quicker one counts: time jumps \
          ahead while a machine waits for its disk. Machines by firmware have a SATA controller without a disk, unless it says \
-         otherwise.\n\n\
+         otherwise. Our loader is in front of Stele's UKI alone: it reads the boot state, hashes the UKI, and counts.\n\n\
          | kernel | way | Stele | baseline | ratio |\n|---|---|---|---|---|\n",
     );
     for figure in boots {

@@ -28,6 +28,7 @@ const AFTER: &[&[&str]] = &[
     &["get", "certificates"],
     &["get", "addresses"],
     &["config", "history"],
+    &["get", "generations"],
     &["logs", "gateway", "--tail", "5"],
 ];
 
