@@ -84,6 +84,8 @@ pub struct Handle {
     view: Arc<watch::Sender<Arc<View>>>,
     /// By when the trial that runs has to be proven, from the start of the machine.
     until: Arc<watch::Sender<Duration>>,
+    /// The configuration was proven with what runs: its revision.
+    proven: Arc<watch::Sender<Option<u64>>>,
     turn: Arc<Mutex<()>>,
 }
 
@@ -91,7 +93,7 @@ impl Handle {
     /// A machine of which nothing is known yet.
     pub fn new(meta: meta::Handle) -> Self {
         let until = Arc::new(watch::Sender::new(Duration::ZERO));
-        Self { meta, view: Arc::default(), until, turn: Arc::default() }
+        Self { meta, view: Arc::default(), until, proven: Arc::default(), turn: Arc::default() }
     }
 
     /// For tests: what runs is known from the start.
@@ -121,6 +123,11 @@ impl Handle {
             Ok(Ok(view)) => view.clone(),
             _ => self.view(),
         }
+    }
+
+    /// The configuration was proven with what runs; 0: there is none, and the API answers.
+    pub fn proven(&self, revision: u64) {
+        self.proven.send_if_modified(|known| known.replace(revision) != Some(revision));
     }
 
     /// The trial that runs has its last deadline then, from the start of the machine: init waits so long for its proof.
@@ -237,6 +244,18 @@ impl Handle {
         let state = changed?;
         self.look();
         Ok(state)
+    }
+
+    /// Writes a boot state where there is none that can be read.
+    ///
+    /// # Errors
+    /// There is one, or META.
+    pub(crate) async fn rebuild(&self, new: State) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        let write = move |state: Option<&State>| if state.is_none() { Ok(new) } else { Err(Error::Moved(new.current)) };
+        self.meta.change_boot(write).await??;
+        self.look();
+        Ok(())
     }
 
     /// The trial failed for this reason; kept for who asks, and so that the same image is not staged again by itself.

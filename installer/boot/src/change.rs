@@ -98,6 +98,30 @@ impl State {
         Ok((new, number))
     }
 
+    /// A state for a disk that lost its own, once `running`, which has an entry, has proven itself: it is current, and what has an
+    /// entry beside it is blessed. `next` is higher than any number that anybody remembers.
+    #[must_use]
+    pub fn rebuilt(running: u32, found: &[(u32, Uki)], recovery: Option<Uki>, next: u32) -> Option<Self> {
+        let of =
+            |(number, uki): &(u32, Uki)| Generation { number: *number, uki: *uki, phase: Phase::Blessed, revision: 0 };
+        let own = found.iter().find(|(number, _)| *number == running).map(of)?;
+        let other = found.iter().filter(|(number, _)| *number != running).max_by_key(|(number, _)| *number).map(of);
+        let highest = found.iter().map(|(number, _)| *number).max().unwrap_or(running);
+        let mut state = Self::first(own.uki, recovery);
+        state.current = running;
+        state.next = next.max(highest.saturating_add(1)).min(NUMBER_MAX);
+        state.slots = [Some(own), other];
+        Some(state)
+    }
+
+    /// What runs has proven itself, and what is current could not be started: it is current from now on.
+    ///
+    /// # Errors
+    /// As [`State::roll_back`].
+    pub fn stay(&self, running: u32) -> Result<Self, Refusal> {
+        self.roll_back(running)
+    }
+
     /// The trial has proven itself: it is what boots from now on. Blessing what is blessed notes the newer revision.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use boot::Digest;
 use boot::entry::{self, Text, Which};
 use boot::uki;
+use config::image::esp::Found;
 
 use super::{Error, copy};
 
@@ -98,6 +99,26 @@ pub(super) fn holds(root: &Path, digest: Digest) -> Result<bool, Error> {
         return Ok(false);
     }
     Ok(copy::read_back(&path, |_| Ok(()))? == digest)
+}
+
+/// What has an entry of ours and is whole.
+pub(super) fn found(root: &Path) -> Result<Vec<Found>, Error> {
+    let mut all = Vec::new();
+    for entry in list(&folder(root, entry::FOLDER))? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let bytes = fs::read(entry.path()).map_err(Error::io("read", &entry.path()))?;
+        let Some(entry) = entry::Entry::parse(&name, &bytes) else { continue };
+        if holds(root, entry.digest)? {
+            let path = uki(root, entry.digest);
+            let size = fs::metadata(&path).map_err(Error::io("look at", &path))?.len();
+            let generation = match entry.which {
+                Which::Generation(number) => Some(number),
+                Which::Recovery => None,
+            };
+            all.push(Found { generation, digest: config::image::Digest::of_bytes(&entry.digest.0), size });
+        }
+    }
+    Ok(all)
 }
 
 /// Makes an entry say this.

@@ -121,6 +121,12 @@ fn ensure(request: &Request, report: &mut Report<impl Write>) -> Result<Done, Er
     report.step("repair")?;
     let repaired = mounted::repair(device, Path::new(&request.mount), report)?;
     let mounted = mounted::Mounted::new(device, Path::new(&request.mount))?;
+    if request.look {
+        report.step("look")?;
+        let done = Done { found: files::found(mounted.root())?, free: files::free(mounted.root())?, ..Done::default() };
+        mounted.leave()?;
+        return Ok(done);
+    }
     let (mut done, loader) = fill(mounted.root(), request, repaired, report)?;
     mounted.leave()?;
     if let Some(beside) = loader {

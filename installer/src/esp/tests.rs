@@ -32,6 +32,7 @@ fn request(keep: &[&Digest], entries: Vec<Entry>) -> Request {
         keep: keep.iter().map(|one| (*one).clone()).collect(),
         entries,
         add: Vec::new(),
+        look: false,
         loader: None,
     }
 }
@@ -78,6 +79,9 @@ fn a_partition_becomes_what_is_wanted_and_stays_so() {
     let text = fs::read(entries.join("stele-00000001.conf")).unwrap();
     let read = ::boot::entry::Entry::parse("stele-00000001.conf", &text).unwrap();
     assert_eq!(read.digest, digest(&old));
+    let found: Vec<_> =
+        files::found(root).unwrap().into_iter().map(|one| (one.generation, one.digest, one.size)).collect();
+    assert_eq!(found, [(Some(1), old.clone(), 3)]);
     let (again, _) = make(root, &wanted).unwrap();
     assert_eq!(again.written, 0, "it was there already");
 

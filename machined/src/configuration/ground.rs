@@ -94,7 +94,11 @@ impl Engine {
 
     /// The revision that was proven belongs to the generation that runs.
     pub(super) async fn belongs(&mut self, revision: Id) {
+        self.parts.generations.proven(revision);
         let view = self.parts.generations.view();
+        if view.state.is_none() {
+            return;
+        }
         let known = view.generation().is_some_and(|one| one.revision == revision);
         let ours = matches!(view.running, Running::Generation(_)) && view.trial().is_none();
         if known || !ours || self.active().state == State::Unreadable {

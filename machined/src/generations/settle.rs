@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::boot::entry::Which;
-use ::boot::state::{Phase, State};
-use ::boot::uki::Digest;
+use ::boot::state::{Cause, Phase, State};
+use ::boot::uki::{Digest, Uki};
 use config::image::Digest as Named;
-use config::image::esp::{Entry, Request, Source};
+use config::image::esp::{Entry, Found, Request, Source};
 use semver::Version;
 
 use super::partition::Partition;
 use super::slots::{keep, uki};
-use super::{Handle, View};
+use super::{Handle, Running, View};
 use crate::events::Events;
-use crate::meta::{self, Record, Staged};
+use crate::meta::{self, BootState, Record, Staged};
 use crate::trace::chain;
 
 /// Between two tries.
@@ -67,11 +67,17 @@ type Made = (Vec<Entry>, Option<Staged>);
 impl Settle {
     /// For ever.
     pub async fn run(self) {
-        let mut views = self.handle.watch();
+        let (mut views, mut proven) = (self.handle.watch(), self.handle.proven.subscribe());
         let mut made: Option<Made> = None;
         loop {
-            let view = views.borrow_and_update().clone();
-            let again = match self.settle(&view, &mut made).await {
+            let (view, proof) = (views.borrow_and_update().clone(), *proven.borrow_and_update());
+            let settled = async {
+                if let Some(revision) = proof {
+                    self.mend(&view, revision).await?;
+                }
+                self.settle(&view, &mut made).await
+            };
+            let again = match settled.await {
                 Ok(()) => Duration::MAX,
                 Err(why) => {
                     self.events.error("generation", format!("the EFI partition is not as it should be: {why}"));
@@ -80,9 +86,59 @@ impl Settle {
             };
             tokio::select! {
                 changed = views.changed() => if changed.is_err() { return std::future::pending().await },
+                Ok(()) = proven.changed() => {}
                 () = tokio::time::sleep(again) => {}
             }
         }
+    }
+
+    /// What runs has proven itself: a boot state that was lost is made anew, and what could not be started is current no more.
+    async fn mend(&self, view: &View, revision: u64) -> Result<(), String> {
+        let Running::Generation(running) = view.running else { return Ok(()) };
+        let Some(state) = &view.state else {
+            if self.meta.boot() != BootState::None {
+                return Ok(());
+            }
+            return self.rebuild(running, revision).await;
+        };
+        let chosen = state.chosen.filter(|chosen| chosen.cause == Cause::Other);
+        let slot = state.slots.iter().position(|slot| slot.is_some_and(|one| one.number == state.current));
+        let lost = chosen.is_some_and(|chosen| slot.is_none_or(|slot| chosen.rejected[slot].is_some()));
+        if lost && state.current != running {
+            let told = format!("generation {} cannot be started: generation {running} is current now", state.current);
+            self.handle.change(move |state| Ok(state.stay(running)?)).await.map_err(|error| chain(&error))?;
+            self.events.warn("generation", told);
+        }
+        Ok(())
+    }
+
+    async fn rebuild(&self, running: u32, revision: u64) -> Result<(), String> {
+        let request = Request {
+            device: String::new(),
+            mount: String::new(),
+            keep: Vec::new(),
+            entries: Vec::new(),
+            add: Vec::new(),
+            look: true,
+            loader: None,
+        };
+        let warn = |what: &str| self.events.warn("generation", what);
+        let done = self.partition.ensure_quietly(request, warn).await.map_err(|error| chain(&error))?;
+        let uki = |found: &Found| {
+            let digest = Digest::parse(found.digest.hex())?;
+            Some(Uki { digest, size: found.size })
+        };
+        let found: Vec<_> = done.found.iter().filter_map(|one| Some((one.generation?, uki(one)?))).collect();
+        let recovery = done.found.iter().find(|one| one.generation.is_none()).and_then(uki);
+        let record = self.meta.record();
+        let known = record.failed.iter().map(|one| one.generation).chain(record.staged.map(|one| one.generation));
+        let next = known.chain(record.ran).max().unwrap_or(0) + 1;
+        let state = State::rebuilt(running, &found, recovery, next);
+        let state = state.ok_or_else(|| format!("generation {running} has no entry, and the boot state is lost"))?;
+        self.handle.rebuild(state).await.map_err(|error| chain(&error))?;
+        self.handle.bless(revision).await.map_err(|error| chain(&error))?;
+        self.events.warn("generation", "the boot state was lost: it was made anew from what is proven");
+        Ok(())
     }
 
     async fn settle(&self, view: &View, made: &mut Option<Made>) -> Result<(), String> {
@@ -126,6 +182,7 @@ impl Settle {
             keep,
             entries: entries(&state, &record),
             add: Vec::new(),
+            look: false,
             loader,
         };
         let warn = |what: &str| self.events.warn("generation", what);
@@ -154,7 +211,6 @@ fn higher(known: Option<String>, new: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::boot::uki::Uki;
 
     #[test]
     fn a_floor_only_rises() {

@@ -138,8 +138,15 @@ impl Slots {
             }
         }
         let entries = entries(&state, &self.meta.record());
-        let request =
-            Request { device: String::new(), mount: String::new(), keep: keep.clone(), entries, add, loader: None };
+        let request = Request {
+            device: String::new(),
+            mount: String::new(),
+            keep: keep.clone(),
+            entries,
+            add,
+            look: false,
+            loader: None,
+        };
         // The new version's own program knows what it needs of the partition.
         let own = pulled.files.iter().find(|file| file.name == "installer");
         let own = own.ok_or_else(|| Failed::refused("the image holds no program installer", ""))?;

@@ -24,6 +24,9 @@ pub struct Request {
     /// UKIs to write, each complete and read back before the next step.
     #[serde(default)]
     pub add: Vec<Source>,
+    /// Only say what is there: nothing but a repair is done.
+    #[serde(default)]
+    pub look: bool,
     /// The loader to put in place of the one that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loader: Option<Source>,
@@ -86,10 +89,26 @@ pub struct Progress {
 pub struct Done {
     /// UKIs that were to be kept and are not there, or do not hold what their name says. Looked at only after a repair.
     pub damaged: Vec<Digest>,
+    /// What has an entry of ours, and is whole.
+    #[serde(default)]
+    pub found: Vec<Found>,
     /// Bytes that were written.
     pub written: u64,
     /// Bytes that are free now.
     pub free: u64,
+}
+
+/// A UKI with an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Found {
+    /// The generation; absent: recovery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// Its UKI, as the disk has it.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
 }
 
 /// Why it is not as wanted.

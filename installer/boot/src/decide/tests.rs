@@ -520,6 +520,18 @@ fn recovery_is_started_once_when_asked_for() {
     assert_eq!(disk.boot().unwrap().which, Which::Generation(1));
 }
 
+#[test]
+fn a_lost_state_is_rebuilt_of_entries_and_never_uses_a_number_twice() {
+    let found = [(3, uki(3)), (7, uki(7))];
+    let state = State::rebuilt(3, &found, Some(uki(0)), 12).unwrap();
+    assert_eq!((state.current, state.next), (3, 12));
+    assert_eq!(State::decode(&state.encode()), Ok(state));
+    let numbers: Vec<_> = state.slots.iter().flatten().map(|one| (one.number, one.phase)).collect();
+    assert_eq!(numbers, [(3, Phase::Blessed), (7, Phase::Blessed)]);
+    assert_eq!(State::rebuilt(7, &found, None, 2).unwrap().next, 8);
+    assert_eq!(State::rebuilt(5, &found, None, 2), None, "what runs has no entry");
+}
+
 fuzz::targets! {
     boot_state: |bytes| {
         let mut long = bytes.to_vec();
