@@ -113,6 +113,7 @@ pub(crate) enum Command {
     Health(commands::health::Args),
     Reboot(commands::reboot::Args),
     Shutdown(commands::shutdown::Args),
+    Install(commands::install::Args),
     Upgrade(commands::upgrade::Args),
     Rollback(commands::rollback::Args),
     Generations(commands::generations::Args),

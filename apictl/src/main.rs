@@ -96,6 +96,7 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Services(args) => commands::services::run(app, args).await,
         Command::Health(args) => commands::health::run(app, args).await,
         Command::Reboot(args) => commands::reboot::run(app, args).await,
+        Command::Install(args) => commands::install::run(app, args).await,
         Command::Upgrade(args) => commands::upgrade::run(app, args).await,
         Command::Rollback(args) => commands::rollback::run(app, args).await,
         Command::Generations(args) => commands::generations::run(app, args).await,

@@ -1,4 +1,7 @@
-//! Variables of the UEFI firmware, as efivarfs shows them: four bytes of attributes, then the value. Read only.
+//! Variables of the UEFI firmware, as efivarfs shows them: four bytes of attributes, then the value. Read only,
+//! but for [`entry`].
+
+pub mod entry;
 
 use std::fs;
 use std::io::{self, Read};
@@ -35,9 +38,13 @@ impl Variables {
         fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_some())
     }
 
+    fn path(&self, name: &str, vendor: &str) -> PathBuf {
+        self.dir.join(format!("{name}-{vendor}"))
+    }
+
     /// The bytes of a variable; none when it is not set.
     pub fn get(&self, name: &str, vendor: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match fs::File::open(self.dir.join(format!("{name}-{vendor}"))) {
+        let file = match fs::File::open(self.path(name, vendor)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),

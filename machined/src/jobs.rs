@@ -17,6 +17,8 @@ mod engine;
 mod error;
 mod handle;
 mod history;
+pub mod install;
+mod pull;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -26,5 +28,6 @@ mod work;
 pub use engine::{Engine, Parts, Works, build};
 pub use error::Error;
 pub use handle::Handle;
+pub use pull::Puller;
 pub use record::{Install, Kept, Record, Request, Upgrade};
 pub use work::{Failed, Job, Work};

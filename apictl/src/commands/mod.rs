@@ -15,6 +15,7 @@ pub(crate) mod generations;
 pub(crate) mod get;
 pub(crate) mod health;
 pub(crate) mod inspect;
+pub(crate) mod install;
 pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod man;

@@ -9,6 +9,7 @@ mod configuring;
 mod connecting;
 mod fake;
 mod following;
+mod installing;
 mod printing;
 mod service;
 mod stopping;

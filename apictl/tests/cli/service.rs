@@ -4,11 +4,12 @@ use std::{pin::Pin, sync::Arc};
 
 use api::v1::{
     CancelJobRequest, CancelJobResponse, ConfirmUpgradeRequest, ConfirmUpgradeResponse, Controller, ControllersRequest,
-    ControllersResponse, GetRequest, InstallDiskRequest, InstallDiskResponse, KernelLogRequest, ListRequest, LogChunk,
-    LogLine, Object, Phase, PhaseStatus, RebootRequest, ResetRequest, RollbackRequest, RollbackResponse,
-    ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest, TypesResponse, UpgradeRequest, UpgradeResponse,
-    VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest, diagnostics_server::Diagnostics,
-    log_server::Log, machine_server::Machine, resource_server::Resource, watch_event::Kind,
+    ControllersResponse, DiskChoice, GetRequest, InstallDiskRequest, InstallDiskResponse, KernelLogRequest,
+    ListRequest, LogChunk, LogLine, Object, Phase, PhaseStatus, RebootRequest, ResetRequest, RollbackRequest,
+    RollbackResponse, ServiceLogRequest, ShutdownRequest, StopResponse, TypesRequest, TypesResponse, UpgradeRequest,
+    UpgradeResponse, VersionRequest, VersionResponse, WatchEvent, WatchPhaseRequest, WatchRequest,
+    diagnostics_server::Diagnostics, log_server::Log, machine_server::Machine, resource_server::Resource,
+    watch_event::Kind,
 };
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Code, Request, Response, Result, Status};
@@ -122,8 +123,22 @@ impl Machine for Service {
             .ok_or_else(|| refusal(Code::NotFound, &format!("there is no job {job}"), "list them: apictl jobs"))
     }
 
-    async fn install(&self, _: Request<InstallDiskRequest>) -> Result<Response<InstallDiskResponse>> {
-        Err(Status::unimplemented("not here"))
+    async fn install(&self, request: Request<InstallDiskRequest>) -> Result<Response<InstallDiskResponse>> {
+        let InstallDiskRequest { disk, image, wipe, dry_run } = request.into_inner();
+        self.0.change(|state| state.asked.push(format!("install: {disk} {image} {wipe} {dry_run}")));
+        if !dry_run {
+            return Ok(Response::new(InstallDiskResponse { job: 7, ..Default::default() }));
+        }
+        let other = DiskChoice { disk: "vda".into(), why_not: "serial is not b".into(), ..Default::default() };
+        let meant = DiskChoice { disk: "vdb".into(), holds: "luks".into(), ..Default::default() };
+        let (chosen, reason) = if wipe { ("vdb", "") } else { ("", "vdb holds luks") };
+        Ok(Response::new(InstallDiskResponse {
+            disks: vec![other, meant],
+            chosen: chosen.into(),
+            reason: reason.into(),
+            remedy: "give --wipe".into(),
+            job: 0,
+        }))
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<RollbackResponse>> {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::Error;
 use super::configuration::{Configuration, Ground};
+use crate::drivers::Drivers;
 use crate::image::Image;
+use crate::jobs::install::{self, Install};
 use crate::jobs::upgrade::{self, Generations, Upgrade};
-use crate::jobs::{self, Handle, Parts, Work, Works};
+use crate::jobs::{self, Handle, Parts, Puller, Work, Works};
 use crate::link::Link;
 use crate::program::Programs;
 use crate::tasks::Tasks;
@@ -27,6 +29,22 @@ pub(super) fn start(
     outside: Outside<'_>,
 ) -> Result<Handle, Error> {
     let Outside { image, init, programs, generations } = outside;
+    let puller = Puller {
+        programs: programs.clone(),
+        image: image.clone(),
+        store: ground.store.clone(),
+        run: ground.run.to_owned(),
+    };
+    let install = Install::new(install::Parts {
+        puller,
+        boot_id: ground.meta.boot_id().to_owned(),
+        active: configuration.engine.active(),
+        stop: ground.stop.clone(),
+        init: init.clone(),
+        generations: ground.generations.clone(),
+        drivers: Drivers::new(ground.store, "install")?,
+        sys: "/sys".into(),
+    });
     let upgrade = generations.map(|generations| {
         let parts = upgrade::Parts {
             programs: programs.clone(),
@@ -48,7 +66,7 @@ pub(super) fn start(
         state: configuration.state.clone(),
         run: ground.run.to_owned(),
         stop: ground.stop.clone(),
-        works: Works { upgrade, install: None },
+        works: Works { upgrade, install: Some(Arc::new(install)) },
     })?;
     tasks.start("jobs", engine.run());
     Ok(handle)

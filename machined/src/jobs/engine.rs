@@ -288,6 +288,9 @@ impl Engine {
         // Tidied first: a job that is over is not begun again for it.
         tidy(&*current.work, &current.job).await;
         self.over(&current.job, phase, &reason, &remedy).await;
+        if phase == Phase::Done {
+            current.work.after(&current.job).await;
+        }
     }
 
     async fn over(&mut self, job: &Job, phase: Phase, reason: &str, remedy: &str) {

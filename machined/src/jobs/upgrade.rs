@@ -7,10 +7,6 @@
 //! Invariant: up to the point of no return nothing is changed that the machine boots; each step may be begun again. Whether the
 //! reboot has happened is told by the boot's id, so a machine that loses power in between does the same.
 
-mod folder;
-mod order;
-mod pull;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,23 +18,19 @@ use futures_util::future::BoxFuture;
 use reconcile::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::time::timeout;
 
-use self::order::Facts as Known;
+use super::pull::{self, Facts as Known, Puller};
 use super::record::Request;
 use super::work::{Failed, Job, Work};
 use crate::configuration::Active;
 use crate::image::Image;
 use crate::link::Link;
 use crate::program::{Call, Program, Programs};
-use crate::resources::config_status::State;
 use crate::stop;
 use crate::trace::chain;
 
-pub use order::Facts;
+pub use super::pull::Facts;
 
-/// For the configuration to be found after a boot.
-const CONFIGURATION: Duration = Duration::from_secs(120);
 /// The new program reads some documents: it takes moments, on the slowest machine too.
 const CHECK: Duration = Duration::from_secs(60);
 const CHECK_MEMORY: u64 = 128 << 20;
@@ -101,6 +93,11 @@ impl Upgrade {
         Self { parts }
     }
 
+    fn puller(&self) -> Puller {
+        let Parts { programs, image, store, run, .. } = self.parts.clone();
+        Puller { programs, image, store, run }
+    }
+
     async fn upgrade(&self, job: &Job) -> Result<String, Failed> {
         let Parts { generations, boot_id, .. } = &self.parts;
         let staged = match job.left::<Staged>(STAGED) {
@@ -129,9 +126,9 @@ impl Upgrade {
         let Parts { generations, boot_id, .. } = &self.parts;
         let image: Reference = wanted.image.parse().map_err(|why: String| Failed::refused(why, ""))?;
         job.step("pull").await?;
-        let active = self.configuration().await?;
+        let active = pull::configuration(&self.parts.active).await?;
         let known = Known { allow_downgrade: wanted.allow_downgrade, ..generations.facts().await? };
-        let pulled = self.pull(job, &image, &active, &known).await?;
+        let pulled = self.puller().pull(job, &image, &active, &known).await?;
         let version = pulled.manifest.version.to_string();
         if let Some(generation) = generations.look(&pulled, wanted.retry_failed).await? {
             return Ok(Err(format!("version {version} runs already, blessed: generation {generation}")));
@@ -144,23 +141,6 @@ impl Upgrade {
         let staged = Staged { generation, version, boot: boot_id.clone() };
         job.leave(STAGED, &staged).await?;
         Ok(Ok(staged))
-    }
-
-    /// The configuration, once it is known what it is.
-    async fn configuration(&self) -> Result<Arc<Active>, Failed> {
-        let mut active = self.parts.active.clone();
-        let known = timeout(CONFIGURATION, active.wait_for(|active| active.decided())).await;
-        let active = match known {
-            Ok(Ok(active)) => active.clone(),
-            _ => return Err(Failed::because("it is not known what the configuration is", "apictl get config-status")),
-        };
-        match active.state {
-            State::Unreadable => {
-                let reason = format!("the configuration cannot be read: {}", active.why);
-                Err(Failed::because(reason, "apictl get conditions"))
-            }
-            _ => Ok(active),
-        }
     }
 
     /// Whether the new version reads the documents that it would start with: asked of its own program, which may do nothing.
@@ -210,6 +190,6 @@ impl Work for Upgrade {
     }
 
     fn tidy<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
-        self.remove_folders().boxed()
+        async move { self.puller().remove_folders().await }.boxed()
     }
 }

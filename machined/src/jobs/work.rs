@@ -6,6 +6,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reconcile::Writer;
 use serde::Serialize;
@@ -30,6 +31,11 @@ pub trait Work: Send + Sync + 'static {
 
     /// Removes what a job that is over leaves behind. What came of it, the job says.
     fn tidy<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, ()>;
+
+    /// What follows once it is written down that the job is done, and those who watch were told.
+    fn after<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
+        async {}.boxed()
+    }
 }
 
 /// Why nothing came of it.

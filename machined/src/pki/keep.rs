@@ -103,7 +103,8 @@ fn complain<T>(error: Error) -> Option<T> {
     None
 }
 
-fn format(identity: &Identity) -> meta::Identity {
+/// As META keeps it.
+pub fn format(identity: &Identity) -> meta::Identity {
     let pem = |tag: &str, der: &[u8]| pem::encode(&pem::Pem::new(tag, der));
     meta::Identity { key: pem("PRIVATE KEY", &identity.key), certificate: pem("CERTIFICATE", &identity.certificate) }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use config::kinds::DiskSelector;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use reconcile::{Changes, Store};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -76,6 +77,31 @@ impl Machines {
             }
             _ => Ok(running),
         }
+    }
+
+    /// Which disk an install would take.
+    async fn choice(&self, selector: &DiskSelector, wipe: bool) -> v1::InstallDiskResponse {
+        let failed = |failed: jobs::Failed| v1::InstallDiskResponse {
+            reason: failed.reason,
+            remedy: failed.remedy,
+            ..Default::default()
+        };
+        let choice = match jobs::install::choice(&self.store, selector, wipe).await {
+            Ok(choice) => choice,
+            Err(why) => return failed(why),
+        };
+        let disks = choice.disks.into_iter().map(|disk| v1::DiskChoice {
+            disk: disk.id,
+            what: disk.what,
+            holds: disk.holds,
+            why_not: disk.why_not.unwrap_or_default(),
+        });
+        let mut response = v1::InstallDiskResponse { disks: disks.collect(), ..Default::default() };
+        match choice.chosen {
+            Ok(chosen) => response.chosen = chosen,
+            Err((reason, remedy)) => (response.reason, response.remedy) = (reason, remedy),
+        }
+        response
     }
 
     async fn wish(
@@ -197,11 +223,15 @@ impl Machine for Machines {
         request: Request<v1::InstallDiskRequest>,
     ) -> Result<Response<v1::InstallDiskResponse>, Status> {
         let Caller { peer, .. } = Caller::of(&request)?;
-        let v1::InstallDiskRequest { disk, image: name, wipe } = request.into_inner();
+        let v1::InstallDiskRequest { disk, image: name, wipe, dry_run } = request.into_inner();
+        let selector: DiskSelector = disk.parse().map_err(|why| Error::Invalid { field: "disk", why })?;
         let name = if name.is_empty() { name } else { image(&name)? };
-        let install = Install { disk, image: name, wipe };
+        if dry_run {
+            return Ok(Response::new(self.choice(&selector, wipe).await));
+        }
+        let install = Install { disk: selector.to_string(), image: name, wipe };
         let job = self.jobs.start(jobs::Request::Install(install), peer.to_string()).await.map_err(Error::from)?;
-        Ok(Response::new(v1::InstallDiskResponse { job }))
+        Ok(Response::new(v1::InstallDiskResponse { job, ..Default::default() }))
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Result<Response<v1::RollbackResponse>, Status> {

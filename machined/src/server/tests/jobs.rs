@@ -45,7 +45,15 @@ pub(super) fn start(node: &mut Node) -> crate::jobs::Handle {
 async fn a_job_is_answered_at_once_shown_and_cancelled() {
     let node = node().await;
     let mut client = MachineClient::new(node.connect().await);
-    let install = |image: &str, wipe| v1::InstallDiskRequest { disk: "serial: a".into(), image: image.into(), wipe };
+    let install = |image: &str, wipe| v1::InstallDiskRequest {
+        disk: "serial=a".into(),
+        image: image.into(),
+        wipe,
+        ..Default::default()
+    };
+    let odd = v1::InstallDiskRequest { disk: "/dev/vda".into(), ..Default::default() };
+    let odd = client.install(odd).await.unwrap_err();
+    assert!(odd.code() == Code::InvalidArgument && odd.message().contains("change between boots"), "{odd}");
     let wrong = client.install(install("stele", false)).await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
     assert!(wrong.message().starts_with("image: "), "{}", wrong.message());
@@ -59,7 +67,7 @@ async fn a_job_is_answered_at_once_shown_and_cancelled() {
     let mut resources = ResourceClient::new(node.connect().await);
     let get = v1::GetRequest { r#type: "jobs".into(), id: job.to_string() };
     let shown: Shown = serde_json::from_str(&resources.get(get).await.unwrap().into_inner().value).unwrap();
-    assert_eq!((&*shown.kind, &*shown.what, &*shown.by), ("install", "what runs on serial: a", "127.0.0.1"));
+    assert_eq!((&*shown.kind, &*shown.what, &*shown.by), ("install", "what runs on serial=a", "127.0.0.1"));
     assert!(shown.cancellable);
 
     client.cancel_job(v1::CancelJobRequest { job }).await.unwrap();
@@ -67,6 +75,39 @@ async fn a_job_is_answered_at_once_shown_and_cancelled() {
     assert_eq!(over.get_details_error_info().unwrap().reason, "JOB_OVER");
     let unknown = client.cancel_job(v1::CancelJobRequest { job: 99 }).await.unwrap_err();
     assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "there is no job 99"));
+}
+
+#[tokio::test]
+async fn a_dry_run_begins_nothing_and_tells_of_every_disk() {
+    use crate::resources::{coldplug::Stage, disk::Disk, disk_inventory::DiskInventory, system_disk};
+    let node = node().await;
+    let inventory = node.store.writer::<DiskInventory>("test").unwrap();
+    inventory.put(DiskInventory::ID, DiskInventory { stage: Stage::All });
+    let system = node.store.writer::<system_disk::SystemDisk>("test").unwrap();
+    let none = system_disk::SystemDisk {
+        state: system_disk::State::None,
+        disk: String::new(),
+        meta: String::new(),
+        reason: String::new(),
+        candidates: Vec::new(),
+        guids: system_disk::Guids::Unknown,
+        complete: true,
+        settled: true,
+    };
+    system.put(system_disk::SystemDisk::ID, none);
+    let disks = node.store.writer::<Disk>("test").unwrap();
+    for (name, serial) in [("vda", "a"), ("vdb", "b")] {
+        let disk = Disk { serial: serial.into(), table: "gpt".into(), size: 8 << 30, ..Disk::default() };
+        disks.put(name, disk);
+    }
+    let mut client = MachineClient::new(node.connect().await);
+    let ask = |wipe| v1::InstallDiskRequest { disk: "serial=b".into(), wipe, dry_run: true, ..Default::default() };
+    let refused = client.install(ask(false)).await.unwrap().into_inner();
+    assert_eq!((refused.job, &*refused.chosen), (0, ""));
+    assert!(refused.reason.contains("vdb (b 8GiB) holds an empty partition table (gpt)"), "{}", refused.reason);
+    let [a, b] = &refused.disks[..] else { panic!("{refused:?}") };
+    assert_eq!((&*a.why_not, &*b.why_not), ("serial is not b: it is a", ""));
+    assert_eq!(client.install(ask(true)).await.unwrap().into_inner().chosen, "vdb");
 }
 
 #[tokio::test]

@@ -4,21 +4,33 @@
 //! capability, its folder.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::image::Reference;
 use config::image::pull::{Check, Key, Line, Pulled, Refusal, Step};
-use tokio::time::{Instant, sleep};
+use reconcile::Store;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
-use super::order::{self, Facts, Running};
-use super::{Failed, Job, Upgrade};
+use self::order::Running;
+use super::work::{Failed, Job};
 use crate::configuration::Active;
-use crate::program::{Call, Program};
+use crate::image::Image;
+use crate::program::{Call, Program, Programs};
+use crate::resources::config_status::State;
 use crate::resources::job::Phase;
 use crate::trace::chain;
 
+mod folder;
+mod order;
+
+pub use order::Facts;
+
+/// For the configuration to be found after a boot.
+const CONFIGURATION: Duration = Duration::from_secs(120);
 /// The uid of programs that pull and check, and of nobody else.
 pub(super) const USER: u32 = 101;
 const PROGRAM: Program<'static> = Program::Image("/usr/bin/installer");
@@ -33,7 +45,34 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Beside the time that the program is told it has.
 const GRACE: Duration = Duration::from_secs(60);
 
-impl Upgrade {
+/// Pulls images; what it works with.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Puller {
+    pub programs: Programs,
+    pub image: Image,
+    pub store: Store,
+    pub run: PathBuf,
+}
+
+/// The configuration, once it is known what it is.
+pub(super) async fn configuration(active: &watch::Receiver<Arc<Active>>) -> Result<Arc<Active>, Failed> {
+    let mut active = active.clone();
+    let known = timeout(CONFIGURATION, active.wait_for(|active| active.decided())).await;
+    let active = match known {
+        Ok(Ok(active)) => active.clone(),
+        _ => return Err(Failed::because("it is not known what the configuration is", "apictl get config-status")),
+    };
+    match active.state {
+        State::Unreadable => {
+            let reason = format!("the configuration cannot be read: {}", active.why);
+            Err(Failed::because(reason, "apictl get conditions"))
+        }
+        _ => Ok(active),
+    }
+}
+
+impl Puller {
     pub(super) async fn pull(
         &self,
         job: &Job,
@@ -42,12 +81,12 @@ impl Upgrade {
         facts: &Facts,
     ) -> Result<Pulled, Failed> {
         let folder = self.folder().await?;
-        let version = self.parts.image.version.parse().map_err(|error| {
+        let version = self.image.version.parse().map_err(|error| {
             let reason = format!("this image does not know its version: {error}");
             Failed::because(reason, "report it: apictl support")
         })?;
         let running = Running {
-            architecture: &self.parts.image.arch,
+            architecture: &self.image.arch,
             version,
             state: active.state,
             documents: &active.documents,
@@ -73,7 +112,7 @@ impl Upgrade {
                 within,
             };
             let mut end = None;
-            let ended = self.parts.programs.call(&call, |line| hear(job, line, &mut end)).await;
+            let ended = self.programs.call(&call, |line| hear(job, line, &mut end)).await;
             folder.close().await?;
             let ended = ended.map_err(|error| Failed::because(chain(&error), "apictl logs machined"))?;
             match end {

@@ -13,7 +13,7 @@ use reconcile::{Resource, Store};
 use tokio::time::timeout;
 
 use super::order::Room;
-use super::{Failed, Upgrade};
+use super::{Failed, Puller};
 use crate::blocking;
 use crate::resources::memory::Memory;
 use crate::resources::volume::{Phase, Volume};
@@ -96,10 +96,10 @@ fn own(folder: &Path, user: u32) -> io::Result<()> {
     Ok(())
 }
 
-impl Upgrade {
+impl Puller {
     /// Where an image is pulled to.
     pub(super) async fn folder(&self) -> Result<Folder, Failed> {
-        let (store, run) = (&self.parts.store, &self.parts.run);
+        let (store, run) = (&self.store, &self.run);
         if let Some(volume) = mounted(store).await {
             let path = Path::new(&volume.mount_point).join(ON_DISK);
             return Ok(Folder { path, bytes: MOST, free: FREE, memory: false });
@@ -121,9 +121,9 @@ impl Upgrade {
     }
 
     /// Removes what was pulled, wherever it is.
-    pub(super) async fn remove_folders(&self) {
-        let mut folders = vec![self.parts.run.join(IN_MEMORY)];
-        let volume = self.parts.store.get::<Volume>(EPHEMERAL).filter(|volume| volume.value.phase == Phase::Mounted);
+    pub(in crate::jobs) async fn remove_folders(&self) {
+        let mut folders = vec![self.run.join(IN_MEMORY)];
+        let volume = self.store.get::<Volume>(EPHEMERAL).filter(|volume| volume.value.phase == Phase::Mounted);
         folders.extend(volume.map(|volume| Path::new(&volume.value.mount_point).join(ON_DISK)));
         blocking::run(move || {
             for folder in folders {
