@@ -144,6 +144,7 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         stop: &stop,
         identity: &identity,
         generations: &generations,
+        image: &image,
     };
     let configuration = Configuration::start(&mut tasks, &ground)?;
 

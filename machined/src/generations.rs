@@ -22,7 +22,7 @@ use ::boot::state::{Failure, Generation, Phase, State};
 use tokio::sync::{Mutex, watch};
 
 pub use error::Error;
-pub use follow::Follow;
+pub use follow::{Follow, rejected};
 pub use partition::Partition;
 pub use settle::Settle;
 pub use slots::Slots;
@@ -148,8 +148,7 @@ impl Handle {
         let number = view.generation().filter(|generation| matches!(generation.phase, Phase::Trial { .. }));
         let number = number.map(|generation| generation.number).ok_or(Error::NoTrial)?;
         self.meta.update(|record| record.boot.get_or_insert_default().confirmed = Some(number)).await?;
-        // Who waits for a view looks again.
-        self.view.send_modify(|_| {});
+        self.look_again();
         Ok(number)
     }
 
@@ -284,6 +283,7 @@ impl Handle {
         if let Err(error) = self.meta.update(update).await {
             tracing::warn!("META does not keep why a generation failed: {}", crate::trace::chain(&error));
         }
+        self.look_again();
     }
 
     /// What the loader of the system disk started; it starts what is next, too.
@@ -303,6 +303,11 @@ impl Handle {
             Running::Foreign(why) => Err(Error::Foreign(why.clone())),
             Running::Unknown => Err(Error::Unknown),
         }
+    }
+
+    /// What META says of generations beside the boot state has changed: who waits for a view looks again.
+    fn look_again(&self) {
+        self.view.send_modify(|_| {});
     }
 
     /// Takes over what META knows.

@@ -27,6 +27,9 @@ pub struct Image {
     /// Its kernel's release.
     #[serde(default)]
     pub kernel: String,
+    /// It is the recovery system: smaller, and it changes nothing by itself.
+    #[serde(default)]
+    pub recovery: bool,
 }
 
 /// Why the file tells nothing.
@@ -50,6 +53,14 @@ impl Image {
     pub fn unknown() -> Self {
         let empty = String::new;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, commit: empty(), built: empty(), built_unix: 0, arch: empty(), kernel: empty() }
+        Self {
+            version,
+            commit: empty(),
+            built: empty(),
+            built_unix: 0,
+            arch: empty(),
+            kernel: empty(),
+            recovery: false,
+        }
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn start(
     configuration: Configuration,
     served: Outside<'_>,
 ) -> Result<(), Error> {
-    let Ground { run, store, events, meta, stop, identity, generations } = *ground;
+    let Ground { run, store, events, meta, stop, identity, generations, image: _ } = *ground;
     let Configuration { engine, state, node, own, sure, found, offering, reacher } = configuration;
     let file = pki::file::File::new(run.join("identity"));
     let (shown, showing) = watch::channel(Arc::new(keep::find(&file, meta, store).await?));

@@ -12,6 +12,7 @@ use crate::configuration::{self, Handle, Parts, Reach};
 use crate::controllers;
 use crate::events::Events;
 use crate::identity::Identity;
+use crate::image::Image;
 use crate::pki::{node, own::Own, rescue};
 use crate::platform::{self, Verdict};
 use crate::server::keys::Offer;
@@ -28,6 +29,7 @@ pub(super) struct Ground<'a> {
     pub(super) stop: &'a stop::Handle,
     pub(super) identity: &'a Identity,
     pub(super) generations: &'a generations::Handle,
+    pub(super) image: &'a Image,
 }
 
 /// What the controllers and the API need of it.
@@ -49,7 +51,7 @@ pub(super) struct Configuration {
 
 impl Configuration {
     pub(super) fn start(tasks: &mut Tasks, ground: &Ground<'_>) -> Result<Self, Error> {
-        let Ground { run, store, events, meta, stop, generations, identity: _ } = *ground;
+        let Ground { run, store, events, meta, stop, generations, image, identity: _ } = *ground;
         let sure = clock::Sure::default();
         let (state, own) = (state::Handle::new(), Own::default());
         let node = node::Handle::new(state.clone(), run, sure.watch());
@@ -72,6 +74,7 @@ impl Configuration {
             node: node.clone(),
             reach,
             generations: generations.clone(),
+            recovery: image.recovery,
         };
         let (engine, task) = configuration::build(parts)?;
         tasks.start("configuration", task.run());

@@ -62,6 +62,8 @@ pub struct Parts {
     pub reach: Reach,
     /// What runs, and what was proven with it.
     pub generations: generations::Handle,
+    /// The recovery system runs, whoever started it.
+    pub recovery: bool,
 }
 
 /// Runs until it is dropped.
@@ -100,6 +102,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
     let (wanted, watched_wanted) = watch::channel(Wanted::Unknown);
     let show = Show::new(&parts.store)?;
     let pending = Pending::load(parts.run.join("pending-reboot"));
+    let held = parts.recovery.then_some(Held::Recovery);
     let engine = Engine {
         parts,
         commands,
@@ -111,7 +114,7 @@ pub fn build(parts: Parts) -> Result<(Handle, Engine), ClaimError> {
         prove: None,
         reason: "the system disk is looked for".into(),
         pending,
-        held: None,
+        held,
         started: Instant::now(),
     };
     engine.tell();

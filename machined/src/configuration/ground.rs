@@ -35,7 +35,7 @@ impl Engine {
     /// Finds out what runs, and brings its revision back when that is another one. Called once the revisions are open.
     pub(super) async fn settle_generation(&mut self) {
         let view = self.parts.generations.known(WITHIN).await;
-        self.held = held(&view);
+        self.held = held(&view, self.parts.recovery);
         let Some(generation) = view.generation().copied() else { return };
         let ran = self.parts.meta.record().ran;
         if ran == Some(generation.number) {
@@ -89,7 +89,7 @@ impl Engine {
 
     /// The trial of a generation is over, if one was: from now on revisions are chosen as ever.
     pub(super) fn look_at_generation(&mut self) {
-        self.held = held(&self.parts.generations.view());
+        self.held = held(&self.parts.generations.view(), self.parts.recovery);
     }
 
     /// The revision that was proven belongs to the generation that runs.
@@ -110,8 +110,9 @@ impl Engine {
     }
 }
 
-fn held(view: &View) -> Option<Held> {
+fn held(view: &View, recovery: bool) -> Option<Held> {
     match (&view.running, view.trial()) {
+        _ if recovery => Some(Held::Recovery),
         (Running::Recovery, _) => Some(Held::Recovery),
         (_, Some(number)) => Some(Held::Trial(number)),
         _ => None,

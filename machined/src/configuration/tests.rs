@@ -99,6 +99,7 @@ impl Machine {
         let node = node::Handle::new(state.clone(), self.root(), sure);
         let run = self.root().to_owned();
         let parts = {
+            let recovery = running == Running::Recovery;
             let generations = generations::Handle::fixed(meta.clone(), running);
             Parts {
                 store: store.clone(),
@@ -110,6 +111,7 @@ impl Machine {
                 node,
                 reach,
                 generations,
+                recovery,
             }
         };
         let (engine, task) = build(parts).unwrap();
@@ -511,4 +513,30 @@ async fn a_version_that_cannot_use_the_configuration_gives_nothing_up() {
     let life = machine.start_as("c", Running::Generation(1)).await;
     life.blessed(2).await;
     assert_eq!(life.hostname(), "two");
+}
+
+#[tokio::test]
+async fn the_recovery_system_runs_what_is_current_and_neither_proves_nor_changes_it() {
+    let (machine, pem) = (Machine::new(), authority());
+    machine.boot_state(generations(0).0).await;
+    let life = machine.start_as("a", Running::Recovery).await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    let refused = life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await;
+    assert!(matches!(refused, Err(Error::Recovery)), "{refused:?}");
+    life.die().await;
+    let life = machine.start_as("b", Running::Generation(1)).await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    life.blessed(1).await;
+    machine.reachable.store(false, Ordering::Relaxed);
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Auto)).await.unwrap();
+    life.die().await;
+    machine.reachable.store(true, Ordering::Relaxed);
+    let life = machine.start_as("c", Running::Recovery).await;
+    let status = life.until("reached", |now| now.state == State::Reached).await;
+    assert!(status.reason.contains("recovery"), "{status:?}");
+    assert_eq!(life.hostname(), "two");
+    life.die().await;
+    let life = machine.start_as("d", Running::Generation(1)).await;
+    life.blessed(2).await;
 }

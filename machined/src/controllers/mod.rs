@@ -91,11 +91,15 @@ pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error
         pki,
     } = context;
     device::register(runtime, events, stop, link, state)?;
-    disk::register(runtime, disk::Parts { events, meta, state, programs: programs.clone(), run })?;
+    disk::register(
+        runtime,
+        disk::Parts { events, meta, state, programs: programs.clone(), run, recovery: image.recovery },
+    )?;
     boot::register(runtime, boot::Parts { events, stop, image, meta, tail, run, generations });
     network::register(runtime, run, identity.watch(), events)?;
     let outside = Outside {
         version: image.version.clone(),
+        recovery: image.recovery,
         identity: identity.watch(),
         served: served.clone(),
         stop: stop.watch(),

@@ -140,7 +140,8 @@ impl Follow {
         }
         let number = view.generation().map(|generation| (generation.number, generation.uki.digest.to_string()));
         let (boots, version) = (state.boots, self.image.version.clone());
-        let kept: Vec<String> = state.slots.iter().flatten().map(|one| one.uki.digest.to_string()).collect();
+        let slots = state.slots.iter().flatten().map(|one| one.uki);
+        let kept: Vec<String> = slots.chain(state.recovery).map(|uki| uki.digest.to_string()).collect();
         let update = move |record: &mut meta::Record| {
             record.boots = Some(boots);
             if let Some((number, digest)) = number {
@@ -152,6 +153,7 @@ impl Follow {
         if let Err(error) = self.meta.update(update).await {
             tracing::warn!("META does not keep which generation runs: {}", chain(&error));
         }
+        self.handle.look_again();
     }
 
     /// Counts this start as one that came up, once it is.
@@ -189,7 +191,7 @@ fn reason(failure: Failure, came: bool) -> (String, &'static str) {
 }
 
 /// In words.
-pub(super) fn rejected(reject: Reject) -> &'static str {
+pub fn rejected(reject: Reject) -> &'static str {
     match reject {
         Reject::Missing => "the file is missing",
         Reject::Unreadable => "the disk could not be read",

@@ -121,7 +121,9 @@ impl Slots {
         self.update({
             let staged = staged.clone();
             move |record| {
-                record.versions.insert(staged.uki.0.clone(), staged.version.clone());
+                for (digest, _) in [&staged.uki, &staged.recovery] {
+                    record.versions.insert(digest.clone(), staged.version.clone());
+                }
                 record.staged = Some(staged);
             }
         })

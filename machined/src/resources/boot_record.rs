@@ -16,6 +16,12 @@ pub struct BootRecord {
     pub image: Image,
     /// How it was started.
     pub source: Source,
+    /// What of the machine's disk runs, and why that.
+    #[serde(default)]
+    pub started: Started,
+    /// The version that this one came back from; absent once something newer was proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
     /// Whether the firmware checked signatures; absent: the firmware has no such thing, or could not be asked, or not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_boot: Option<bool>,
@@ -77,6 +83,43 @@ pub struct Source {
     pub command_line: String,
 }
 
+/// What of the machine's disk runs, and why the loader chose it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Started {
+    /// `generation 3`, `recovery`, `other` (nothing that the loader of the system disk started); `unknown` until that is known.
+    pub what: String,
+    /// Its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// It is on trial: started with a count until it is proven.
+    pub trial: bool,
+    /// It is not simply what was next: it was asked for, or started in the place of something else.
+    pub detour: bool,
+    /// Why the loader chose it; of `other`: why it is known that it did not.
+    pub why: String,
+    /// What the loader could not start before that, and why: `generation 2: the file is damaged`.
+    pub rejected: Vec<String>,
+}
+
+/// A version that was tried and not proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Failed {
+    /// Its generation's number.
+    pub generation: u32,
+    /// Of Stele; empty when unknown.
+    pub version: String,
+    /// Why it was given up.
+    pub reason: String,
+    /// How far it came: `loader` (nothing after it left a word), `machined`, `gates`.
+    pub reached: String,
+    /// Starts it had.
+    pub starts: u32,
+    /// Seconds since 1970 when that was noted, by the machine's clock.
+    pub time_unix: u64,
+}
+
 /// How a boot ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -129,10 +172,14 @@ impl Resource for BootRecord {
     const DOC: &'static str = "How this boot went, what was booted, and how the last boot ended.";
     const COLUMNS: &'static [Column] = &[
         Column::new("VIA", "/source/via"),
+        Column::new("RUNS", "/started/what"),
         Column::new("VERSION", "/image/version"),
         Column::new("KERNEL", "/image/kernel"),
         Column::new("LAST-ENDED", "/last/ended"),
         Column::new("LAST-REASON", "/last/reason"),
+        Column::new("FAILED", "/failed/reason"),
+        Column::wide("CHOSEN", "/started/why"),
+        Column::wide("REJECTED", "/started/rejected"),
         Column::wide("SECURE-BOOT", "/secureBoot"),
         Column::wide("TPM", "/tpm"),
         Column::wide("PARTITION", "/source/partition"),

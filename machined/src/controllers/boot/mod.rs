@@ -8,6 +8,7 @@ mod probe;
 mod pstore;
 mod record;
 mod source;
+mod started;
 
 use std::path::Path;
 
@@ -40,7 +41,7 @@ pub fn register(runtime: &mut Runtime, parts: Parts<'_>) {
     runtime.register(generations::Generations::new(handle.clone(), meta.clone()));
     runtime.register(gates::Gates::new(handle.clone(), stop.clone(), events.clone()));
     runtime.register(log::Log::new(tail.clone(), stop.clone()));
-    runtime.register(record::Record::new(places, image.clone(), meta.clone(), tail.clone(), events.clone()));
+    runtime.register(record::Record::new(places, image.clone(), meta.clone(), tail.clone(), events.clone(), handle));
 }
 
 fn now() -> Stamp {

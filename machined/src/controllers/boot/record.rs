@@ -5,19 +5,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reconcile::{Controller, Cycle, CycleError, Next, Ports};
+use tokio::sync::watch;
 
 use super::phase::{Stamp, Stamps, phases};
 use super::pstore;
 use super::source;
+use super::started::{failed, started};
 use crate::blocking;
 use crate::efi::Variables;
 use crate::events::Events;
+use crate::generations::{self, Running, View};
 use crate::image;
 use crate::meta::{self, State, Tail};
-use crate::resources::boot_record::{BootRecord, Ended, Image, Last, Source};
+use crate::resources::boot_record::{BootRecord, Ended, Failed, Image, Last, Source, Started};
 use crate::resources::condition::Condition;
 use crate::resources::system_disk::SystemDisk;
 use crate::resources::wait::{self, For, Wait};
@@ -61,6 +65,9 @@ pub(super) struct Record {
     /// The state of META in which its ring was read.
     looked: Option<State>,
     told: BTreeSet<String>,
+    generations: watch::Receiver<Arc<View>>,
+    /// What runs, once that is known: what the loader turned down is no more in its slot later.
+    started: Option<Started>,
 }
 
 /// What the firmware says.
@@ -72,10 +79,33 @@ struct Firmware {
 }
 
 impl Record {
-    pub(super) fn new(places: Places, image: image::Image, meta: meta::Handle, tail: Tail, events: Events) -> Self {
+    pub(super) fn new(
+        places: Places,
+        image: image::Image,
+        meta: meta::Handle,
+        tail: Tail,
+        events: Events,
+        generations: &generations::Handle,
+    ) -> Self {
         let (since, since_ms, told) = (Instant::now(), uptime::now_ms(), BTreeSet::new());
         let (crashes, collected, firmware, looked) = (None, false, None, None);
-        Self { places, image, meta, tail, events, since, since_ms, crashes, collected, firmware, looked, told }
+        let (generations, started) = (generations.watch(), None);
+        Self {
+            places,
+            image,
+            meta,
+            tail,
+            events,
+            since,
+            since_ms,
+            crashes,
+            collected,
+            firmware,
+            looked,
+            told,
+            generations,
+            started,
+        }
     }
 
     /// Each text once.
@@ -165,8 +195,21 @@ impl Record {
         }
     }
 
+    /// What runs, and what it came back from.
+    fn started(&mut self) -> (Started, Option<Failed>) {
+        let view = self.generations.borrow_and_update().clone();
+        let now = started(&view);
+        let now = match &self.started {
+            Some(first) => Started { rejected: first.rejected.clone(), ..now },
+            None => now,
+        };
+        self.started = (view.running != Running::Unknown).then(|| now.clone());
+        (now, failed(&view, &self.meta.record()))
+    }
+
     /// What costs nothing to know.
-    fn early(&self) -> BootRecord {
+    fn early(&mut self) -> BootRecord {
+        let (started, failed) = self.started();
         let mut phases = phases(&self.stamps(None));
         if let Some(firmware) = phases.first_mut() {
             (firmware.start_ms, firmware.duration_ms, firmware.note) = (None, None, NOT_YET.into());
@@ -177,6 +220,8 @@ impl Record {
             phases,
             image: self.image(),
             source: Source { via: "unknown".into(), command_line, ..Source::default() },
+            started,
+            failed,
             secure_boot: None,
             tpm: self.tpm(),
             last: Last { ended: Ended::Unknown, reason: NOT_YET.into(), ..Last::default() },
@@ -202,11 +247,14 @@ impl Record {
 
     async fn whole(&mut self) -> BootRecord {
         let Firmware { us, source, secure_boot } = self.firmware().await;
+        let (started, failed) = self.started();
         BootRecord {
             boot_id: self.meta.boot_id().into(),
             phases: phases(&self.stamps(us)),
             image: self.image(),
             source,
+            started,
+            failed,
             secure_boot,
             tpm: self.tpm(),
             last: self.last().await,
@@ -279,6 +327,12 @@ impl Controller for Record {
         let all = self.looked.is_some() && self.collected && self.firmware.is_some();
         Ok(if all { Next::OnChange } else { Next::After(RETRY) })
     }
+
+    async fn wake(&mut self) {
+        if self.generations.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -326,7 +380,8 @@ mod tests {
         let variables = run.join("sys/firmware/efi/efivars");
         fs::create_dir_all(&variables).unwrap();
         let tail = Tail::new(meta.clone(), logs, &run);
-        let mut record = Record::new(places, image::Image::unknown(), meta, tail, events);
+        let mut record =
+            Record::new(places, image::Image::unknown(), meta.clone(), tail, events, &generations::Handle::new(meta));
         store.shared_writer::<Condition>("test").unwrap().put(Condition::API, Condition::met("")).unwrap();
         assert_eq!(run_cycle(&mut record, &store).await.unwrap(), Next::After(RETRY));
         let stub = variables.join(format!("StubInfo-{}", crate::efi::LOADER));
@@ -352,7 +407,8 @@ mod tests {
         fs::create_dir_all(run.join("sys/class/tpm/tpm0")).unwrap();
         fs::create_dir_all(run.join("proc")).unwrap();
         fs::write(run.join("proc/cmdline"), "quiet\n").unwrap();
-        let mut record = Record::new(places, image::Image::unknown(), meta, tail, events);
+        let mut record =
+            Record::new(places, image::Image::unknown(), meta.clone(), tail, events, &generations::Handle::new(meta));
         run_cycle(&mut record, &store).await.unwrap();
         let early = store.get::<BootRecord>(BootRecord::ID).unwrap().value;
         assert_eq!((&*early.boot_id, early.tpm, &*early.source.command_line), (BOOT, true, "quiet"));

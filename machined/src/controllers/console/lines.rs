@@ -14,6 +14,18 @@ pub fn lines(before: &View, now: &View) -> Vec<String> {
     if now.clock != before.clock && !now.clock.is_empty() {
         say(format!("started {}", now.clock));
     }
+    if now.runs != before.runs && !now.runs.is_empty() {
+        say(format!("runs {}", now.told()));
+    } else if before.trial && !now.trial {
+        say(format!("{} is proven", now.runs));
+    }
+    let shut: BTreeSet<&str> = before.gates.iter().map(|(name, ..)| name.as_str()).collect();
+    for (name, asks, _) in now.gates.iter().filter(|(name, ..)| !shut.contains(name.as_str())) {
+        say(format!("the trial waits for {name}: {asks}"));
+    }
+    if let Some((number, why)) = now.failed.as_ref().filter(|_| now.failed != before.failed) {
+        say(format!("came back from generation {number}: {why}"));
+    }
     if now.fingerprint != before.fingerprint && !now.fingerprint.is_empty() {
         say(format!("fingerprint {}", now.fingerprint));
     }
@@ -70,6 +82,21 @@ mod tests {
         assert!(lines(&now, &now).is_empty());
         let clock = View { clock: "1970-01-01 00:00 UTC".into(), ..now.clone() };
         assert_eq!(lines(&now, &clock), ["stele: started 1970-01-01 00:00 UTC"]);
+        let trial = View {
+            runs: "generation 2".into(),
+            trial: true,
+            gates: vec![("services".into(), "every service is well".into(), "gateway starts".into())],
+            failed: Some((1, "late".into())),
+            ..now.clone()
+        };
+        let said = [
+            "stele: runs generation 2, on trial",
+            "stele: the trial waits for services: every service is well",
+            "stele: came back from generation 1: late",
+        ];
+        assert_eq!(lines(&now, &trial), said);
+        let proven = View { trial: false, gates: vec![], ..trial.clone() };
+        assert_eq!(lines(&trial, &proven), ["stele: generation 2 is proven"]);
         let mut found = now.clone();
         found.sources = vec![("nocloud".into(), "used /dev/vdb (user-data)".into())];
         assert_eq!(lines(&now, &found), ["stele: config nocloud: used /dev/vdb (user-data)"]);

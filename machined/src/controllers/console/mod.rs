@@ -17,8 +17,10 @@ use api::facts::moment;
 use reconcile::{Controller, Cycle, CycleError, Next, Ports, Runtime};
 
 use crate::resources::address::{Address, AddressScope};
+use crate::resources::boot_record::BootRecord;
 use crate::resources::config_source::{self, ConfigSource};
 use crate::resources::event::Severity;
+use crate::resources::gate::Gate;
 use crate::resources::time::Time;
 use crate::resources::{Event, Machine, Wait};
 use crate::uptime;
@@ -124,6 +126,8 @@ impl Controller for Consoles {
         ports.watch::<Event>();
         ports.watch::<ConfigSource>();
         ports.watch::<Time>();
+        ports.watch::<BootRecord>();
+        ports.watch::<Gate>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -133,12 +137,21 @@ impl Controller for Consoles {
         let machine = &machine.value;
         let sure = cx.get::<Time>(Time::ID)?.is_some_and(|time| time.value.sure);
         let now_ms = if waits.is_empty() { 0 } else { uptime::now_ms() };
+        let record = cx.get::<BootRecord>(BootRecord::ID)?.map(|record| record.value);
+        let started = record.as_ref().map(|record| record.started.clone()).unwrap_or_default();
+        let gates = cx.list::<Gate>()?;
+        let shut = gates.iter().filter(|gate| !gate.value.open);
         let view = View {
             version: machine.version.clone(),
             machine_id: machine.machine_id.clone(),
             hostname: machine.hostname.clone(),
             clock: self.clock(sure),
             phase: machine.phase.name().to_owned(),
+            chosen: if started.detour { started.why } else { String::new() },
+            runs: if ["other", "unknown"].contains(&&*started.what) { String::new() } else { started.what },
+            trial: started.trial,
+            gates: shut.map(|gate| (gate.id.clone(), gate.value.asks.clone(), gate.value.reason.clone())).collect(),
+            failed: record.and_then(|record| record.failed.as_ref().map(|one| (one.generation, one.reason.clone()))),
             cause: machine.cause.clone(),
             step: machine.step.clone(),
             unmet: machine.unmet.clone(),

@@ -24,6 +24,9 @@ pub fn page(view: &View, size: Size) -> Vec<String> {
     rows.push(format!("{title}{}{}", " ".repeat(gap), view.phase));
     rows.push("-".repeat(size.columns));
     rows.push(format!("Machine      {} ({})", view.hostname, view.machine_id));
+    if !view.runs.is_empty() {
+        rows.push(format!("Runs         {}", view.told()));
+    }
     if !view.clock.is_empty() {
         rows.push(format!("Started      {}", view.clock));
     }
@@ -37,6 +40,10 @@ pub fn page(view: &View, size: Size) -> Vec<String> {
     if !view.cause.is_empty() {
         section(&mut rows, "Stopping", [format!("{} ({})", view.cause, view.step)]);
     }
+    let gates = view.gates.iter().map(|(name, asks, why)| format!("{name}: {asks}: {why}"));
+    section(&mut rows, "The trial waits for", gates);
+    let failed = view.failed.iter().map(|(number, why)| format!("generation {number}: {why}"));
+    section(&mut rows, "Came back from", failed);
     let waits = view
         .waits
         .iter()

@@ -24,6 +24,16 @@ pub struct View {
     pub clock: String,
     /// The phase's name.
     pub phase: String,
+    /// What of the disk runs: `generation 2`, `recovery`; empty when nothing of it does.
+    pub runs: String,
+    /// It is on trial.
+    pub trial: bool,
+    /// Why that, when it is not simply the next one.
+    pub chosen: String,
+    /// What a trial still waits for: the gate's name, what it asks and why it is shut.
+    pub gates: Vec<(String, String, String)>,
+    /// The generation that this one came back from, and why.
+    pub failed: Option<(u32, String)>,
     /// While stopping: why.
     pub cause: String,
     /// While stopping: the step.
@@ -45,6 +55,13 @@ pub struct View {
 }
 
 impl View {
+    /// What runs, in one line.
+    pub fn told(&self) -> String {
+        let trial = if self.trial { ", on trial" } else { "" };
+        let why = if self.chosen.is_empty() { String::new() } else { format!(" ({})", self.chosen) };
+        format!("{}{trial}{why}", self.runs)
+    }
+
     /// How another machine reaches this one; none without an address. `fingerprint` stands for ours.
     pub fn hint(&self, fingerprint: &str) -> Option<String> {
         let (_, address) = self.addresses.first()?;

@@ -41,6 +41,8 @@ pub struct Parts<'a> {
     pub programs: Programs,
     /// machined's folder in /run.
     pub run: &'a Path,
+    /// The recovery system runs: it makes no file system.
+    pub recovery: bool,
 }
 
 /// Adds this area's controllers. Must be called within a tokio runtime.
@@ -48,7 +50,7 @@ pub struct Parts<'a> {
 /// # Errors
 /// The kernel gives no socket for device events.
 pub fn register(runtime: &mut Runtime, parts: Parts<'_>) -> io::Result<()> {
-    let Parts { events, meta, state, programs, run } = parts;
+    let Parts { events, meta, state, programs, run, recovery } = parts;
     let host = host::Host { sys: "/sys".into(), dev: "/dev".into() };
     let listener = Listener::open(inventory::Inventory::wants)?;
     runtime.register(inventory::Inventory::new(host.clone(), listener, events.clone()));
@@ -56,6 +58,7 @@ pub fn register(runtime: &mut Runtime, parts: Parts<'_>) -> io::Result<()> {
     runtime.register(system::System::new(host.clone(), system::file(run), meta.clone(), events.clone()));
     let places = volumes::Places { state: run.join("state"), var: VAR.into() };
     let powers = volumes::Real { programs };
-    runtime.register(volumes::Volumes::new(host, powers, places, meta.clone(), state.clone(), events.clone()));
+    let volumes = volumes::Volumes::new(host, powers, places, meta.clone(), state.clone(), events.clone());
+    runtime.register(if recovery { volumes.of_recovery() } else { volumes });
     Ok(())
 }

@@ -16,6 +16,8 @@ use crate::stop;
 pub struct Outside {
     /// Version of Stele.
     pub version: String,
+    /// It is the recovery system.
+    pub recovery: bool,
     /// Who this machine is.
     pub identity: watch::Receiver<identity::Machine>,
     /// By what the API is served; its certificate's fingerprint is shown.
@@ -43,10 +45,13 @@ struct Stop {
     step: String,
 }
 
-/// The phase: a stop is never taken back; without every condition the machine still boots.
-fn phase(stop: Option<&Stop>, unmet: &[String], config: State) -> Phase {
+/// The phase: a stop is never taken back; without every condition the machine still boots, but for the recovery system, which is
+/// there for what is not as it should be.
+fn phase(stop: Option<&Stop>, unmet: &[String], config: State, recovery: Option<bool>) -> Phase {
     match (stop, config) {
         (Some(_), _) => Phase::Stopping,
+        _ if recovery == Some(true) => Phase::Recovery,
+        _ if recovery == Some(false) => Phase::Booting,
         (None, State::Looking | State::Unreadable) => Phase::Booting,
         _ if !unmet.is_empty() => Phase::Booting,
         (None, State::Unconfigured) => Phase::Maintenance,
@@ -113,7 +118,8 @@ impl Controller for Status {
         if let (State::Looking | State::Unreadable, Some(config)) = (state, &config) {
             unmet.push(format!("the configuration: {}", config.value.reason));
         }
-        let phase = phase(stop.as_ref(), &unmet, state);
+        let answers = conditions.iter().any(|(id, one)| id == Condition::API && one.met);
+        let phase = phase(stop.as_ref(), &unmet, state, self.outside.recovery.then_some(answers));
         let Stop { cause, step } = stop.unwrap_or_default();
         let machine = Machine {
             phase,
@@ -168,7 +174,7 @@ mod tests {
         let (_identity, identity) = watch::channel(identity::Machine::default());
         let (served, seen) = watch::channel(Served::default());
         let stop = stopping.watch();
-        let mut status = Status::new(Outside { version: "1".into(), identity, served: seen, stop });
+        let mut status = Status::new(Outside { version: "1".into(), recovery: false, identity, served: seen, stop });
         let mut cycle = async || {
             run_cycle(&mut status, &store).await.unwrap();
             (*store.get::<Machine>(Machine::ID).unwrap().value).clone()
@@ -189,6 +195,14 @@ mod tests {
             (machine.phase, machine.step.as_str(), machine.cause.as_str()),
             (Phase::Stopping, "unmounting", "because")
         );
+    }
+
+    #[test]
+    fn the_recovery_system_says_that_it_is_one_whatever_is_missing() {
+        let unmet = ["service x: is not there".to_owned()];
+        let of = |recovery| phase(None, &unmet, State::Unreadable, recovery);
+        assert_eq!([of(None), of(Some(false)), of(Some(true))], [Phase::Booting, Phase::Booting, Phase::Recovery]);
+        assert_eq!(phase(Some(&Stop::default()), &unmet, State::Blessed, Some(true)), Phase::Stopping);
     }
 
     #[test]

@@ -31,6 +31,9 @@ const REPAIR_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 impl<P: Powers> Volumes<P> {
     /// One step for EPHEMERAL.
     pub(super) async fn keep_ephemeral(&mut self, cx: &mut Cycle<'_>, system: &System) -> Result<(), CycleError> {
+        if self.recovery {
+            return Ok(());
+        }
         let System::Found { name, size, complete, settled } = system else {
             if !matches!(self.ephemeral, Stand::Mounted { .. }) {
                 self.tried = None;

@@ -86,6 +86,8 @@ pub(super) struct Volumes<P> {
     grown: Option<u64>,
     /// What was told last, by volume.
     told: BTreeMap<&'static str, String>,
+    /// The recovery system runs.
+    recovery: bool,
 }
 
 /// How a volume stands.
@@ -99,6 +101,8 @@ enum Stand {
     Half(String),
     /// For this reason, with the remedy.
     Unusable(String),
+    /// Nothing is done with it, for this reason.
+    Left(String),
     /// It can be used.
     Mounted {
         device: String,
@@ -154,7 +158,14 @@ impl<P: Powers> Volumes<P> {
             repaired: false,
             grown: None,
             told: BTreeMap::new(),
+            recovery: false,
         }
+    }
+
+    /// As the recovery system has them: STATE is read if it is there, nothing is made, and EPHEMERAL is left alone.
+    pub(super) fn of_recovery(self) -> Self {
+        let left = "the recovery system leaves it as it is".to_owned();
+        Self { recovery: true, ephemeral: Stand::Left(left), ..self }
     }
 }
 

@@ -26,7 +26,7 @@ impl<P: Powers> Volumes<P> {
             (Stand::Mounted { .. }, _) => State::Mounted { root: self.places.state.clone() },
             (Stand::Waiting(_), _) => State::Waiting,
             (Stand::Absent(why) | Stand::Half(why), _) => State::None(why.clone()),
-            (Stand::Unusable(why), _) => State::Unusable(why.clone()),
+            (Stand::Unusable(why) | Stand::Left(why), _) => State::Unusable(why.clone()),
         });
     }
 
@@ -52,7 +52,8 @@ impl<P: Powers> Volumes<P> {
                 &volume.reason
             };
             let reason = format!("{name}: {reason}");
-            if matches!(volume.phase, Phase::Unusable) || volume.read_only {
+            let left = matches!(stand, Stand::Left(_));
+            if matches!(volume.phase, Phase::Unusable) && !left || volume.read_only {
                 self.complain(name, &reason);
             }
             let told = if met { Condition::met(reason) } else { Condition::unmet(reason) };
@@ -102,7 +103,7 @@ fn volume(stand: &Stand, format: &str, on: &Path) -> Volume {
         Stand::Waiting(why) => (Phase::Waiting, "", why.clone()),
         Stand::Absent(why) => (Phase::Absent, "", why.clone()),
         Stand::Half(why) => (Phase::HalfMade, "", why.clone()),
-        Stand::Unusable(why) => (Phase::Unusable, "", why.clone()),
+        Stand::Unusable(why) | Stand::Left(why) => (Phase::Unusable, "", why.clone()),
         Stand::Mounted { device, .. } => (Phase::Mounted, device.as_str(), format!("it is on {device}")),
     };
     let mount_point = on.display().to_string();

@@ -113,7 +113,10 @@ impl<P: Powers> Volumes<P> {
         match (&self.state, settled) {
             (Stand::Mounted { .. }, _) => {}
             (Stand::Waiting(why), _) => self.handle.waits_for(why),
-            (Stand::Unusable(_), _) => self.refuse(wishes),
+            (Stand::Unusable(_) | Stand::Left(_), _) => self.refuse(wishes),
+            (Stand::Absent(_) | Stand::Half(_), _) if self.recovery => {
+                self.handle.refuse(wishes.made, "the recovery system makes no file system: reboot, or install anew");
+            }
             (Stand::Absent(_) | Stand::Half(_), Err(why)) => self.handle.waits_for(why),
             (Stand::Absent(_) | Stand::Half(_), Ok(())) if !self.powers.knows(EXT4) => {
                 self.handle.need(EXT4);

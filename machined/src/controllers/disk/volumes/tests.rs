@@ -72,6 +72,28 @@ async fn both_are_made_with_the_first_configuration_and_found_at_every_boot() {
 }
 
 #[tokio::test]
+async fn the_recovery_system_mounts_state_leaves_ephemeral_and_makes_nothing() {
+    let machine = Machine::new(512, 1024).await;
+    let mut volumes = machine.boot().of_recovery();
+    let before = machine.start_of_disk();
+    let refused = machine.wish(&mut volumes).await.unwrap_err();
+    assert!(refused.to_string().contains("makes no file system"), "{refused}");
+    assert_eq!((machine.powers.calls(), machine.start_of_disk()), (vec![], before));
+
+    let mut full = machine.boot();
+    machine.wish(&mut full).await.unwrap();
+    machine.configured().await;
+    let mut volumes = machine.boot().of_recovery();
+    machine.powers.forget();
+    run_cycle(&mut volumes, &machine.store).await.unwrap();
+    assert_eq!(machine.powers.calls(), ["mount vda3"]);
+    assert!(matches!(machine.handle.state(), State::Mounted { .. }));
+    let ephemeral = machine.volume("EPHEMERAL");
+    assert_eq!(ephemeral.phase, Phase::Unusable);
+    assert!(ephemeral.reason.contains("recovery system"), "{ephemeral:?}");
+}
+
+#[tokio::test]
 async fn a_wish_waits_for_the_choice_of_the_disk_and_says_so() {
     let machine = Machine::new(512, 1024).await;
     machine.system(|disk| disk.settled = false);
