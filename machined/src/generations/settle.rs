@@ -61,21 +61,26 @@ pub(super) fn entries(state: &State, record: &Record) -> Vec<Entry> {
     blessed.chain(state.recovery.map(|uki| entry(Which::Recovery, uki.digest))).collect()
 }
 
-/// What the partition was made into last; nothing is done while that is wanted still.
-type Made = (Vec<Entry>, Option<Staged>);
+/// What the partition is to be, as META keeps it: a boot that finds nothing new leaves the partition alone.
+fn key(entries: &[Entry]) -> String {
+    let one = |entry: &Entry| {
+        let name = entry.generation.map_or("recovery".to_owned(), |number| number.to_string());
+        format!("{name}:{}", &entry.digest.hex()[..16])
+    };
+    entries.iter().map(one).collect::<Vec<_>>().join(" ")
+}
 
 impl Settle {
     /// For ever.
     pub async fn run(self) {
         let (mut views, mut proven) = (self.handle.watch(), self.handle.proven.subscribe());
-        let mut made: Option<Made> = None;
         loop {
             let (view, proof) = (views.borrow_and_update().clone(), *proven.borrow_and_update());
             let settled = async {
                 if let Some(revision) = proof {
                     self.mend(&view, revision).await?;
                 }
-                self.settle(&view, &mut made).await
+                self.settle(&view).await
             };
             let again = match settled.await {
                 Ok(()) => Duration::MAX,
@@ -141,7 +146,7 @@ impl Settle {
         Ok(())
     }
 
-    async fn settle(&self, view: &View, made: &mut Option<Made>) -> Result<(), String> {
+    async fn settle(&self, view: &View) -> Result<(), String> {
         // What runs is proven, and one of ours; a stage under way has the partition to itself.
         let Some(running) = view.generation().filter(|one| one.phase == Phase::Blessed) else { return Ok(()) };
         let (Some(state), record) = (view.state, self.meta.record()) else { return Ok(()) };
@@ -149,15 +154,17 @@ impl Settle {
         if record.staged.is_some() && staged.is_none() {
             return Ok(());
         }
-        let wanted = (entries(&state, &record), staged.clone());
-        if made.as_ref() == Some(&wanted) || staged.is_none() && made.is_none() && state.next == 2 {
-            *made = Some(wanted);
+        let wanted = key(&entries(&state, &record));
+        // As an image or an installer made it.
+        let fresh = record.settled.is_none() && state.next == 2;
+        if staged.is_none() && (fresh || record.settled.as_ref() == Some(&wanted)) {
             return Ok(());
         }
         self.make(state, staged).await?;
         let record = self.meta.record();
-        *made = Some((entries(&self.handle.view().state.unwrap_or(state), &record), None));
-        Ok(())
+        let now = key(&entries(&self.handle.view().state.unwrap_or(state), &record));
+        let kept = self.meta.update(|record| record.settled = Some(now)).await;
+        kept.map(drop).map_err(|error| chain(&error))
     }
 
     async fn make(&self, state: State, staged: Option<Staged>) -> Result<(), String> {
@@ -218,6 +225,18 @@ mod tests {
         assert_eq!(higher(Some("1.10.0".into()), "1.9.0").as_deref(), Some("1.10.0"));
         assert_eq!(higher(Some("1.9.0".into()), "1.10.0").as_deref(), Some("1.10.0"));
         assert_eq!(higher(Some("1.9.0".into()), "").as_deref(), Some("1.9.0"));
+    }
+
+    #[test]
+    fn a_boot_that_finds_nothing_new_is_told_by_what_starts_and_not_by_its_version() {
+        let uki = |number| Uki { digest: Digest([number; 32]), size: 10 };
+        let state = State::first(uki(1), Some(uki(9)));
+        let (unknown, named) = (
+            Record::default(),
+            Record { versions: [(uki(1).digest.to_string(), "1.0.0".to_owned())].into(), ..Record::default() },
+        );
+        assert_eq!(key(&entries(&state, &unknown)), key(&entries(&state, &named)));
+        assert_eq!(key(&entries(&state, &named)), "1:0101010101010101 recovery:0909090909090909");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Record {
     /// The highest version floor of what was blessed here: nothing below is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<String>,
+    /// What the EFI partition was last made into: generations and recovery with their digests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
     /// What lies on the disk for the generation that is to be tried, or is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<Staged>,
@@ -174,6 +177,7 @@ impl Default for Record {
             boots: None,
             versions: BTreeMap::new(),
             floor: None,
+            settled: None,
             staged: None,
             failed: Vec::new(),
             seed: None,

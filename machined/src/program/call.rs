@@ -68,9 +68,15 @@ pub struct Call<'a> {
     pub within: Duration,
 }
 
+/// The name of the cgroup: two errands of one program may run beside each other, one errand twice may not.
+fn group_of(name: &str, arguments: &[&str]) -> String {
+    arguments.first().map_or_else(|| name.to_owned(), |errand| format!("{name}-{errand}"))
+}
+
 impl Programs {
     /// Runs a program, hands on each line of its standard output, and waits for its end. What it writes to standard error is
-    /// logged. Dropped meanwhile, it is killed with everything that it started. One call of a program at a time.
+    /// logged. Dropped meanwhile, it is killed with everything that it started. One call at a time of a program with the same first
+    /// argument.
     ///
     /// # Errors
     /// It could not be run, took too long or too much memory, or said too much.
@@ -87,7 +93,7 @@ impl Programs {
             Program::Part { path, digest, .. } => Some(sealed(path, digest).await?),
         };
         let group = match &self.jobs {
-            Some(jobs) => Some(self.own_group(jobs.join(name), call).await.map_err(failed)?),
+            Some(jobs) => Some(self.own_group(jobs.join(group_of(name, call.arguments)), call).await.map_err(failed)?),
             None => None,
         };
         let (stdin, to_stdin) = pair().map_err(failed)?;
