@@ -169,7 +169,7 @@ pub fn version_of(osrel: &[u8]) -> Result<String, pe::Error> {
 pub fn content<T: Read + Write + Seek>(disk: &mut T, path: &Path, make: Make<'_>) -> Result<(), Error> {
     let failed = |cause| Error::Write { path: path.to_owned(), cause };
     let [(_, start, len), (_, meta_at, _)] = PARTS;
-    let volume = fat::Volume { start, len, sector: make.sector, id: make.names.volume };
+    let volume = fat::Volume { start, len, sector: make.sector, cluster: fat::CLUSTER, id: make.names.volume };
     fat::write(disk, &volume, make.files).map_err(failed)?;
 
     let mut whole = vec![0; usize::try_from(meta::SIZE).unwrap_or(0)];

@@ -60,12 +60,14 @@ pub struct Volume {
     pub len: u64,
     /// Logical sector of the device: 512 or 4096.
     pub sector: u16,
+    /// Bytes of a cluster.
+    pub cluster: u16,
     /// Volume id.
     pub id: u32,
 }
 
 /// Files of one cluster waste at most 4 KiB, and FAT32 has enough clusters from 260 MiB up.
-const CLUSTER: u16 = 4096;
+pub const CLUSTER: u16 = 4096;
 
 /// A file to be written.
 #[expect(missing_debug_implementations, reason = "of what is read")]
@@ -90,7 +92,7 @@ pub fn write<T: Read + Write + Seek>(device: &mut T, volume: &Volume, files: Vec
     let options = FatFormatOptions::new(volume.len)
         .fat_type(FatTypeSelection::Fat32)
         .sector_size(sector)
-        .sectors_per_cluster(u8::try_from(CLUSTER / volume.sector).unwrap_or(1))
+        .sectors_per_cluster(u8::try_from(volume.cluster / volume.sector).unwrap_or(1))
         .hidden_sectors(u32::try_from(volume.start / u64::from(volume.sector)).unwrap_or(0))
         .volume_id(volume.id);
     FatVolumeFormatter::format(&mut window, options).map_err(io::Error::other)?;
@@ -162,7 +164,7 @@ mod tests {
     #[test]
     fn reads_back_and_repeats_whatever_was_there() {
         let content = vec![5; 100_000];
-        let volume = Volume { start: 1 << 20, len: 299 << 20, sector: 512, id: 7 };
+        let volume = Volume { start: 1 << 20, len: 299 << 20, sector: 512, cluster: CLUSTER, id: 7 };
         let make = |before: u8| {
             let mut device = io::Cursor::new(vec![before; 300 << 20]);
             let path = "EFI/BOOT/BOOTX64.EFI".to_owned();

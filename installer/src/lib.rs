@@ -43,6 +43,8 @@ pub mod initramfs;
 pub mod inspect;
 pub mod install;
 #[cfg(feature = "imager")]
+pub mod iso;
+#[cfg(feature = "imager")]
 pub mod keys;
 #[cfg(feature = "imager")]
 pub mod linked;

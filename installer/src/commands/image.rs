@@ -1,10 +1,11 @@
 //! `imager image`: a disk image out of a UKI, in the format a platform wants.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::{cache, disk, host, pe, uki};
+use crate::{cache, disk, host, iso, pe, uki};
 
 /// Options of `imager image`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub struct Args {
     /// The recovery system [default: beside the UKI, NAME.recovery.efi]
     #[arg(long)]
     recovery: Option<PathBuf>,
-    /// raw (sparse), qcow2 (needs qemu-img), or raw compressed with zstd
+    /// raw (sparse; also for a stick), qcow2 (needs qemu-img), raw compressed with zstd, or a disc for virtual media
     #[arg(long, value_enum, default_value = "raw")]
     format: Format,
     /// Logical sector of the disk it is for: 512 or 4096
@@ -35,6 +36,7 @@ enum Format {
     Qcow2,
     #[value(name = "raw.zst")]
     RawZst,
+    Iso,
 }
 
 fn sector(text: &str) -> Result<u16, String> {
@@ -61,15 +63,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (uki, loader, rescue) = (read(&args.uki)?, read(&loader)?, read(&recovery)?);
     is_uki(&uki, &args.uki)?;
     is_uki(&rescue, &recovery)?;
-    let content = disk::Content::Chain(disk::Chain { loader: &loader, uki: &uki, recovery: Some(&rescue) });
+    let chain = disk::Chain { loader: &loader, uki: &uki, recovery: Some(&rescue) };
+    let content = disk::Content::Chain(chain);
     let extension = match args.format {
         Format::Raw => "raw",
         Format::Qcow2 => "qcow2",
         Format::RawZst => "raw.zst",
+        Format::Iso => "iso",
     };
     let output = args.output.clone().unwrap_or_else(|| args.uki.with_extension(extension));
     if args.format == Format::Raw {
         disk::write(&output, &content, args.sector_size)?;
+    } else if args.format == Format::Iso {
+        let disc = iso::build(&chain).context("cannot make the disc")?;
+        let written = cache::replace(&output, 0o644, anyhow::Error::new, |to, _| Ok(to.write_all(&disc)?));
+        written.with_context(|| format!("cannot write {}", output.display()))?;
     } else {
         let folder = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut raw = tempfile::NamedTempFile::new_in(folder)?;

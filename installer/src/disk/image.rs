@@ -42,7 +42,8 @@ impl<'a> Content<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn boots(&self) -> Result<Boots, pe::Error> {
+    /// What it starts.
+    pub(crate) fn boots(&self) -> Result<Boots, pe::Error> {
         let one = |bytes| Ok((identify(bytes), version(bytes)?));
         Ok(Boots { uki: one(self.uki)?, recovery: self.recovery.map(one).transpose()? })
     }

@@ -124,7 +124,7 @@ fn image(sector: u16) -> (tempfile::TempDir, std::path::PathBuf) {
     let path = folder.path().join("esp.img");
     let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     file.set_len(300 << 20).unwrap();
-    let volume = fat::Volume { start: 0, len: 300 << 20, sector, id: 1 };
+    let volume = fat::Volume { start: 0, len: 300 << 20, sector, cluster: fat::CLUSTER, id: 1 };
     let files = [("EFI/BOOT/BOOTX64.EFI", &b"old"[..]), ("EFI/BOOT/BOOTX64.NEW", &b"the new one"[..])];
     let files = files.map(|(path, content)| fat::File { path: path.into(), content: Box::new(content) });
     fat::write(&mut file, &volume, files.into()).unwrap();

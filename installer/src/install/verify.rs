@@ -34,7 +34,7 @@ pub(super) fn all(
     table(&mut disk, target, names).map_err(|what| differs(&what))?;
 
     let (_, start, len) = disk::PARTS[0];
-    let volume = fat::Volume { start, len, sector: target.sector, id: names.volume };
+    let volume = fat::Volume { start, len, sector: target.sector, cluster: fat::CLUSTER, id: names.volume };
     for (name, source) in parts {
         let (mut hash, mut told) = (Sha256::new(), Ok(()));
         let read = fat::read(&mut disk, &volume, name, |bytes| {

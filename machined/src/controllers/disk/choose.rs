@@ -13,6 +13,8 @@ use crate::resources::partition::Partition;
 pub(super) struct Facts<'a> {
     /// GUID of the partition the firmware booted from; none when it did not say.
     pub(super) booted_from: Option<&'a str>,
+    /// A loader of ours says that it was started, and no partition has a part in it: the medium is a disc.
+    pub(super) disc: bool,
     /// The committed choice: the kernel's number of the medium, and why it was chosen.
     pub(super) committed: Option<(u64, &'a str)>,
     /// The drivers of all disks that were there from the start are loaded, and what they brought is listed.
@@ -48,6 +50,8 @@ pub(super) fn choose(facts: Facts<'_>) -> Verdict {
     }
     let verdict = match facts.booted_from {
         Some(guid) => by_partition(&facts, guid),
+        // An installed disk beside it has no part in this.
+        None if facts.disc => return Verdict::None("the machine was started from a disc: it runs from memory".into()),
         None => by_meta(&facts),
     };
     match verdict {
@@ -142,7 +146,7 @@ mod tests {
 
     fn verdict(disks: &[(&str, &str, bool)], booted_from: Option<&str>, all_there: bool, late: bool) -> Verdict {
         let (disks, parts) = machine(disks);
-        choose(Facts { booted_from, committed: None, all_there, late, disks: &disks, parts: &parts })
+        choose(Facts { booted_from, disc: false, committed: None, all_there, late, disks: &disks, parts: &parts })
     }
 
     fn name(verdict: &Verdict) -> String {
@@ -194,6 +198,7 @@ mod tests {
         parts[1].1.content = None;
         let facts = Facts {
             booted_from: Some("a"),
+            disc: false,
             committed: None,
             all_there: true,
             late: false,
@@ -208,10 +213,27 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_was_started_from_a_disc_has_none() {
+        let (disks, parts) = machine(&[("vda", "a", true)]);
+        let facts = Facts {
+            booted_from: None,
+            disc: true,
+            committed: None,
+            all_there: false,
+            late: false,
+            disks: &disks,
+            parts: &parts,
+        };
+        assert_eq!(name(&choose(facts)), "none");
+        assert_eq!(name(&choose(Facts { booted_from: Some("a"), ..facts })), "vda vda2");
+    }
+
+    #[test]
     fn a_committed_choice_stands_until_the_disk_goes() {
         let (disks, parts) = machine(&[("vda", "a", true), ("vdb", "a", true)]);
         let facts = Facts {
             booted_from: Some("a"),
+            disc: false,
             committed: Some((2, "why")),
             all_there: true,
             late: true,

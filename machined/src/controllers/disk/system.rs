@@ -47,6 +47,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// Between two tries to use META or to change the table.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How `LoaderInfo` begins.
+const OUR_LOADER: &str = "stele-loader ";
+
 /// The controller.
 #[derive(Debug)]
 pub(super) struct System {
@@ -66,6 +69,8 @@ pub(super) struct System {
     verdict: Option<(Verdict, Instant)>,
     /// GUID of the partition the firmware booted from, once that is known: none when it does not say.
     booted_from: Option<Option<String>>,
+    /// A loader of ours was started: it says so, wherever it came from.
+    loader: bool,
     /// What was told last, by topic.
     told: BTreeMap<&'static str, String>,
     tried: Option<Instant>,
@@ -101,6 +106,7 @@ impl System {
             committed,
             verdict,
             booted_from,
+            loader: false,
             told,
             tried,
             settled,
@@ -115,13 +121,15 @@ impl System {
         let (sys, variables) = (self.host.sys.clone(), self.variables.clone());
         let asked = blocking::run(move || {
             if !variables.is_efi() {
-                return Ok(None);
+                return Ok((None, false));
             }
             efi::ensure_mounted(&sys).map_err(|error| chain(&error))?;
-            variables.booted_from().map_err(|error| error.to_string())
+            let loader = variables.text("LoaderInfo", efi::LOADER).map_err(|error| error.to_string())?;
+            let from = variables.booted_from().map_err(|error| error.to_string())?;
+            Ok((from, loader.is_some_and(|loader| loader.starts_with(OUR_LOADER))))
         });
         match asked.await {
-            Ok(partition) => self.booted_from = Some(partition),
+            Ok((partition, loader)) => (self.booted_from, self.loader) = (Some(partition), loader),
             Err(why) if stage >= Stage::Storage => {
                 self.tell("firmware", format!("the firmware's variables cannot be read: {why}"));
             }
@@ -144,6 +152,7 @@ impl System {
             });
         let facts = Facts {
             booted_from: self.booted_from.as_ref().and_then(Option::as_deref),
+            disc: self.loader,
             committed: self.committed.as_ref().map(|choice| (choice.sequence, &*choice.reason)),
             all_there,
             late,
