@@ -146,10 +146,12 @@ pub async fn run(ring: trace::Ring) -> Result<(), Error> {
         generations: &generations,
         image: &image,
     };
-    let configuration = Configuration::start(&mut tasks, &ground)?;
+    let (configuration, sources) = Configuration::start(&mut tasks, &ground)?;
 
     let doing = jobs::Outside { image: &image, init: &link, programs: &programs, generations: Some(slots) };
-    let jobs = jobs::start(&mut tasks, &ground, &configuration, doing)?;
+    let (jobs, unattended) = jobs::start(&mut tasks, &ground, &configuration, doing)?;
+    let taking = configuration::look_for_one(sources, configuration.engine.clone(), unattended.into());
+    tasks.start("sources", taking);
 
     // The controllers.
     let mut runtime = Runtime::new(store.clone());

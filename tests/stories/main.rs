@@ -26,6 +26,7 @@ mod few_resources;
 mod five_seconds_without_machined;
 mod from_maintenance_to_configured;
 mod generations;
+mod installs;
 mod killed_again_and_again;
 mod kinds_of_disks;
 mod loader;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let stories = [
         killed_again_and_again::stories(),
         generations::stories(),
+        installs::stories(),
         loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),

@@ -13,6 +13,7 @@ use crate::controllers;
 use crate::events::Events;
 use crate::identity::Identity;
 use crate::image::Image;
+use crate::jobs::install::Unattended;
 use crate::pki::{node, own::Own, rescue};
 use crate::platform::{self, Verdict};
 use crate::server::keys::Offer;
@@ -50,7 +51,8 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    pub(super) fn start(tasks: &mut Tasks, ground: &Ground<'_>) -> Result<Self, Error> {
+    /// Besides, the sources of a first configuration, which are looked at once it can be installed, too.
+    pub(super) fn start(tasks: &mut Tasks, ground: &Ground<'_>) -> Result<(Self, platform::World), Error> {
         let Ground { run, store, events, meta, stop, generations, image, identity: _ } = *ground;
         let sure = clock::Sure::default();
         let (state, own) = (state::Handle::new(), Own::default());
@@ -87,8 +89,8 @@ impl Configuration {
             wanted: engine.wanted(),
             verdict,
         };
-        tasks.start("sources", look_for_one(world, engine.clone()));
-        Ok(Self { engine, state, node, own, sure, found, offering, reacher })
+        let configuration = Self { engine, state, node, own, sure, found, offering, reacher };
+        Ok((configuration, world))
     }
 
     /// For the controllers of certificates.
@@ -127,11 +129,16 @@ async fn raise_clock(mut now: watch::Receiver<node::Now>, sure: clock::Sure, eve
     }
 }
 
-/// A first configuration that somebody left for this machine.
-async fn look_for_one(world: platform::World, engine: Handle) {
+/// A first configuration that somebody left for this machine, or for a disk of it.
+pub(super) async fn look_for_one(world: platform::World, engine: Handle, unattended: Arc<Unattended>) {
     let take = move |input| {
-        let engine = engine.clone();
-        async move { engine.take_first(input).await }
+        let (engine, unattended) = (engine.clone(), unattended.clone());
+        async move {
+            match unattended.look(&input).await {
+                Some(done) => done,
+                None => engine.take_first(input).await,
+            }
+        }
     };
     if let Err(error) = platform::run(world, take).await {
         tracing::error!("no source of a configuration can be looked at: {}", trace::chain(&error));

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::Error;
 use super::configuration::{Configuration, Ground};
 use crate::drivers::Drivers;
 use crate::image::Image;
-use crate::jobs::install::{self, Install};
+use crate::jobs::install::{self, Install, Unattended};
 use crate::jobs::upgrade::{self, Generations, Upgrade};
 use crate::jobs::{self, Handle, Parts, Puller, Work, Works};
 use crate::link::Link;
@@ -27,7 +29,7 @@ pub(super) fn start(
     ground: &Ground<'_>,
     configuration: &Configuration,
     outside: Outside<'_>,
-) -> Result<Handle, Error> {
+) -> Result<(Handle, Unattended), Error> {
     let Outside { image, init, programs, generations } = outside;
     let puller = Puller {
         programs: programs.clone(),
@@ -35,10 +37,12 @@ pub(super) fn start(
         store: ground.store.clone(),
         run: ground.run.to_owned(),
     };
+    let (offer, offered) = watch::channel(None);
     let install = Install::new(install::Parts {
         puller,
         boot_id: ground.meta.boot_id().to_owned(),
         active: configuration.engine.active(),
+        offered,
         stop: ground.stop.clone(),
         init: init.clone(),
         generations: ground.generations.clone(),
@@ -69,5 +73,5 @@ pub(super) fn start(
         works: Works { upgrade, install: Some(Arc::new(install)) },
     })?;
     tasks.start("jobs", engine.run());
-    Ok(handle)
+    Ok((handle.clone(), Unattended::new(ground.store.clone(), handle, offer)))
 }

@@ -11,6 +11,7 @@ mod choose;
 mod facts;
 mod look;
 mod medium;
+mod unattended;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use self::medium::Sources;
 use super::pull::{self, Facts, Puller};
@@ -40,11 +42,14 @@ use crate::{blocking, generations, stop};
 
 pub use choose::{Choice, Judged};
 pub use look::choice;
+pub use unattended::{Offered, Unattended};
 
 /// The image's own.
 const INSTALLER: &str = "/usr/bin/installer";
 /// Some hundred megabytes onto a slow disk, and read back.
 const WITHIN: Duration = Duration::from_secs(60 * 60);
+/// For the source of a first configuration to be read again after a start of machined.
+const OFFERED: Duration = Duration::from_secs(120);
 const MEMORY: u64 = 128 << 20;
 /// In what it leaves for a machined that is started in between.
 const CHOSEN: &str = "chosen";
@@ -56,6 +61,7 @@ pub struct Parts {
     pub puller: Puller,
     pub boot_id: String,
     pub active: watch::Receiver<Arc<Active>>,
+    pub offered: Offered,
     pub stop: stop::Handle,
     pub init: Link,
     pub generations: generations::Handle,
@@ -92,7 +98,7 @@ impl Install {
         };
         let store = &self.parts.puller.store;
         job.step("choose").await?;
-        let active = pull::configuration(&self.parts.active).await?;
+        let active = self.configuration(&wanted).await?;
         if active.state != State::Unconfigured {
             let remedy = "another version: apictl upgrade; another disk: start the machine from a medium";
             return Err(Failed::refused("this machine is installed and has a configuration", remedy));
@@ -127,6 +133,17 @@ impl Install {
         job.step("firmware").await?;
         self.tell_firmware(job, &installed).await;
         Ok(facts.outcome)
+    }
+
+    /// What says where images come from: what is in effect, or what nobody has taken yet where a document asked.
+    async fn configuration(&self, wanted: &record::Install) -> Result<Arc<Active>, Failed> {
+        if wanted.document.is_empty() {
+            return pull::configuration(&self.parts.active).await;
+        }
+        let mut offered = self.parts.offered.clone();
+        let found = timeout(OFFERED, offered.wait_for(Option::is_some)).await;
+        let found = found.ok().and_then(|found| found.ok()?.clone());
+        found.ok_or_else(|| Failed::because("the document Install is not there any more", "apictl get config-sources"))
     }
 
     /// The disk, the same as before when machined was started anew.

@@ -58,6 +58,9 @@ pub struct Install {
     /// What is on the disk goes.
     #[serde(default)]
     pub wipe: bool,
+    /// What the document that asked for it is called on the disk; empty: somebody asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub document: String,
 }
 
 impl Request {
@@ -77,7 +80,7 @@ impl Request {
                 let retry = if *retry_failed { ", also if it failed before" } else { "" };
                 format!("{image}{downgrade}{retry}")
             }
-            Self::Install(Install { disk, image, wipe }) => {
+            Self::Install(Install { disk, image, wipe, .. }) => {
                 let image = if image.is_empty() { "what runs" } else { image };
                 format!("{image} on {disk}{}", if *wipe { ", what is there goes" } else { "" })
             }

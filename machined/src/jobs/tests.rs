@@ -170,7 +170,8 @@ async fn one_runs_at_a_time_and_the_same_wish_is_the_same_job() {
     assert_eq!((next, shown.phase), (2, Phase::Failed));
     assert!(shown.reason.contains("odd image"), "{}", shown.reason);
 
-    let install = Request::Install(Install { disk: "x".into(), image: String::new(), wipe: false });
+    let install =
+        Request::Install(Install { disk: "x".into(), image: String::new(), wipe: false, document: String::new() });
     let unknown = life.jobs.start(install, "bob".into()).await.unwrap_err();
     assert_eq!(unknown.to_string(), "this version of Stele has no install");
     assert!(matches!(life.jobs.start(upgrade(&"x".repeat(601)), String::new()).await, Err(Error::TooLong("image"))));

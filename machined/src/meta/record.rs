@@ -56,6 +56,9 @@ pub struct Record {
     /// Generations that failed on trial, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<Failed>,
+    /// The document that installed this disk, where nobody was at it; see `jobs::install`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<String>,
     /// Random seed for the next boot, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
@@ -180,6 +183,7 @@ impl Default for Record {
             settled: None,
             staged: None,
             failed: Vec::new(),
+            installed: None,
             seed: None,
             jobs: None,
             boot: None,

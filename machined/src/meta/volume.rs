@@ -146,7 +146,7 @@ impl Volume {
     ///
     /// # Errors
     /// The device, a valid copy that does not parse, or copies that are not valid.
-    pub(super) fn load(&self) -> Result<Option<Record>, Error> {
+    pub(crate) fn load(&self) -> Result<Option<Record>, Error> {
         let file = Device::read_only(&self.device)?;
         let (a, b) = (read(&file, MACHINED.a)?, read(&file, MACHINED.b)?);
         let newest = record::decode_newest(Kind::Machined, &a, &b).map(|(_, record)| record.payload);

@@ -229,7 +229,7 @@ impl Machine for Machines {
         if dry_run {
             return Ok(Response::new(self.choice(&selector, wipe).await));
         }
-        let install = Install { disk: selector.to_string(), image: name, wipe };
+        let install = Install { disk: selector.to_string(), image: name, wipe, document: String::new() };
         let job = self.jobs.start(jobs::Request::Install(install), peer.to_string()).await.map_err(Error::from)?;
         Ok(Response::new(v1::InstallDiskResponse { job, ..Default::default() }))
     }

@@ -291,7 +291,7 @@ fn device(disk: &Disk, number: usize, id: &str) -> String {
         Bus::Nvme => format!("nvme,drive={id},serial=STELE{number},{sizes},{boot}"),
         Bus::Scsi => format!("scsi-hd,bus=scsi0.0,drive={id},serial=STELE{number},{sizes},{boot}"),
         Bus::Sata => format!("ide-hd,bus=ide.{number},drive={id},serial=STELE{number},{boot}"),
-        Bus::Optical => format!("ide-cd,bus=ide.{number},drive={id}"),
+        Bus::Optical => format!("ide-cd,bus=ide.{number},drive={id},{boot}"),
         Bus::Usb => format!("usb-storage,bus=usb0.0,drive={id},serial=STELE{number},{boot}"),
     }
 }

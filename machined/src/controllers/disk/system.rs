@@ -121,7 +121,7 @@ impl System {
         let (sys, variables) = (self.host.sys.clone(), self.variables.clone());
         let asked = blocking::run(move || {
             if !variables.is_efi() {
-                return Ok((None, false));
+                return Ok::<_, String>((None, false));
             }
             efi::ensure_mounted(&sys).map_err(|error| chain(&error))?;
             let loader = variables.text("LoaderInfo", efi::LOADER).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::medium::Sources;
 use super::{Failed, Job};
-use crate::jobs::record::Kept;
+use crate::jobs::record::{Install, Kept, Request};
 use crate::meta;
 use crate::pki::{Identity, keep};
 use crate::resources::disk::Disk;
@@ -35,6 +35,9 @@ pub(super) fn facts(job: &Job, sources: &Sources, pulled: Option<&Pulled>, disk:
     let kept = Kept { last: done.id, jobs: vec![done] };
     let mut record =
         meta::Record { identity: Some(keep::format(&identity)), jobs: Some(kept.value()), ..Default::default() };
+    if let Request::Install(Install { document, .. }) = job.request() {
+        record.installed = Some(document).filter(|document| !document.is_empty());
+    }
     if let Some(pulled) = pulled {
         let manifest = &pulled.manifest;
         record.versions.insert(sources.uki.digest.hex().to_owned(), manifest.version.to_string());
