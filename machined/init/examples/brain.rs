@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use sys::link::{Action, Client, Kind, Name, Request};
+use sys::link::{Action, Client, Kind, Name, Request, Standing};
 use sys::process::Spawn;
 
 fn main() {
@@ -86,6 +86,9 @@ fn main() {
             "run" => writeln!(to, "pid {}", spawn(Some(&link)).pid).expect("the test reads"),
             "orphan" => drop(spawn(None)),
             "say" => println!("{rest}"),
+            "settled" => {
+                link.try_send(&Request::Standing { standing: Standing::Settled }, None).expect("room");
+            }
             "hang" => beating = false,
             "stop" => link.try_send(&Request::Stop { action: Action::PowerOff }, None).expect("room"),
             "reboot" => link.try_send(&Request::Stop { action: Action::Reboot }, None).expect("room"),

@@ -112,6 +112,9 @@ fn restarts_back_off() {
     let mut pauses = vec![];
     for _ in 0..5 {
         let mut brain = machine.brain();
+        // What is not proven would be given up for ending so often.
+        brain.order("settled");
+        brain.expect("ok settled");
         brain.order("exit");
         while !brain.next().is_empty() {}
         let gone = Instant::now();
@@ -125,6 +128,18 @@ fn restarts_back_off() {
     machine.shows("it is started again in 100 ms");
     machine.shows("it is started again in 200 ms");
     machine.shows("it is started again in 400 ms");
+}
+
+#[test]
+fn what_nobody_says_is_settled_is_given_up_when_machined_ends_again_and_again() {
+    let Some(mut machine) = Machine::start() else { return };
+    for _ in 0..8 {
+        let mut brain = machine.brain();
+        brain.order("exit");
+        while !brain.next().is_empty() {}
+    }
+    assert_eq!(machine.end().signal(), Some(1), "a reboot, as reboot(2) of a namespace shows it");
+    machine.shows("machined ends again and again");
 }
 
 #[test]
