@@ -60,8 +60,8 @@ fn refused(apictl: &Apictl, words: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-/// Installs and waits for the reboot into the disk; the fingerprint that it was promised is pinned.
-fn install(machine: &mut Machine, words: &[&str]) -> Result<()> {
+/// Installs and waits for the reboot into the disk; the fingerprint that it was promised is pinned. The number of the job.
+fn install(machine: &mut Machine, words: &[&str]) -> Result<String> {
     let accepted = machine.apictl.json(&[&["install", "--no-wait"], words].concat())?;
     let id = accepted["job"].as_u64().context("no job")?.to_string();
     let outcome = tests::wait::until("the install to be done", INSTALL, || {
@@ -74,11 +74,11 @@ fn install(machine: &mut Machine, words: &[&str]) -> Result<()> {
     ensure!(fingerprint.len() == 64 && fingerprint != machine.apictl.fingerprint(), "no new fingerprint: {reason}");
     machine.vm.wait_count("stele: api ready", 2, BOOT)?;
     machine.apictl.pin(fingerprint);
-    Ok(())
+    Ok(id)
 }
 
-/// A machine that runs generation 1 of this disk, proven, and waits for a configuration.
-fn started_from(machine: &Machine, disk: &str) -> Result<()> {
+/// A machine that runs generation 1 of this disk, proven, knows the job that installed it, and waits for a configuration.
+fn started_from(machine: &Machine, disk: &str, job: &str) -> Result<()> {
     machine.apictl.wait_maintenance()?;
     let found = machine.wait_system_disk()?;
     ensure!(found["value"]["disk"] == disk, "another disk: {found}");
@@ -86,7 +86,7 @@ fn started_from(machine: &Machine, disk: &str) -> Result<()> {
         let shown = &generation["value"];
         shown["state"] == "blessed" && shown["marks"] == serde_json::json!(["running", "current"])
     })?;
-    let job = machine.apictl.get("job", "1")?;
+    let job = machine.apictl.get("job", job)?;
     ensure!(job["value"]["phase"] == "done" && job["value"]["kind"] == "install", "its history: {job}");
     Ok(())
 }
@@ -102,7 +102,7 @@ fn stick() -> Result<()> {
         tpm: false,
         ..Spec::disk(&image)?
     };
-    machine::with(&spec, |machine| {
+    let job = machine::with(&spec, |machine| {
         machine.apictl.wait_maintenance()?;
         let choice = machine.apictl.json(&["install", "--disk", "serial=stele1", "--dry-run"])?;
         ensure!(choice["chosen"] == "vda", "the choice: {choice}");
@@ -113,17 +113,15 @@ fn stick() -> Result<()> {
         ensure!(both.contains("vda and vdb are all"), "{both}");
         let held = refused(&machine.apictl, &["--disk", "serial=STELE2"])?;
         ensure!(held.contains("holds xfs") && held.contains("--wipe"), "{held}");
-        install(machine, &["--disk", "serial=STELE1"])?;
-        started_from(machine, "vda")?;
+        let job = install(machine, &["--disk", "serial=STELE1"])?;
+        started_from(machine, "vda", &job)?;
         machine.apictl.ok(&["shutdown", "--no-wait"])?;
-        machine.vm.wait_off(BOOT).map(drop)
+        machine.vm.wait_off(BOOT)?;
+        Ok(job)
     })?;
     // Alone, with a firmware that knows nothing of it.
     let spec = Spec { disks: vec![target], ..spec };
-    machine::with(&spec, |machine| {
-        machine.vm.wait_line("stele: api ready", BOOT)?;
-        started_from(machine, "vda")
-    })
+    machine::with(&spec, |machine| started_from(machine, "vda", &job))
 }
 
 fn disc() -> Result<()> {
@@ -138,8 +136,8 @@ fn disc() -> Result<()> {
         ensure!(machine.apictl.run(&["health"])?.status.success(), "it is not healthy");
         let held = refused(&machine.apictl, &["--disk", "serial=STELE1"])?;
         ensure!(held.contains("vda1 (vfat") && held.contains("vda2 (meta"), "{held}");
-        install(machine, &["--disk", "serial=STELE1", "--wipe"])?;
-        started_from(machine, "vda")
+        let job = install(machine, &["--disk", "serial=STELE1", "--wipe"])?;
+        started_from(machine, "vda", &job)
     })
 }
 
