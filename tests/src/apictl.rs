@@ -76,10 +76,15 @@ impl Apictl {
 
     /// Runs a call, whatever its exit code.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        self.run_within(CALL, arguments)
+    }
+
+    /// The same with one that may take this long.
+    pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Result<Output> {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = child::spawn(command).context("starting apictl; run `make build`")?;
-        output_within(child, &format!("apictl {}", arguments.join(" ")), CALL)
+        output_within(child, &format!("apictl {}", arguments.join(" ")), limit)
     }
 
     /// Runs a call that must succeed, and returns what it printed.

@@ -27,6 +27,11 @@ pub fn generic_test_image() -> Image {
     Image { stem: out().join("test/stele-test-metal") }
 }
 
+/// Another version of the test image; it has no raw disk.
+pub fn next_test_image() -> Image {
+    Image { stem: out().join("test/stele-test-next") }
+}
+
 /// The bare baseline of the figures for a kernel, `cloud` or `generic`.
 pub fn baseline_image(kernel: &str) -> Image {
     Image { stem: out().join(if kernel == "generic" { "test/baseline-metal" } else { "test/baseline" }) }

@@ -10,6 +10,7 @@ pub mod child;
 pub mod machine;
 pub mod nocloud;
 pub mod operator;
+pub mod registry;
 pub mod runner;
 pub mod scratch;
 pub mod vm;

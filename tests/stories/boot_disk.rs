@@ -133,6 +133,24 @@ impl BootDisk {
         run(self.mtools("mcopy").arg("-o").arg(file).arg(format!("::{path}")))
     }
 
+    /// Reads a file of the EFI partition.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let file = self.folder.path().join("file");
+        run(self.mtools("mcopy").args(["-o", &format!("::{path}")]).arg(&file))?;
+        Ok(fs::read(file)?)
+    }
+
+    /// The names in a folder of the EFI partition, in their order.
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
+        let mut command = self.mtools("mdir");
+        let output = command.args(["-b", &format!("::{path}")]).output()?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut names: Vec<_> = text.lines().filter_map(|line| Some(line.rsplit_once('/')?.1.to_owned())).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Removes files of the EFI partition, with `*` for any.
     pub(crate) fn remove(&self, path: &str) -> Result<()> {
         run(self.mtools("mdel").arg(format!("::{path}")))

@@ -14,6 +14,7 @@ mod a_url_in_the_firmware;
 mod a_watchdog;
 mod a_wrong_clock;
 mod an_audit;
+mod an_upgrade;
 mod any_hardware;
 mod back_soon;
 mod boot_disk;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         killed_again_and_again::stories(),
         generations::stories(),
         installs::stories(),
+        an_upgrade::stories(),
         loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use installer::commands::{baseline, build, extract, fetch, image, loader, lock, ls, oci, push, sign, sizes, verify};
+use installer::commands::{
+    baseline, build, extract, fetch, image, loader, lock, ls, oci, push, sign, sizes, tool, verify,
+};
 use installer::spec;
 
 /// Builds the Stele image out of pinned Debian packages and this workspace's programs.
@@ -42,6 +44,8 @@ enum Command {
     Extract(extract::Args),
     /// List the files inside a UKI
     Ls(ls::Args),
+    /// Run a stock program out of the pinned packages (for tests)
+    Tool(tool::Args),
     /// Build the bare image that the figures are compared with
     Baseline(baseline::Args),
     /// Show how large a UKI is, and each part of it
@@ -73,6 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Fetch(args) => fetch::run(&source()?, args),
         Command::Extract(args) => extract::run(args),
         Command::Ls(args) => ls::run(&source()?, args),
+        Command::Tool(args) => tool::run(&source()?, args),
         Command::Baseline(args) => baseline::run(&source()?, args),
         Command::Sizes(args) => sizes::run(args),
     }

@@ -13,4 +13,5 @@ pub mod oci;
 pub mod push;
 pub mod sign;
 pub mod sizes;
+pub mod tool;
 pub mod verify;

@@ -130,6 +130,9 @@ pub struct Spec {
     /// Whether it is the second machine of a story, and runs beside the first without waiting for others to end: they could
     /// wait for each other for ever.
     pub beside: bool,
+    /// What the guest may reach beside us: an address and port of its network (10.0.2.0/24), and the program, started for each
+    /// connection to it, whose standard input and output it is then connected to.
+    pub reaches: Vec<(std::net::SocketAddrV4, PathBuf)>,
     /// More arguments of the emulator.
     pub extra: Vec<String>,
 }
@@ -173,6 +176,7 @@ impl Spec {
             detached: false,
             port: 0,
             beside: false,
+            reaches: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -203,10 +207,11 @@ impl Spec {
         }
         if let Some(nic) = &self.nic {
             // ipv4=on: asking for IPv6 alone takes IPv4 away. restrict=on: the guest reaches nothing but what is forwarded to it.
-            command
-                .arg("-netdev")
-                .arg(format!("user,id=user0,restrict=on,ipv4=on,ipv6=on,hostfwd=tcp:127.0.0.1:{port}-:50000"))
-                .args(["-device", &format!("{},netdev=user0,id=net0,romfile=", nic.model)]);
+            let mut user = format!("user,id=user0,restrict=on,ipv4=on,ipv6=on,hostfwd=tcp:127.0.0.1:{port}-:50000");
+            for (address, program) in &self.reaches {
+                user += &format!(",guestfwd=tcp:{address}-cmd:{}", program.display());
+            }
+            command.args(["-netdev", &user]).args(["-device", &format!("{},netdev=user0,id=net0,romfile=", nic.model)]);
             if !nic.cable {
                 // The monitor pulls the cable before the guest's first instruction.
                 command.arg("-S");
