@@ -118,17 +118,20 @@ fn trials() -> Result<()> {
         wait_generation(apictl, 3, "blessed", &["running", "current"], Some(3)).map(drop)
     })?;
 
-    // Its file is damaged: the other one runs, with what was proven with that.
+    // Its file is damaged: the other one runs, with what was proven with that, and is current once it is proven again.
     node.truncate(3, &good)?;
     node.run(true, |machine| {
-        wait_generation(&machine.apictl, 1, "blessed", &["running"], Some(2))?;
-        wait_generation(&machine.apictl, 3, "blessed", &["current"], Some(3))?;
         wait_event(&machine.apictl, &["generation 3 was not started", "another length"])?;
+        wait_event(&machine.apictl, &["generation 3 cannot be started", "generation 1 is current now"])?;
+        wait_generation(&machine.apictl, 1, "blessed", &["running", "current"], Some(2))?;
+        wait_generation(&machine.apictl, 3, "blessed", &[], Some(3))?;
         wait_blessed(&machine.apictl, 2).map(drop)
     })?;
-    // And it is mended.
+    // It is mended, and the operator wants it back.
     node.disk.put_uki(&good, Some(&good))?;
     node.run(true, |machine| {
+        wait_generation(&machine.apictl, 1, "blessed", &["running", "current"], Some(2))?;
+        machine.apictl.ok(&["rollback", "--to", "3"])?;
         wait_generation(&machine.apictl, 3, "blessed", &["running", "current"], Some(3))?;
         wait_blessed(&machine.apictl, 3).map(drop)
     })
@@ -190,7 +193,6 @@ fn broken() -> Result<()> {
     node.run(false, |machine| {
         machine.vm.wait_line("generation 1 cannot be started: its file has another length", BOOT)?;
         machine.vm.wait_line("stele-loader: starting recovery (nothing else can be started)", BOOT)?;
-        machine.apictl.wait_maintenance()?;
         wait_generation(&machine.apictl, 1, "blessed", &["current"], None)?;
         wait_event(&machine.apictl, &["no generation could be started; of generation 1", "another length"])?;
         wait_event(&machine.apictl, &["this is the recovery system"])?;

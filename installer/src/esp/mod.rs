@@ -21,7 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ::boot::entry::Which;
-use config::image::esp::{Done, Failed, Line, Progress, Request};
+use config::image::esp::{Done, Failed, Line, Progress, Request, Source};
 
 pub use copy::Error as CopyError;
 
@@ -134,6 +134,7 @@ fn ensure(request: &Request, report: &mut Report<impl Write>) -> Result<Done, Er
         loader::swap(device)?;
         let mounted = mounted::Mounted::new(device, Path::new(&request.mount))?;
         loader::clear(mounted.root(), beside)?;
+        files::clear_ukis(mounted.root(), &stay(request, None))?;
         done.free = files::free(mounted.root())?;
         mounted.leave()?;
     }
@@ -151,9 +152,8 @@ fn fill(
     report.step("clear")?;
     let wanted: BTreeSet<String> = request.entries.iter().map(|entry| which(entry.generation).to_string()).collect();
     files::clear_entries(root, &wanted)?;
-    let stay: BTreeSet<::boot::Digest> =
-        request.keep.iter().chain(request.add.iter().map(|source| &source.digest)).map(digest).collect();
-    files::clear_ukis(root, &stay)?;
+    // The loader may have come here as a UKI does: it stays until it is in its place.
+    files::clear_ukis(root, &stay(request, request.loader.as_ref()))?;
     if repaired {
         for kept in &request.keep {
             if !files::holds(root, digest(kept))? {
@@ -184,8 +184,17 @@ fn fill(
         Some(source) => loader::beside(root, source, report)?,
         None => None,
     };
+    if loader.is_none() {
+        files::clear_ukis(root, &stay(request, None))?;
+    }
     done.free = files::free(root)?;
     Ok((done, loader))
+}
+
+/// Files of ours that are not to go.
+fn stay(request: &Request, loader: Option<&Source>) -> BTreeSet<::boot::Digest> {
+    let sources = request.add.iter().chain(loader).map(|source| &source.digest);
+    request.keep.iter().chain(sources).map(digest).collect()
 }
 
 fn which(generation: Option<u32>) -> Which {

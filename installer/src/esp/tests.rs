@@ -118,6 +118,24 @@ fn the_loader_lies_beside_until_it_is_swapped() {
     assert_eq!((beside, names(&boot)), (None, vec!["BOOTX64.EFI".to_owned()]));
 }
 
+#[test]
+fn a_loader_that_came_as_a_uki_does_goes_once_it_is_in_its_place() {
+    let (esp, bytes) = (tempfile::tempdir().unwrap(), b"new loader");
+    let (boot, ukis) = (esp.path().join("EFI/BOOT"), esp.path().join("EFI/stele"));
+    fs::create_dir_all(&boot).unwrap();
+    fs::create_dir_all(&ukis).unwrap();
+    fs::write(boot.join("BOOTX64.EFI"), "old loader").unwrap();
+    let new = source(&ukis, &format!("{}.efi", hash(bytes).hex()), bytes);
+    let wanted = Request { loader: Some(new.clone()), ..request(&[], Vec::new()) };
+    make(esp.path(), &wanted).unwrap();
+    assert_eq!(names(&ukis).len(), 1, "not swapped yet");
+    fs::write(boot.join("BOOTX64.EFI"), bytes).unwrap();
+    for _ in 0..2 {
+        let (_, beside) = make(esp.path(), &wanted).unwrap();
+        assert_eq!((beside, names(&ukis).len()), (None, 0));
+    }
+}
+
 /// A FAT image with both loaders, as the image builder makes one, and the bytes of it.
 fn image(sector: u16) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -176,9 +176,8 @@ impl Settle {
             }
             None => state,
         };
-        let mut keep = keep(&state);
+        let keep = keep(&state);
         let loader = staged.as_ref().and_then(|staged| uki(&staged.loader)).map(|loader| {
-            keep.push(named(loader.digest));
             let path = self.partition.mount().join(loader.digest.path().as_str().trim_start_matches('/'));
             Source { path: path.display().to_string(), digest: named(loader.digest), size: loader.size }
         });

@@ -27,7 +27,8 @@ pub struct Request {
     /// Only say what is there: nothing but a repair is done.
     #[serde(default)]
     pub look: bool,
-    /// The loader to put in place of the one that is there.
+    /// The loader to put in place of the one that is there. If it lies among the UKIs of this partition it goes from there once it
+    /// is in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loader: Option<Source>,
 }
