@@ -1,4 +1,4 @@
-//! Runs stories: two machines at a time, each story retried once when the emulator itself hung, and only then.
+//! Runs stories, some machines at a time, each story retried once when the emulator itself hung, and only then.
 
 use std::{
     process::ExitCode,
@@ -39,8 +39,7 @@ impl Story {
 /// Runs the stories that the command line selects, then `finish`, and prints a summary as its last lines.
 pub fn run(stories: Vec<Story>, finish: impl FnOnce()) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each story runs a machine that keeps a processor busy; more at once only makes deadlines meaningless.
-    arguments.test_threads.get_or_insert(2);
+    arguments.test_threads.get_or_insert(crate::vm::MACHINES);
     let trials = stories
         .into_iter()
         .map(|story| {

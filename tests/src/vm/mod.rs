@@ -16,6 +16,7 @@ pub use console::Console;
 pub use hang::{EmulatorHang, count as emulator_hangs};
 pub use qmp::Qmp;
 pub use screen::Screen;
+pub use slots::MOST as MACHINES;
 pub use spec::{Boot, Bus, Disk, Nic, Random, Serial, Spec};
 
 use std::{
