@@ -94,7 +94,10 @@ bench-images: image fixture
 	@$(IMAGER) baseline --kernel generic --program $(BINARIES)/baseline --stem $(OUT)/test/baseline-metal
 	@tests/image/parts $(IMAGER) $(OUT)/stele-amd64 $(OUT)/stele-metal-amd64 $(OUT)/test/baseline $(OUT)/test/baseline-metal
 
-test: lint test-fast test-image ## everything but the very long: lints, unit tests, stories in virtual machines
+# The linker's long last step of the node's programs leaves a processor free: lints and unit tests run beside it.
+test: setup ## everything but the very long: lints, unit tests, stories in virtual machines
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync nodes lint test-fast
+	@$(MAKE) --no-print-directory test-image
 	$(call say,stories in virtual machines)
 	@STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test image --test stories
 
