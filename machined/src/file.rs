@@ -35,12 +35,19 @@ fn write(path: &Path, bytes: &[u8], mode: u32, sync: impl FnOnce(&File) -> io::R
     hidden.push(name);
     hidden.push(".new");
     let beside = path.with_file_name(hidden);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
-    // One that a machined before left half done may have had another mode.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    sync(&file)?;
-    fs::rename(beside, path)
+    let written = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        // One that a machined before left half done may have had another mode.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        sync(&file)?;
+        fs::rename(&beside, path)
+    };
+    let written = written();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 #[cfg(test)]
