@@ -122,6 +122,9 @@ pub struct Record {
     /// What was not as it should be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Of an install: what the installed system's API will be known by.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
     /// It is past its point of no return.
     #[serde(default)]
     pub committed: bool,
@@ -150,6 +153,7 @@ impl Record {
             reason: String::new(),
             remedy: String::new(),
             warnings: Vec::new(),
+            fingerprint: String::new(),
             committed: false,
             started_unix_ms: now,
             ended_unix_ms: None,
@@ -198,6 +202,7 @@ impl Record {
             reason: self.reason.clone(),
             remedy: self.remedy.clone(),
             warnings: self.warnings.clone(),
+            fingerprint: self.fingerprint.clone(),
             cancellable: !self.phase.is_over() && !self.committed,
             started_unix_ms: self.started_unix_ms,
             ended_unix_ms: self.ended_unix_ms,

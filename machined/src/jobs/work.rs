@@ -173,6 +173,14 @@ impl Job {
         self.0.events.warn("jobs", format!("job {id}: {what}"));
     }
 
+    /// By which certificate the machine's API will be known after the reboot; kept with whatever is written down next.
+    pub fn promise(&self, fingerprint: &str) {
+        self.with(|now| {
+            now.record.fingerprint = fingerprint.to_owned();
+            self.show(now);
+        });
+    }
+
     /// What a step before this one left, also before a reboot.
     pub fn left<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let left = self.with(|now| now.record.left.get(name).cloned())?;

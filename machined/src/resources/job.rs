@@ -53,6 +53,9 @@ pub struct Job {
     /// What is not as it should be, and was no reason to stop.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Of an install: the SHA-256 of the certificate that the installed system's API has, in hex; empty until that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
     /// It can still be cancelled.
     pub cancellable: bool,
     /// When it was asked for, in milliseconds since 1970 by the machine's clock.
@@ -85,5 +88,6 @@ impl Resource for Job {
         Column::wide("CANCELLABLE", "/cancellable"),
         Column::wide("REMEDY", "/remedy"),
         Column::wide("WARNINGS", "/warnings"),
+        Column::wide("FINGERPRINT", "/fingerprint"),
     ];
 }

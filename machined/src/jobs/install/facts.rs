@@ -30,6 +30,7 @@ pub(super) fn facts(job: &Job, sources: &Sources, pulled: Option<&Pulled>, disk:
     let outcome = format!(
         "{version} is on {name}{what}, and the machine starts from there; its API then has the fingerprint {fingerprint}"
     );
+    job.promise(&fingerprint);
     let mut done = job.record();
     done.end(Phase::Done, &outcome, "", crate::clock::now_unix_ms());
     let kept = Kept { last: done.id, jobs: vec![done] };
