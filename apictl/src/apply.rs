@@ -150,6 +150,12 @@ pub(crate) async fn run(app: &App, jobs: &[(Target, Change<'_>)], options: &Opti
     Failure::all(failed)
 }
 
+/// What can be wrong with a first configuration and is known before the node is asked: secrets, the way back in.
+pub(crate) fn check_first(source: &Source, bundle: Option<&Bundle>, target: &Target) -> Result {
+    first::secrets(source, bundle, target, true)?;
+    first::reached_by(source, bundle, target).map(drop)
+}
+
 /// What came of it on one node.
 pub(crate) struct Outcome {
     answer: ApplyResponse,

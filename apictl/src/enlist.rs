@@ -2,7 +2,7 @@
 //!
 //! Invariant: a context never comes to trust another authority beside its own, except while one replaces the other.
 
-use api::{endpoint::Endpoint, pki::Certificate};
+use api::{endpoint::Endpoint, fingerprint::Fingerprint, pki::Certificate};
 
 use crate::{
     bundle::Issued,
@@ -95,18 +95,34 @@ fn trust(name: &str, context: &mut Context, ca: &str) -> Result {
 
 /// The node showed a certificate of its authority: from now on that is what makes it the right one.
 pub(crate) fn signed(global: &Global, endpoint: &Endpoint) -> Result<bool> {
+    pin(global, endpoint, |context| context.ca.is_some(), None)
+}
+
+/// The node will show another certificate of its own: from now on that one makes it the right one.
+pub(crate) fn renamed(global: &Global, endpoint: &Endpoint, fingerprint: &Fingerprint) -> Result<bool> {
+    pin(global, endpoint, |_| true, Some(fingerprint.to_string()))
+}
+
+/// Of a node that the context knows by its fingerprint; says whether there was one.
+fn pin(
+    global: &Global,
+    endpoint: &Endpoint,
+    fits: impl Fn(&Context) -> bool,
+    fingerprint: Option<String>,
+) -> Result<bool> {
     let of = |settings: &Settings| {
         let name = target::context_name(global, settings)?;
         let context = settings.contexts.get(&name)?;
         let has = |node: &Node| node.fingerprint.is_some() && is(node, endpoint);
-        (context.ca.is_some() && context.nodes.iter().any(has)).then_some(name)
+        (fits(context) && context.nodes.iter().any(has)).then_some(name)
     };
     if of(&settings::load()?).is_none() {
         return Ok(false);
     }
     settings::change(|settings| {
         let Some(context) = of(settings).and_then(|name| settings.contexts.get_mut(&name)) else { return Ok(false) };
-        context.nodes.iter_mut().filter(|node| is(node, endpoint)).for_each(|node| node.fingerprint = None);
+        let nodes = context.nodes.iter_mut().filter(|node| is(node, endpoint));
+        nodes.for_each(|node| node.fingerprint.clone_from(&fingerprint));
         Ok(true)
     })
 }

@@ -33,10 +33,20 @@ struct Job {
     reason: String,
     remedy: String,
     warnings: Vec<String>,
+    fingerprint: String,
+}
+
+/// What came of a job that did what was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// In the node's words.
+    pub(crate) said: String,
+    /// Of an install: what the installed system's API is known by; empty where the node does not say.
+    pub(crate) fingerprint: String,
 }
 
 /// Follows a job until it is over; says what came of it, or fails with the code that stands for it.
-pub(crate) async fn until_over(app: &App, node: Node, id: u64, limit: Duration) -> Result<String> {
+pub(crate) async fn until_over(app: &App, node: Node, id: u64, limit: Duration) -> Result<Done> {
     let name = node.name.clone();
     let view = View { name: &name, progress: app.ui.progress(&format!("job {id} on {name}")) };
     let until = Instant::now() + limit;
@@ -82,9 +92,9 @@ fn read(object: &Object) -> Result<Job> {
 }
 
 /// What came of it.
-fn ended(job: Job) -> Result<String> {
+fn ended(job: Job) -> Result<Done> {
     let code = match job.phase.as_str() {
-        "done" => return Ok(job.reason),
+        "done" => return Ok(Done { said: job.reason, fingerprint: job.fingerprint }),
         // A check said no: the same again gives the same.
         "refused" => Code::Refused,
         // It ran what it was given, and that was not well.
@@ -133,7 +143,7 @@ mod tests {
             remedy: "do".into(),
             ..Job::default()
         };
-        assert_eq!(ended(job("done")).unwrap(), "why");
+        assert_eq!(ended(job("done")).unwrap().said, "why");
         for (phase, code, message) in [
             ("refused", Code::Refused, "the upgrade was refused: why"),
             ("failed", Code::Failed, "the upgrade was not done: why"),

@@ -1,7 +1,7 @@
 //! The generations of this machine: which one runs, what the boot state in META says, and every change of it.
 //!
 //! ```text
-//! Unknown --META read, firmware asked--> Generation(n) | Recovery | Foreign(why)      (never changes again in a boot)
+//! Unknown --META read, firmware asked--> Generation(n) | Recovery | Foreign(why)      (changes again only when META comes late)
 //! ```
 //! Invariant: nobody else in machined writes the boot state. What is foreign (started by something else than the loader of this
 //! disk) blesses, fails and settles nothing.

@@ -1,7 +1,7 @@
 //! Whether this machine may open maintenance mode, in which strangers are served.
 //!
 //! Invariant: it is open only when nothing says that the machine is, or is meant to be, configured: META was read and does not
-//! say so (one that was never written says no), or there is no META to be read; STATE holds no revision; and every source of a
+//! say so (one that was never written says no), or there is no META to be read, and no disk's loader started this system; STATE holds no revision; and every source of a
 //! first configuration holds nothing. What is still looked for, cannot be read (a META that is damaged, of another release, on
 //! a disk that hangs) or is wrong keeps it closed: it may have said `configured`, and a stranger who can damage a disk must not
 //! be let in by that. Of two disks that fit neither is read, and the machine is as one without.
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::configuration::Active;
+use crate::generations::{self, Running};
 use crate::platform::Verdict;
 use crate::resources::config_status::State;
 use crate::{events::Events, file, meta};
@@ -26,6 +27,9 @@ const SOURCES: &str = "the sources of a first configuration are still looked at"
 /// The condition has the reason and the remedy.
 const UNREADABLE: &str = "META of the system disk cannot be read, so nobody knows whether this machine is configured, and \
                           strangers are not let in; the condition `system-disk` says why and what to do";
+/// The loader of an installed disk started this.
+const NO_DISK: &str = "the disk that this system was started from is not found, and it may say that this machine is configured; \
+                       strangers are not let in: see the condition `system-disk`";
 /// META and STATE went away since.
 const GONE: &str = "this machine was configured in this boot, and what says so is gone; strangers are not let in";
 
@@ -57,6 +61,8 @@ impl Maintenance {
 pub struct Signs {
     /// Whether it says `configured`.
     pub meta: meta::Handle,
+    /// What runs, by the loader's word.
+    pub generations: generations::Handle,
     /// What the engine of the configuration has found.
     pub active: watch::Receiver<Arc<Active>>,
     /// What the sources of a first configuration say.
@@ -88,13 +94,14 @@ impl Door {
 
     /// Follows the signs for ever.
     pub async fn run(mut self) {
-        let mut state = self.signs.meta.watch();
+        let (mut state, mut view) = (self.signs.meta.watch(), self.signs.generations.watch());
         loop {
             self.look();
             let Signs { active, sources, .. } = &mut self.signs;
             // A sender that is gone changes nothing any more.
             tokio::select! {
                 Ok(()) = state.changed() => {}
+                Ok(()) = view.changed() => {}
                 Ok(()) = active.changed() => {}
                 Ok(()) = sources.changed() => {}
                 else => return std::future::pending().await,
@@ -103,11 +110,12 @@ impl Door {
     }
 
     fn look(&mut self) {
-        let Signs { meta, active, sources } = &mut self.signs;
+        let Signs { meta, generations, active, sources } = &mut self.signs;
         let (active, sources) = (active.borrow_and_update().clone(), sources.borrow_and_update().clone());
         let before = self.shown.borrow().clone();
         let facts = Facts {
             meta: meta.state(),
+            running: generations.view().running.clone(),
             configured: meta.record().configured,
             state: active.state,
             why: &active.why,
@@ -136,12 +144,20 @@ impl Door {
 
 struct Facts<'a> {
     meta: meta::State,
+    running: Running,
     configured: bool,
     state: State,
     why: &'a str,
     taking: bool,
     sources: &'a Verdict,
     marked: bool,
+}
+
+impl Facts<'_> {
+    /// The loader of an installed disk did not start this: a disc, the network, a kernel and an initramfs.
+    fn is_foreign(&self) -> bool {
+        matches!(self.running, Running::Foreign(_))
+    }
 }
 
 fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
@@ -158,6 +174,10 @@ fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
         // As it is until the configuration is in effect: who brought it waits for the answer.
         (State::Unconfigured, _) if facts.taking => before.clone(),
         (State::Unconfigured, _) if facts.configured || facts.marked => closed(GONE),
+        // A medium that was taken out after it was read closes nothing.
+        (State::Unconfigured, meta::State::Absent(_)) if *before != Maintenance::Open && !facts.is_foreign() => {
+            if facts.running == Running::Unknown { Maintenance::looking() } else { closed(NO_DISK) }
+        }
         (State::Unconfigured, _) => match facts.sources {
             // An open door is not closed by another look; a wrong answer closes it.
             Verdict::Looking if *before == Maintenance::Open => Maintenance::Open,
@@ -173,7 +193,8 @@ mod tests {
     use super::*;
 
     fn facts<'a>(meta: meta::State, state: State, sources: &'a Verdict) -> Facts<'a> {
-        Facts { meta, configured: false, state, why: "torn", taking: false, sources, marked: false }
+        let running = Running::Foreign("a test".into());
+        Facts { meta, running, configured: false, state, why: "torn", taking: false, sources, marked: false }
     }
 
     fn closed(why: &str) -> Maintenance {
@@ -214,6 +235,13 @@ mod tests {
                 }
             }
         }
+        // A system whose own disk does not come.
+        let ours = |running| Facts { running, ..facts(absent(), State::Unconfigured, &nothing) };
+        for running in [Running::Generation(2), Running::Recovery] {
+            assert_eq!(decide(&ours(running.clone()), &start), closed(NO_DISK));
+            assert_eq!(decide(&ours(running), &Maintenance::Open), Maintenance::Open, "the stick was taken out");
+        }
+        assert_eq!(decide(&ours(Running::Unknown), &start), Maintenance::looking());
         // While the first configuration is kept META says so before it is in effect.
         for before in [Maintenance::Open, closed(SOURCES), closed("a cloud-config")] {
             let facts = facts(read(), State::Unconfigured, &nothing);
@@ -233,7 +261,13 @@ mod tests {
         meta.detach("no disk has META");
         let active = watch::Sender::new(Arc::new(Active::nothing(State::Unconfigured)));
         let sources = watch::Sender::new(Verdict::Nothing);
-        let signs = || Signs { meta: meta.clone(), active: active.subscribe(), sources: sources.subscribe() };
+        let generations = generations::Handle::fixed(meta.clone(), Running::Foreign("a test".into()));
+        let signs = || Signs {
+            meta: meta.clone(),
+            generations: generations.clone(),
+            active: active.subscribe(),
+            sources: sources.subscribe(),
+        };
         let door = Door::new(signs(), mark.clone(), events.clone());
         let mut shown = door.watch();
         assert_eq!(*shown.borrow_and_update(), Maintenance::Open);

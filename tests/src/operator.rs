@@ -1,7 +1,7 @@
 //! An operator at a workstation: secrets, documents and a context in a folder of their own, and the machine configured with
 //! them the way the README says.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -64,6 +64,16 @@ impl Operator {
         let asked = apictl.run(&[&apply, arguments].concat())?;
         let said = String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
         ensure!(asked.status.success(), "apply-config: {}: {said}", asked.status);
+        Ok(said)
+    }
+
+    /// Installs a machine that was started from a medium, and configures it with the documents; comes back when it is.
+    pub fn install(&self, apictl: &Apictl, within: Duration, arguments: &[&str]) -> Result<String> {
+        let (secrets, documents) = (self.secrets(), self.documents());
+        let install = ["install", "-f", &documents, "--secrets", &secrets];
+        let asked = apictl.run_within(within, &[&install, arguments].concat())?;
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
+        ensure!(asked.status.success(), "install: {}: {said}", asked.status);
         Ok(said)
     }
 

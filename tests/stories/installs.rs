@@ -16,7 +16,7 @@ use tests::{
     artifacts, child,
     machine::{self, Machine},
     nocloud::{self, Files},
-    operator::wait_blessed,
+    operator::{Operator, wait_blessed},
     runner::Story,
     scratch::Scratch,
     vm::{BOOT, Bus, Disk, Spec, Vm, free_port},
@@ -136,8 +136,17 @@ fn disc() -> Result<()> {
         ensure!(machine.apictl.run(&["health"])?.status.success(), "it is not healthy");
         let held = refused(&machine.apictl, &["--disk", "serial=STELE1"])?;
         ensure!(held.contains("vda1 (vfat") && held.contains("vda2 (meta"), "{held}");
-        let job = install(machine, &["--disk", "serial=STELE1", "--wipe"])?;
-        started_from(machine, "vda", &job)
+        let operator = Operator::new(machine)?;
+        operator.generate(machine, "node-1")?;
+        machine.apictl.use_context();
+        let said = operator.install(&machine.apictl, INSTALL, &["--disk", "serial=STELE1", "--wipe"])?;
+        ensure!(said.contains("the context knows it by that fingerprint now"), "{said}");
+        wait_blessed(&machine.apictl, 1)?;
+        machine.apictl.wait_for("generation", "1", "generation 1 with the configuration", |generation| {
+            let shown = &generation["value"];
+            shown["marks"] == serde_json::json!(["running", "current"]) && shown["revision"] == 1
+        })?;
+        Ok(())
     })
 }
 

@@ -95,7 +95,7 @@ async fn upgrade(app: &App, args: &Args, image: &str, target: &Target) -> Result
         return Ok(());
     }
     let done = job::until_over(app, node, id, app.global.timeout.unwrap_or(WITHIN)).await?;
-    app.ui.note(&format!("{name}: {done}"));
+    app.ui.note(&format!("{name}: {}", done.said));
     Ok(())
 }
 

@@ -148,6 +148,10 @@ impl Cause {
     }
 }
 
+/// The firmware's volatile variable that the loader sets when what it starts is on trial, beside those of the Boot Loader Interface: a
+/// system that does not find its disk must know that it is not proven.
+pub const TRIAL_VARIABLE: &str = "SteleTrial";
+
 /// What the loader started last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {

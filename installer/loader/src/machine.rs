@@ -7,7 +7,7 @@ use boot::{
     entry::Which,
     meta::{BLOCK, BOOT},
     record::{self, Kind, Record, Slot},
-    state::{Cause, Reject, State},
+    state::{Cause, Reject, State, TRIAL_VARIABLE},
 };
 use uefi_raw::{Handle, protocol::loaded_image::LoadedImageProtocol};
 
@@ -68,6 +68,9 @@ impl<'a> Machine<'a> {
         let set = |name, value: Arguments<'_>| variables::set(self.firmware, name, value);
         set("LoaderEntrySelected", format_args!("{}", choice.which));
         set("LoaderInfo", format_args!("{NAME}"));
+        if choice.cause == Cause::Trial {
+            set(TRIAL_VARIABLE, format_args!("1"));
+        }
         if let Some(guid) = path::partition_guid(self.device) {
             set("LoaderDevicePartUUID", format_args!("{guid}"));
         }

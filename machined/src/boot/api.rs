@@ -47,7 +47,7 @@ pub(super) async fn start(
     let Configuration { engine, state, node, own, sure, found, offering, reacher } = configuration;
     let file = pki::file::File::new(run.join("identity"));
     let (shown, showing) = watch::channel(Arc::new(keep::find(&file, meta, store).await?));
-    let signs = Signs { meta: meta.clone(), active: engine.active(), sources: found };
+    let signs = Signs { meta: meta.clone(), generations: generations.clone(), active: engine.active(), sources: found };
     let door = Door::new(signs, run.join("configured"), events.clone());
     let offer = offering.subscribe();
     let sources = offer::Sources {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use ::boot::state::{Cause, Failure, Phase, Reject, State};
 use sys::link::Standing;
 
+use ::boot::entry::Which;
+
 use super::{Handle, Running, View};
 use crate::efi::Variables;
 use crate::events::Events;
-use crate::generations::running::{self, Told};
+use crate::generations::running::{self, Known, Told};
 use crate::image::Image;
 use crate::link::Link;
 use crate::trace::chain;
@@ -50,21 +52,34 @@ impl Follow {
     pub async fn run(self) {
         let mut state = self.meta.watch();
         let found = state.wait_for(|state| *state != meta::State::Waiting);
-        let found = tokio::time::timeout(META_WITHIN, found).await.is_ok();
-        let told = if found { self.ask().await } else { None };
-        self.handle.look();
-        let view = self.handle.view();
-        let running = running::decide(told.as_ref(), view.state.as_ref(), self.meta.record().boots);
-        self.handle.runs(running);
-        self.tell();
+        // Without one the loader's word counts alone, until a META comes.
+        let _ = tokio::time::timeout(META_WITHIN, found).await;
+        let told = self.ask().await;
+        self.decide(told.as_ref());
+        self.tell(told.as_ref());
         let rest = async {
+            if self.handle.view().state.is_none() && state.wait_for(is_known).await.is_ok() {
+                self.decide(told.as_ref());
+                self.tell(told.as_ref());
+            }
             if state.wait_for(|state| matches!(state, meta::State::Attached { .. })).await.is_ok() {
                 self.note().await;
                 self.come_up().await;
             }
         };
-        tokio::join!(self.tell_init(), rest);
+        tokio::join!(self.tell_init(told.as_ref()), rest);
         std::future::pending().await
+    }
+
+    fn decide(&self, told: Option<&Told>) {
+        self.handle.look();
+        let record = self.meta.record();
+        let which = record.boot.as_ref().and_then(|mark| match mark.generation {
+            Some(number) => Some(Which::Generation(number)),
+            None => mark.recovery.then_some(Which::Recovery),
+        });
+        let known = Known { boots: record.boots, which };
+        self.handle.runs(running::decide(told, self.handle.view().state.as_ref(), known));
     }
 
     /// Asks the firmware until it answers.
@@ -82,9 +97,12 @@ impl Follow {
         tokio::time::timeout(EFI_WITHIN, ask).await.ok()
     }
 
-    /// init waits for a trial until its last deadline and a little more; what is no trial is settled.
-    async fn tell_init(&self) {
-        if self.handle.view().trial().is_none() {
+    /// init waits for a trial until its last deadline and a little more; what is no trial is settled. A trial that does not find its
+    /// disk can prove nothing, and is none the less one.
+    async fn tell_init(&self, told: Option<&Told>) {
+        let lost = |view: &View| view.state.is_none() && told.is_some_and(|told| told.trial);
+        let on_trial = |view: &View| view.trial().is_some() || lost(view);
+        if !on_trial(&self.handle.view()) {
             // A link that broke ends machined anyway.
             let _ = self.link.standing(Standing::Settled).await;
             return;
@@ -97,16 +115,20 @@ impl Follow {
             let _ = self.link.standing(Standing::Trial { seconds }).await;
             tokio::select! {
                 Ok(()) = until.changed() => {}
-                Ok(_) = view.wait_for(|view| view.trial().is_none()) => break,
+                Ok(_) = view.wait_for(|view| !on_trial(view)) => break,
             }
         }
         let _ = self.link.standing(Standing::Settled).await;
     }
 
     /// What people should know about this start.
-    fn tell(&self) {
+    fn tell(&self, told: Option<&Told>) {
         let view = self.handle.view();
         match (&view.running, view.trial()) {
+            (Running::Generation(number), None) if view.state.is_none() && told.is_some_and(|told| told.trial) => {
+                let why = format!("generation {number} runs on trial and does not find the disk it was started from");
+                self.events.error("generation", format!("{why}; unless it comes the machine goes back by itself"));
+            }
             (Running::Generation(number), Some(_)) => {
                 self.events.info("generation", format!("generation {number} runs on trial"));
             }
@@ -140,6 +162,7 @@ impl Follow {
         }
         let number = view.generation().map(|generation| (generation.number, generation.uki.digest.to_string()));
         let (boots, version) = (state.boots, self.image.version.clone());
+        let recovery = view.running == Running::Recovery;
         let slots = state.slots.iter().flatten().map(|one| one.uki);
         let kept: Vec<String> = slots.chain(state.recovery).map(|uki| uki.digest.to_string()).collect();
         let update = move |record: &mut meta::Record| {
@@ -148,6 +171,7 @@ impl Follow {
                 record.versions.insert(digest, version);
                 record.boot.get_or_insert_default().generation = Some(number);
             }
+            record.boot.get_or_insert_default().recovery = recovery;
             record.versions.retain(|digest, _| kept.contains(digest));
         };
         if let Err(error) = self.meta.update(update).await {
@@ -171,6 +195,10 @@ impl Follow {
     }
 }
 
+fn is_known(state: &meta::State) -> bool {
+    matches!(state, meta::State::Read { .. } | meta::State::Attached { .. })
+}
+
 /// Why a trial failed, and how far it came. `came`: machined noted that it ran.
 fn reason(failure: Failure, came: bool) -> (String, &'static str) {
     let tries = ::boot::state::TRIES;
@@ -178,8 +206,8 @@ fn reason(failure: Failure, came: bool) -> (String, &'static str) {
         Failure::Tries if came => (format!("it was started {tries} times and was never proven"), "machined"),
         Failure::Tries => {
             let why = format!(
-                "it was started {tries} times and never came as far as machined: kernel, initramfs or init failed, and \
-                 nothing before machined can keep a log"
+                "it was started {tries} times and never came as far as machined with its disk: kernel, initramfs or init \
+                 failed, or the disk was not found, and without both nothing can keep a log"
             );
             (why, "loader")
         }

@@ -1,7 +1,7 @@
 //! What runs: the word of the loader, held against the boot state of the disk. Pure but for the firmware's variables.
 
 use ::boot::entry::Which;
-use ::boot::state::{Phase, State};
+use ::boot::state::{Phase, State, TRIAL_VARIABLE};
 
 use super::Running;
 use crate::efi::{LOADER, Variables};
@@ -17,6 +17,17 @@ pub(super) struct Told {
     pub(super) loader_from: Option<String>,
     /// GUID of the partition that the UKI was read from, as its stub says.
     pub(super) stub_from: Option<String>,
+    /// What was chosen is on trial.
+    pub(super) trial: bool,
+}
+
+/// What machined knows already, of this boot and the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The start that was counted last when machined last looked.
+    pub(super) boots: Option<u32>,
+    /// What a machined before this one found to run in this boot.
+    pub(super) which: Option<Which>,
 }
 
 impl Told {
@@ -34,17 +45,21 @@ impl Told {
             entry: variables.text("LoaderEntrySelected", LOADER)?,
             loader_from: guid(variables.text("LoaderDevicePartUUID", LOADER)?),
             stub_from: variables.booted_from()?,
+            trial: variables.text(TRIAL_VARIABLE, LOADER)?.is_some(),
         })
     }
 }
 
-/// Decides. `told` is none when the firmware's variables cannot be read; `known` is the start that machined knew last.
-pub(super) fn decide(told: Option<&Told>, state: Option<&State>, known: Option<u32>) -> Running {
+/// Decides. `told` is none when the firmware's variables cannot be read.
+pub(super) fn decide(told: Option<&Told>, state: Option<&State>, known: Known) -> Running {
+    // A firmware that keeps no variables took none of the stub either.
+    let told = told.filter(|told| !told.efi || told.entry.is_some() || told.stub_from.is_some());
     let foreign = |why: &str| Running::Foreign(why.into());
     let chosen = state.and_then(|state| state.chosen);
     let which = match told {
+        None if known.which.is_some() => known.which,
         // A start that was counted since machined last looked can only be this one.
-        None if state.is_some_and(|state| Some(state.boots) != known) => chosen.map(|chosen| chosen.which),
+        None if state.is_some_and(|state| Some(state.boots) != known.boots) => chosen.map(|chosen| chosen.which),
         None => return foreign("the firmware's variables cannot be read, and the loader could not count this start"),
         Some(told) if !told.efi => return foreign("it was started by a kernel and an initramfs, without the loader"),
         Some(Told { entry: None, .. }) => return foreign("it was started without the loader of an installed disk"),

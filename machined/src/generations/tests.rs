@@ -2,7 +2,7 @@ use ::boot::entry::Which;
 use ::boot::state::{Cause, Chosen};
 use ::boot::uki::{Digest, Uki};
 
-use super::running::{Told, decide};
+use super::running::{Known, Told, decide};
 use super::*;
 use crate::meta::tests::fresh;
 
@@ -21,13 +21,13 @@ fn on_trial() -> State {
 
 fn told(entry: &str) -> Told {
     let from = Some("aa".to_owned());
-    Told { efi: true, entry: Some(entry.into()), loader_from: from.clone(), stub_from: from }
+    Told { efi: true, entry: Some(entry.into()), loader_from: from.clone(), stub_from: from, trial: false }
 }
 
 #[test]
 fn the_loaders_word_counts_only_with_the_state_of_the_disk() {
     let state = on_trial();
-    let is = |told: Option<&Told>, known| decide(told, Some(&state), known);
+    let is = |told: Option<&Told>, boots| decide(told, Some(&state), Known { boots, which: None });
     assert_eq!(is(Some(&told("stele-00000002.conf")), None), Running::Generation(2));
     assert_eq!(is(Some(&told("stele-00000001.conf")), None), Running::Generation(1));
     assert_eq!(is(Some(&told("stele-recovery.conf")), None), Running::Recovery);
@@ -41,12 +41,19 @@ fn the_loaders_word_counts_only_with_the_state_of_the_disk() {
     // Variables that cannot be read: a start that was counted since is this one.
     assert_eq!(is(None, Some(4)), Running::Generation(2));
     assert_eq!(is(None, None), Running::Generation(2));
+    let mute = Told { efi: true, ..Told::default() };
+    assert_eq!(is(Some(&mute), Some(4)), Running::Generation(2), "they can be read, and nobody could write them");
+    foreign(is(Some(&mute), Some(5)));
+    // A machined after the one that found out.
+    let known = |which| Known { boots: Some(5), which: Some(which) };
+    assert_eq!(decide(None, Some(&state), known(Which::Generation(2))), Running::Generation(2));
+    assert_eq!(decide(None, Some(&state), known(Which::Recovery)), Running::Recovery);
     foreign(is(None, Some(5)));
-    assert_eq!(decide(Some(&told("stele-00000001.conf")), None, None), Running::Generation(1));
+    assert_eq!(decide(Some(&told("stele-00000001.conf")), None, Known::default()), Running::Generation(1));
     // Another start than the one the state knows cannot have been of a trial.
     let mut other = state;
     other.chosen = None;
-    foreign(decide(Some(&told("stele-00000002.conf")), Some(&other), None));
+    foreign(decide(Some(&told("stele-00000002.conf")), Some(&other), Known::default()));
 }
 
 async fn machine(folder: &std::path::Path, state: &State, running: Running) -> (meta::Handle, Handle) {

@@ -141,6 +141,9 @@ pub struct Mark {
     /// The generation that ran, once that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
+    /// It was the recovery system.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovery: bool,
     /// The generation on trial of which an operator said in this boot that it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<u32>,

@@ -6,7 +6,7 @@
 //! ```
 //! Built in are three gates: the configuration is in effect and proven (the machine has reached its own API through the gateway, on
 //! its own address), the services are well, and the machine counts as booted. Declared ones (`kind: Gate`) come besides. Invariant:
-//! deadlines count from the start of the machine, so a restart of machined prolongs nothing.
+//! deadlines count from the start of the machine, so a restart of machined prolongs nothing but the last half minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::resources::config_status::{self, ConfigStatus};
 use crate::resources::gate::Gate;
 use crate::resources::service::{self, Service};
 use crate::resources::trusted_roots::TrustedRoots;
+use crate::resources::volume::{self, Volume};
 use crate::stop;
 use crate::trace::chain;
 use crate::uptime;
@@ -34,6 +35,8 @@ use crate::uptime;
 const BASE: Duration = Duration::from_secs(600);
 /// All gates have to hold for so long: what comes up only to crash is not well.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Past its deadline a gate must be shut for so long: one answer that is missed, a service that is started anew, is no failure.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// `boot/gates`.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(super) struct Gates {
     tell: mpsc::Sender<(String, Result<(), String>)>,
     /// Since when all hold.
     open: Option<Instant>,
+    /// Since when each that is shut is.
+    shut: BTreeMap<String, Instant>,
     over: bool,
 }
 
@@ -63,7 +68,8 @@ impl Gates {
     pub(super) fn new(handle: Handle, stop: stop::Handle, events: Events) -> Self {
         let (tell, heard) = mpsc::channel(16);
         let (view, answers, probes) = (handle.watch(), BTreeMap::new(), BTreeMap::new());
-        Self { handle, view, stop, events, answers, probes, heard, tell, open: None, over: false }
+        let shut = BTreeMap::new();
+        Self { handle, view, stop, events, answers, probes, heard, tell, open: None, shut, over: false }
     }
 
     /// Starts to ask what is declared, and stops to ask what is not any more.
@@ -148,6 +154,18 @@ impl Gates {
         Ok(Some(gates))
     }
 
+    /// When each gate that is shut is too late, from now; zero: it is.
+    fn late(&mut self, gates: &BTreeMap<String, Gate>, up: Duration) -> BTreeMap<String, Duration> {
+        let now = Instant::now();
+        self.shut.retain(|name, _| gates.get(name).is_some_and(|gate| !gate.open));
+        let shut = gates.iter().filter(|(_, gate)| !gate.open);
+        shut.map(|(name, gate)| {
+            let since = *self.shut.entry(name.clone()).or_insert(now);
+            (name.clone(), left(gate, now - since, up))
+        })
+        .collect()
+    }
+
     async fn bless(&mut self, revision: u64) {
         match self.handle.bless(revision).await {
             Ok(()) => {
@@ -177,23 +195,28 @@ fn well(state: service::State) -> bool {
     matches!(state, service::State::Ready | service::State::Stopped)
 }
 
+/// How long a gate may stay shut, when it has been for this long.
+fn left(gate: &Gate, shut: Duration, up: Duration) -> Duration {
+    let deadline = Duration::from_secs(gate.deadline_s);
+    // One that never opened has had its time.
+    deadline.saturating_sub(up).max(GRACE.min(deadline).saturating_sub(shut))
+}
+
 /// Why the trial is over, if it is.
-fn verdict(gates: &BTreeMap<String, Gate>, unusable: Option<&str>, up: Duration) -> Option<String> {
+fn verdict(
+    gates: &BTreeMap<String, Gate>,
+    late: &BTreeMap<String, Duration>,
+    unusable: Option<&str>,
+) -> Option<String> {
     if let Some(why) = unusable {
         return Some(format!("this version cannot use the machine's configuration: {why}"));
     }
     let late: Vec<_> = gates
         .iter()
-        .filter(|(_, gate)| !gate.open && up.as_secs() >= gate.deadline_s)
+        .filter(|(name, _)| late.get(*name).is_some_and(Duration::is_zero))
         .map(|(name, gate)| format!("{name} ({}): {}", gate.asks, gate.reason))
         .collect();
     (!late.is_empty()).then(|| format!("not in time: {}", late.join("; ")))
-}
-
-/// When the next deadline is over.
-fn next(gates: &BTreeMap<String, Gate>, up: Duration) -> Option<Duration> {
-    let shut = gates.values().filter(|gate| !gate.open);
-    shut.map(|gate| Duration::from_secs(gate.deadline_s).saturating_sub(up)).min()
 }
 
 impl Controller for Gates {
@@ -202,7 +225,7 @@ impl Controller for Gates {
 
     fn declare(ports: &mut Ports) {
         documents::declare(ports);
-        ports.watch::<Condition>().watch::<Service>().watch::<TrustedRoots>().own::<Gate>();
+        ports.watch::<Condition>().watch::<Service>().watch::<TrustedRoots>().watch::<Volume>().own::<Gate>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -219,18 +242,20 @@ impl Controller for Gates {
             cx.put(name, gate.clone())?;
         }
         let status = cx.get::<ConfigStatus>(ConfigStatus::ID)?.map(|found| found.value);
-        let unusable = status.as_ref().filter(|one| one.state == config_status::State::Unreadable);
+        // A STATE that is late may still come.
+        let state = cx.get::<Volume>("STATE")?.is_some_and(|state| state.value.phase == volume::Phase::Mounted);
+        let unusable = status.as_ref().filter(|one| one.state == config_status::State::Unreadable && state);
         let up = Duration::from_millis(uptime::now_ms());
         self.handle.keep_until(longest(&gates));
-        if let Some(why) = verdict(&gates, unusable.map(|one| one.reason.as_str()), up) {
+        let late = self.late(&gates, up);
+        if let Some(why) = verdict(&gates, &late, unusable.map(|one| one.reason.as_str())) {
             self.fail(number, why, "gates").await;
             return Ok(Next::OnChange);
         }
         if gates.values().any(|gate| !gate.open) {
             self.open = None;
-            return Ok(
-                next(&gates, up).map_or(Next::OnChange, |left| Next::After(left.max(Duration::from_millis(100))))
-            );
+            let next = late.values().min();
+            return Ok(next.map_or(Next::OnChange, |left| Next::After((*left).max(Duration::from_millis(100)))));
         }
         let held = self.open.get_or_insert_with(Instant::now).elapsed();
         if held < SETTLE {
@@ -267,11 +292,22 @@ mod tests {
         let gates: BTreeMap<_, _> =
             [("a".to_owned(), gate(true, 10)), ("b".to_owned(), gate(false, 20)), ("c".to_owned(), gate(false, 90))]
                 .into();
-        let at = |s| verdict(&gates, None, Duration::from_secs(s));
+        let seconds = Duration::from_secs;
+        let at = |up: u64| {
+            let shut = gates.iter().filter(|(_, gate)| !gate.open);
+            let late = shut.map(|(name, gate)| (name.clone(), left(gate, seconds(up), seconds(up)))).collect();
+            verdict(&gates, &late, None)
+        };
         assert_eq!(at(19), None);
         assert_eq!(at(20).unwrap(), "not in time: b (it): nobody answers");
-        assert_eq!(next(&gates, Duration::from_secs(5)), Some(Duration::from_secs(15)));
-        let unusable = verdict(&gates, Some("kind: Fancy is not known"), Duration::ZERO).unwrap();
+        assert_eq!(left(&gate(false, 20), seconds(5), seconds(5)), seconds(15));
+        assert_eq!(
+            left(&gate(false, 120), seconds(1), seconds(1800)),
+            seconds(29),
+            "it was open, and missed one answer"
+        );
+        assert_eq!(left(&gate(false, 120), seconds(30), seconds(1800)), seconds(0));
+        let unusable = verdict(&gates, &BTreeMap::new(), Some("kind: Fancy is not known")).unwrap();
         assert!(unusable.contains("cannot use the machine's configuration: kind: Fancy"), "{unusable}");
         assert_eq!(longest(&gates), Duration::from_secs(90));
     }

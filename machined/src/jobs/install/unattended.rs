@@ -73,11 +73,13 @@ impl Unattended {
             Ok(disk) => disk,
             Err(why) => return Some(Err(why.reason)),
         };
-        let own = disk.and_then(|disk| self.store.get::<Disk>(&disk)).is_some_and(|disk| !disk.value.removable);
-        if own {
+        let what = id(install);
+        if let Some(name) = disk
+            && let Some(disk) = self.store.get::<Disk>(&name)
+            && (!is_medium(&disk.value) || self.is_on(&name, &what).await)
+        {
             return None;
         }
-        let what = id(install);
         let disks = self.store.list::<Disk>().into_iter().map(|disk| (disk.id, disk.value.sequence)).collect();
         if let Some(known) = self.last().clone()
             && (&known.what, &known.disks) == (&what, &disks)
@@ -146,8 +148,25 @@ impl Unattended {
     }
 }
 
+/// Whether a disk is made to be carried around. Many a stick says of itself that it cannot be removed.
+fn is_medium(disk: &Disk) -> bool {
+    disk.removable || disk.transport == "usb"
+}
+
 /// What a document is called on the disk that it installs: another one is another install.
 fn id(install: &Install) -> String {
     let text = serde_json::to_vec(install).unwrap_or_default();
     Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stick_is_a_medium_whatever_it_says_of_itself() {
+        let disk = |removable, transport: &str| Disk { removable, transport: transport.into(), ..Disk::default() };
+        assert!(is_medium(&disk(false, "usb")) && is_medium(&disk(true, "mmc")));
+        assert!(!is_medium(&disk(false, "nvme")) && !is_medium(&disk(false, "")));
+    }
 }
