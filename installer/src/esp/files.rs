@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use boot::Digest;
 use boot::entry::{self, Text, Which};
 use boot::uki;
-use config::image::esp::Found;
+use config::image::esp::{Foreign, Found};
 
 use super::{Error, copy};
 
 /// What is being written has this ending until it is whole.
 const NEW: &str = "new";
+/// Files of others that are named: those that are worth removing.
+const NAMED: usize = 3;
 
 /// Where a UKI lies.
 pub(super) fn uki(root: &Path, digest: Digest) -> PathBuf {
@@ -67,16 +69,76 @@ pub(super) fn clear_entries(root: &Path, wanted: &BTreeSet<String>) -> Result<()
     Ok(())
 }
 
-/// Removes UKIs of ours that are not to stay.
-pub(super) fn clear_ukis(root: &Path, stay: &BTreeSet<Digest>) -> Result<(), Error> {
-    for found in list(&folder(root, uki::FOLDER))? {
+/// UKIs of ours, with what their names say.
+fn ukis(root: &Path) -> Result<Vec<(Digest, PathBuf)>, Error> {
+    let named = |found: DirEntry| {
         let name = found.file_name().to_string_lossy().to_ascii_lowercase();
-        let digest = name.strip_suffix(uki::SUFFIX).and_then(Digest::parse);
-        if digest.is_some_and(|digest| !stay.contains(&digest)) {
-            remove(&found.path())?;
+        Some((name.strip_suffix(uki::SUFFIX).and_then(Digest::parse)?, found.path()))
+    };
+    Ok(list(&folder(root, uki::FOLDER))?.into_iter().filter_map(named).collect())
+}
+
+/// Removes UKIs of ours that are not to stay, and what a cut left of a try to write.
+pub(super) fn clear_ukis(root: &Path, stay: &BTreeSet<Digest>) -> Result<(), Error> {
+    for (_, path) in ukis(root)?.into_iter().filter(|(digest, _)| !stay.contains(digest)) {
+        remove(&path)?;
+    }
+    let tried = tried(root);
+    if tried.exists() { remove(&tried) } else { Ok(()) }
+}
+
+/// Bytes of UKIs of ours that are not whole or not to stay.
+pub(super) fn disposable(root: &Path, whole: &BTreeSet<Digest>) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for (_, path) in ukis(root)?.into_iter().filter(|(digest, _)| !whole.contains(digest)) {
+        bytes += fs::metadata(&path).map_err(Error::io("look at", &path))?.len();
+    }
+    Ok(bytes)
+}
+
+/// What a try to write is called.
+fn tried(root: &Path) -> PathBuf {
+    folder(root, uki::FOLDER).join("tried.new")
+}
+
+/// Whether anything can be written: something small, which then goes.
+pub(super) fn try_to_write(root: &Path) -> Result<(), Error> {
+    let path = tried(root);
+    let folder = folder(root, uki::FOLDER);
+    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    let written = || {
+        fs::write(&path, [0; 512])?;
+        File::open(&path)?.sync_all()?;
+        sync(&folder)
+    };
+    written().map_err(Error::io("write", &path))?;
+    remove(&path)
+}
+
+/// The largest files that are none of ours, from the root of the partition.
+pub(super) fn foreign(root: &Path) -> Result<Vec<Foreign>, Error> {
+    let (mut folders, mut all) = (vec![root.to_owned()], Vec::new());
+    let ours: BTreeSet<PathBuf> = ukis(root)?.into_iter().map(|(_, path)| path).collect();
+    let boot = root.join("EFI/BOOT");
+    while let Some(folder) = folders.pop() {
+        for entry in list(&folder)? {
+            let path = entry.path();
+            let found = entry.metadata().map_err(Error::io("look at", &path))?;
+            let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
+            if found.is_dir() {
+                folders.push(path);
+            } else if !ours.contains(&path)
+                && Which::of_file(&name).is_none()
+                && !(folder == boot && name.starts_with("bootx64."))
+            {
+                let path = format!("/{}", path.strip_prefix(root).unwrap_or(&path).display());
+                all.push(Foreign { path, size: found.len() });
+            }
         }
     }
-    Ok(())
+    all.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
+    all.truncate(NAMED);
+    Ok(all)
 }
 
 /// Removes what fsck.vfat made of chains without a name.
@@ -102,13 +164,13 @@ pub(super) fn holds(root: &Path, digest: Digest) -> Result<bool, Error> {
 }
 
 /// What has an entry of ours and is whole.
-pub(super) fn found(root: &Path) -> Result<Vec<Found>, Error> {
+pub(super) fn found(root: &Path, mut holds: impl FnMut(Digest) -> bool) -> Result<Vec<Found>, Error> {
     let mut all = Vec::new();
     for entry in list(&folder(root, entry::FOLDER))? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let bytes = fs::read(entry.path()).map_err(Error::io("read", &entry.path()))?;
         let Some(entry) = entry::Entry::parse(&name, &bytes) else { continue };
-        if holds(root, entry.digest)? {
+        if holds(entry.digest) {
             let path = uki(root, entry.digest);
             let size = fs::metadata(&path).map_err(Error::io("look at", &path))?.len();
             let generation = match entry.which {

@@ -12,6 +12,7 @@ mod copy;
 mod fat;
 mod files;
 mod loader;
+mod look;
 mod mounted;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,9 @@ pub use copy::Error as CopyError;
 
 /// Left free: entries, the loader's copy, and room for a repair.
 const RESERVE: u64 = 1 << 20;
+
+/// What to do about that.
+const FULL: &str = "what else lies on the EFI partition is none of ours: make room there";
 
 /// Why the partition is not as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("{free} MiB are free, {needed} MiB are needed")]
-    Full { free: u64, needed: u64 },
+    #[error("{0}")]
+    Full(String),
     #[error(transparent)]
     Copy(#[from] copy::Error),
     #[error("the loader cannot be put in place: {0}")]
@@ -63,7 +67,7 @@ impl Error {
 
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Full { .. } => "what else lies on the EFI partition is none of ours: make room there",
+            Self::Full(_) => FULL,
             Self::Repair { .. } => "install anew, or boot the recovery system: apictl reboot --recovery",
             _ => "try again; when it stays, the disk may be failing",
         }
@@ -123,7 +127,7 @@ fn ensure(request: &Request, report: &mut Report<impl Write>) -> Result<Done, Er
     let mounted = mounted::Mounted::new(device, Path::new(&request.mount))?;
     if request.look {
         report.step("look")?;
-        let done = Done { found: files::found(mounted.root())?, free: files::free(mounted.root())?, ..Done::default() };
+        let done = look::look(mounted.root(), request)?;
         mounted.leave()?;
         return Ok(done);
     }
@@ -167,9 +171,8 @@ fn fill(
             missing.push(source);
         }
     }
-    let (free, needed) = (files::free(root)?, missing.iter().map(|source| source.size).sum::<u64>() + RESERVE);
-    if free < needed {
-        return Err(Error::Full { free: free >> 20, needed: needed.div_ceil(1 << 20) });
+    if let Some(lack) = look::room(root, request, &missing)?.lack() {
+        return Err(Error::Full(lack));
     }
     for source in missing {
         report.step("write")?;

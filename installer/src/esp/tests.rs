@@ -79,8 +79,12 @@ fn a_partition_becomes_what_is_wanted_and_stays_so() {
     let text = fs::read(entries.join("stele-00000001.conf")).unwrap();
     let read = ::boot::entry::Entry::parse("stele-00000001.conf", &text).unwrap();
     assert_eq!(read.digest, digest(&old));
-    let found: Vec<_> =
-        files::found(root).unwrap().into_iter().map(|one| (one.generation, one.digest, one.size)).collect();
+    let found: Vec<_> = look::look(root, &request(&[], Vec::new()))
+        .unwrap()
+        .found
+        .into_iter()
+        .map(|one| (one.generation, one.digest, one.size))
+        .collect();
     assert_eq!(found, [(Some(1), old.clone(), 3)]);
     let (again, _) = make(root, &wanted).unwrap();
     assert_eq!(again.written, 0, "it was there already");
@@ -88,6 +92,58 @@ fn a_partition_becomes_what_is_wanted_and_stays_so() {
     fs::write(ukis.join(format!("{}.efi", old.hex())), "rot").unwrap();
     let (done, _) = make(root, &wanted).unwrap();
     assert_eq!(done.damaged, [old], "told, and left as it is");
+}
+
+#[test]
+fn a_look_says_what_is_damaged_and_what_room_there_would_be_and_leaves_all_as_it_is() {
+    let (esp, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = esp.path();
+    let (ukis, theirs) = (root.join("EFI/stele"), root.join("EFI/theirs"));
+    let boot = root.join("EFI/BOOT");
+    for folder in [&ukis, &theirs, &boot] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let (old, goes, gone, new) = (hash(b"old"), hash(b"goes"), hash(b"gone"), source(parts.path(), "new", b"new"));
+    let file = |digest: &Digest| ukis.join(format!("{}.efi", digest.hex()));
+    fs::write(file(&old), "rot").unwrap();
+    fs::write(file(&goes), "goes").unwrap();
+    // What a cut left of what is to come makes room, too.
+    fs::write(file(&new.digest), "ne").unwrap();
+    fs::write(boot.join("BOOTX64.EFI"), "loader").unwrap();
+    fs::write(theirs.join("backup.img"), vec![0; 3 << 20]).unwrap();
+    let before = names(&ukis);
+
+    let wanted = Request { add: vec![new.clone()], look: true, ..request(&[&old, &gone], Vec::new()) };
+    let done = look::look(root, &wanted).unwrap();
+    assert_eq!(done.damaged, [old.clone(), gone]);
+    let room = done.room.unwrap();
+    assert_eq!(room.needed, 3 + RESERVE);
+    let stays = BTreeSet::from([digest(&old)]);
+    assert_eq!((files::disposable(root, &stays).unwrap(), room.free % 512), (6, 6), "what goes and what is torn");
+    assert_eq!(
+        room.foreign.iter().map(|file| (&*file.path, file.size)).collect::<Vec<_>>(),
+        [("/EFI/theirs/backup.img", 3 << 20)]
+    );
+    assert_eq!(names(&ukis), before, "all is as it was");
+
+    let large = Source { size: 1 << 60, ..new.clone() };
+    let told = look::room(root, &wanted, &[&large]).unwrap().lack().unwrap();
+    assert!(told.contains("MiB are missing") && told.contains("/EFI/theirs/backup.img (3 MiB)"), "{told}");
+    let wanted = Request { add: vec![large], ..request(&[], Vec::new()) };
+    let full = make(root, &wanted).unwrap_err();
+    assert!(matches!(&full, Error::Full(told) if told.contains("backup.img")), "{full}");
+}
+
+#[test]
+fn a_partition_that_cannot_be_written_is_told_by_a_look() {
+    let (esp, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // In place of the folder; root may write what it may not.
+    fs::create_dir_all(esp.path().join("EFI")).unwrap();
+    fs::create_dir_all(esp.path().join("EFI/stele/tried.new")).unwrap();
+    let add = vec![source(parts.path(), "new", b"new")];
+    let wanted = Request { add, look: true, ..request(&[], Vec::new()) };
+    let refused = look::look(esp.path(), &wanted).unwrap_err().to_string();
+    assert!(refused.contains("cannot write"), "{refused}");
 }
 
 #[test]

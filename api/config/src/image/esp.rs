@@ -24,7 +24,8 @@ pub struct Request {
     /// UKIs to write, each complete and read back before the next step.
     #[serde(default)]
     pub add: Vec<Source>,
-    /// Only say what is there: nothing but a repair is done.
+    /// Only say what is there, whether what is to be kept is whole, and whether what is to be added could be written: nothing but a
+    /// repair is done.
     #[serde(default)]
     pub look: bool,
     /// The loader to put in place of the one that is there. If it lies among the UKIs of this partition it goes from there once it
@@ -88,7 +89,8 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Done {
-    /// UKIs that were to be kept and are not there, or do not hold what their name says. Looked at only after a repair.
+    /// UKIs that were to be kept and are not there, or do not hold what their name says. Looked at with `look`, and after a
+    /// repair.
     pub damaged: Vec<Digest>,
     /// What has an entry of ours, and is whole.
     #[serde(default)]
@@ -97,6 +99,51 @@ pub struct Done {
     pub written: u64,
     /// Bytes that are free now.
     pub free: u64,
+    /// What there would be for what is to be added. Said with `look`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
+}
+
+/// The room on the partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// Bytes that are free once everything of ours that may go has gone.
+    pub free: u64,
+    /// Bytes that are needed.
+    pub needed: u64,
+    /// The largest files that are none of ours.
+    #[serde(default)]
+    pub foreign: Vec<Foreign>,
+}
+
+/// A file of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foreign {
+    /// From the root of the partition.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Room {
+    /// How much is missing, and what is in the way, if the room does not suffice.
+    #[must_use]
+    pub fn lack(&self) -> Option<String> {
+        let missing = self.needed.checked_sub(self.free).filter(|missing| *missing > 0)?;
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let files: Vec<_> = self.foreign.iter().map(|file| format!("{} ({} MiB)", file.path, mib(file.size))).collect();
+        let files = if files.is_empty() {
+            "nothing lies there that is not ours".into()
+        } else {
+            format!("what lies there and is not ours: {}", files.join(", "))
+        };
+        let (needed, missing) = (mib(self.needed), mib(missing));
+        Some(format!(
+            "the EFI partition has not room enough: {needed} MiB are needed, {missing} MiB are missing; {files}"
+        ))
+    }
 }
 
 /// A UKI with an entry.
