@@ -7,6 +7,7 @@
 //! disk) blesses, fails and settles nothing.
 
 mod error;
+mod fit;
 mod follow;
 pub mod partition;
 mod running;
@@ -165,8 +166,29 @@ impl Handle {
     /// It is none of this disk's, or META cannot be written: then nothing has changed.
     pub async fn bless(&self, revision: u64) -> Result<(), Error> {
         let number = self.number()?;
-        self.change(move |state| Ok(state.bless(number, revision)?.up())).await?;
+        let state = self.change(move |state| Ok(state.bless(number, revision)?.up())).await?;
+        self.proven_by_trial(number, &state).await;
         Ok(())
+    }
+
+    /// With the blessing: nothing below its floor is taken from now on, and its image has not failed here.
+    async fn proven_by_trial(&self, number: u32, state: &State) {
+        let digest = state.generation(number).map(|one| one.uki.digest.to_string()).unwrap_or_default();
+        let before = self.meta.record();
+        let staged = before.staged.as_ref().filter(|staged| staged.generation == number);
+        let floor =
+            staged.and_then(|staged| settle::higher(before.floor.clone(), &staged.floor)).or(before.floor.clone());
+        if floor == before.floor && before.failed.iter().all(|failed| failed.digest != digest) {
+            return;
+        }
+        let update = move |record: &mut meta::Record| {
+            record.floor = floor;
+            record.failed.retain(|failed| failed.digest != digest);
+        };
+        if let Err(error) = self.meta.update(update).await {
+            tracing::warn!("META does not keep what a proof changes: {}", crate::trace::chain(&error));
+        }
+        self.look_again();
     }
 
     /// Records that the trial that runs is over, and why: the next start is of the current generation.
@@ -205,6 +227,29 @@ impl Handle {
             self.remember(trial, why.into(), "machined").await;
         }
         Ok(self.change(roll_back).await?.current)
+    }
+
+    /// Takes a rollback back, whose reboot is not going to happen: everything is as it was before it.
+    ///
+    /// # Errors
+    /// Something else was changed since, or META cannot be written.
+    pub async fn take_back(&self, before: State, rolled_to: u32) -> Result<(), Error> {
+        let numbers = |state: &State| state.slots.map(|slot| slot.map(|one| one.number));
+        let take_back = move |state: &State| {
+            let untouched =
+                state.current == rolled_to && state.next == before.next && numbers(state) == numbers(&before);
+            if untouched {
+                Ok(State { chosen: state.chosen, boots: state.boots, ..before })
+            } else {
+                Err(Error::Moved(rolled_to))
+            }
+        };
+        self.change(take_back).await?;
+        if let Some(trial) = before.trial().map(|trial| trial.number) {
+            self.meta.update(|record| record.failed.retain(|failed| failed.generation != trial)).await?;
+            self.look_again();
+        }
+        Ok(())
     }
 
     /// The next start is recovery, once; or not any more.

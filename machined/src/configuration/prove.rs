@@ -134,7 +134,11 @@ impl Engine {
         if self.held == Some(Held::Recovery) {
             return self.become_state(State::Reached, "the recovery system runs, which proves nothing".into());
         }
-        if self.trial.is_some() {
+        // Under the trial of a generation nothing is chosen or counted: META alone says what nobody has confirmed.
+        let run = self.parts.meta.record().run.filter(|run| run.trial.is_some());
+        if self.trial.is_some()
+            || self.held.is_some() && run.is_some_and(|run| Some(run.revision) == self.active().revision)
+        {
             let reason = "it is on trial: confirm it (apictl config confirm), or it goes by itself";
             return self.become_state(State::Reached, reason.into());
         }

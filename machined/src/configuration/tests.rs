@@ -488,6 +488,28 @@ async fn on_trial_the_configuration_stays_as_it_is_and_a_change_by_force_goes_wi
 }
 
 #[tokio::test]
+async fn a_revision_that_nobody_confirmed_is_not_proven_under_the_trial_of_a_generation() {
+    let (machine, pem) = (Machine::new(), authority());
+    let (first, trial) = generations(0);
+    machine.boot_state(first).await;
+    let life = machine.start_as("a", Running::Generation(1)).await;
+    life.until("unconfigured", |now| now.state == State::Unconfigured).await;
+    life.engine.apply(apply(documents(&pem, "one"), Mode::Auto)).await.unwrap();
+    life.blessed(1).await;
+    life.engine.apply(apply(documents(&pem, "two"), Mode::Trial(3600))).await.unwrap();
+    life.until("on trial", |now| now.state == State::Reached && now.revision == 2).await;
+    life.die().await;
+
+    let trial = boot::state::State { slots: [first.bless(1, 1).unwrap().slots[0], trial.slots[1]], ..trial };
+    machine.boot_state(trial).await;
+    let life = machine.start_as("b", Running::Generation(2)).await;
+    let status = life.until("reached", |now| now.state == State::Reached || now.state == State::Blessed).await;
+    assert_eq!((status.state, status.revision, status.blessed), (State::Reached, 2, 1));
+    assert!(status.reason.contains("on trial"), "{}", status.reason);
+    assert!(life.meta.record().run.unwrap().trial.is_some(), "it goes on when generation 1 is back");
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_use_the_configuration_gives_nothing_up() {
     let (machine, pem) = (Machine::new(), authority());
     let (first, trial) = generations(0);

@@ -9,8 +9,9 @@ use ::boot::part;
 use config::image::esp::{Done, Line, Progress, Request};
 use reconcile::{ClaimError, Store};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use crate::blocking;
 use crate::drivers::{self, Drivers};
 use crate::program::{self, Call, Program, Programs};
 use crate::resources::partition::Partition as Found;
@@ -23,6 +24,10 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// A hundred megabytes onto a slow stick, read back, with a repair before.
 const WITHIN: Duration = Duration::from_secs(30 * 60);
 const MEMORY: u64 = 128 << 20;
+/// A killed program is gone within moments, unless its disk does not answer.
+const RELEASES: u32 = 50;
+/// Between two looks.
+const RELEASE: Duration = Duration::from_millis(100);
 
 /// Why it is not as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +122,30 @@ impl Partition {
     /// As [`Partition::ensure`].
     pub async fn ensure_quietly(&self, request: Request, warn: impl FnMut(&str)) -> Result<Done, Error> {
         self.ensure(Program::Image(INSTALLER), request, |_| {}, warn).await
+    }
+
+    /// Unmounts what a program left that was ended. One that is still being ended holds it: it is waited for.
+    pub async fn release(&self) {
+        let _turn = self.turn.lock().await;
+        for _ in 0..RELEASES {
+            let mount = self.mount.clone();
+            let busy = blocking::run(move || {
+                loop {
+                    match sys::mount::unmount(&mount) {
+                        Ok(()) => {}
+                        Err(sys::mount::Error::Change { cause, .. }) => {
+                            return cause.kind() == std::io::ErrorKind::ResourceBusy;
+                        }
+                        Err(_) => return false,
+                    }
+                }
+            });
+            if !busy.await {
+                return;
+            }
+            sleep(RELEASE).await;
+        }
+        tracing::warn!("the EFI partition stays mounted on {}", self.mount.display());
     }
 
     async fn device(&self) -> Result<String, Error> {

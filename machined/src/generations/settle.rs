@@ -18,7 +18,7 @@ use config::image::esp::{Entry, Found, Request, Source};
 use semver::Version;
 
 use super::partition::Partition;
-use super::slots::{keep, uki};
+use super::slots::{keep, keep_all, nothing, uki};
 use super::{Handle, Running, View};
 use crate::events::Events;
 use crate::meta::{self, BootState, Record, Staged};
@@ -118,15 +118,7 @@ impl Settle {
     }
 
     async fn rebuild(&self, running: u32, revision: u64) -> Result<(), String> {
-        let request = Request {
-            device: String::new(),
-            mount: String::new(),
-            keep: Vec::new(),
-            entries: Vec::new(),
-            add: Vec::new(),
-            look: true,
-            loader: None,
-        };
+        let request = Request { look: true, ..nothing() };
         let warn = |what: &str| self.events.warn("generation", what);
         let done = self.partition.ensure_quietly(request, warn).await.map_err(|error| chain(&error))?;
         let uki = |found: &Found| {
@@ -150,10 +142,17 @@ impl Settle {
         // What runs is proven, and one of ours; a stage under way has the partition to itself.
         let Some(running) = view.generation().filter(|one| one.phase == Phase::Blessed) else { return Ok(()) };
         let (Some(state), record) = (view.state, self.meta.record()) else { return Ok(()) };
-        let staged = record.staged.clone().filter(|staged| staged.generation == running.number);
-        if record.staged.is_some() && staged.is_none() {
-            return Ok(());
-        }
+        let staged = match record.staged.clone().map(|staged| (whose(&staged, running.number, &state), staged)) {
+            None => None,
+            Some((Whose::UnderWay, _)) => return Ok(()),
+            Some((Whose::Runs, staged)) => Some(staged),
+            Some((Whose::Other, _)) => None,
+            Some((Whose::Nobody, staged)) => {
+                self.forget(staged.generation, None).await?;
+                None
+            }
+        };
+        let record = self.meta.record();
         let wanted = key(&entries(&state, &record));
         // As an image or an installer made it.
         let fresh = record.settled.is_none() && state.next == 2;
@@ -164,7 +163,18 @@ impl Settle {
         let record = self.meta.record();
         let now = key(&entries(&self.handle.view().state.unwrap_or(state), &record));
         let kept = self.meta.update(|record| record.settled = Some(now)).await;
+        // A stage may wait for this.
+        self.handle.look_again();
         kept.map(drop).map_err(|error| chain(&error))
+    }
+
+    /// What was staged as this generation is done with, and nothing that was staged since.
+    async fn forget(&self, generation: u32, floor: Option<&str>) -> Result<(), String> {
+        let update = |record: &mut Record| {
+            record.floor = higher(record.floor.take(), floor.unwrap_or_default());
+            record.staged.take_if(|staged| staged.generation == generation);
+        };
+        self.meta.update(update).await.map(drop).map_err(|error| chain(&error))
     }
 
     async fn make(&self, state: State, staged: Option<Staged>) -> Result<(), String> {
@@ -176,36 +186,50 @@ impl Settle {
             }
             None => state,
         };
-        let keep = keep(&state);
+        // The loader goes once it is in its place; what waits for another generation stays.
+        let record = self.meta.record();
+        let keep = if staged.is_some() { keep(&state) } else { keep_all(&state, &record) };
         let loader = staged.as_ref().and_then(|staged| uki(&staged.loader)).map(|loader| {
             let path = self.partition.mount().join(loader.digest.path().as_str().trim_start_matches('/'));
             Source { path: path.display().to_string(), digest: named(loader.digest), size: loader.size }
         });
-        let record = self.meta.record();
-        let request = Request {
-            device: String::new(),
-            mount: String::new(),
-            keep,
-            entries: entries(&state, &record),
-            add: Vec::new(),
-            look: false,
-            loader,
-        };
+        let entries = entries(&state, &record);
+        let request = Request { keep, entries, loader, ..nothing() };
         let warn = |what: &str| self.events.warn("generation", what);
         self.partition.ensure_quietly(request, warn).await.map_err(|error| chain(&error))?;
         let Some(staged) = staged else { return Ok(()) };
-        let update = move |record: &mut Record| {
-            record.floor = higher(record.floor.take(), &staged.floor);
-            record.staged = None;
-        };
-        self.meta.update(update).await.map_err(|error| chain(&error))?;
+        self.forget(staged.generation, Some(&staged.floor)).await?;
         self.events.info("generation", "recovery system, loader and entries are those of the proven generation");
         Ok(())
     }
 }
 
+/// Whose files those are that were staged last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Of one that is being written, waits for its trial, or is on trial.
+    UnderWay,
+    /// Of what runs, which is proven.
+    Runs,
+    /// Of another that is proven: they take their places when it runs again.
+    Other,
+    /// Of none that is there any more, or is ever started.
+    Nobody,
+}
+
+fn whose(staged: &Staged, running: u32, state: &State) -> Whose {
+    match state.generation(staged.generation).map(|one| one.phase) {
+        Some(Phase::Blessed) if staged.generation == running => Whose::Runs,
+        Some(Phase::Blessed) => Whose::Other,
+        Some(Phase::Trial { .. }) => Whose::UnderWay,
+        // Its job forgets it, should it end without a trial.
+        None if staged.generation >= state.next => Whose::UnderWay,
+        Some(Phase::Failed(_)) | None => Whose::Nobody,
+    }
+}
+
 /// The higher of two version floors.
-fn higher(known: Option<String>, new: &str) -> Option<String> {
+pub(super) fn higher(known: Option<String>, new: &str) -> Option<String> {
     let old = known.as_deref().and_then(|known| known.parse::<Version>().ok());
     match (old, new.parse::<Version>()) {
         (Some(old), Ok(new)) if new <= old => known,
@@ -224,6 +248,28 @@ mod tests {
         assert_eq!(higher(Some("1.10.0".into()), "1.9.0").as_deref(), Some("1.10.0"));
         assert_eq!(higher(Some("1.9.0".into()), "1.10.0").as_deref(), Some("1.10.0"));
         assert_eq!(higher(Some("1.9.0".into()), "").as_deref(), Some("1.9.0"));
+    }
+
+    #[test]
+    fn what_was_staged_and_came_to_nothing_is_in_nobodys_way() {
+        let uki = |number| Uki { digest: Digest([number; 32]), size: 10 };
+        let (trial, number) = State::first(uki(1), Some(uki(9))).stage(1, uki(2)).unwrap();
+        let staged = |generation| Staged { generation, ..Staged::default() };
+        let blessed = trial.bless(number, 0).unwrap();
+        let failed = trial.fail(number, ::boot::state::Failure::Gate).unwrap();
+        for (state, generation, running, expected) in [
+            (&trial, 2, 1, Whose::UnderWay),
+            (&blessed, 2, 2, Whose::Runs),
+            (&blessed, 2, 1, Whose::Other),
+            (&failed, 2, 1, Whose::Nobody),
+            (&failed, 3, 1, Whose::UnderWay),
+            (&failed.empty(1), 2, 1, Whose::Nobody),
+        ] {
+            assert_eq!(whose(&staged(generation), running, state), expected, "{generation} with {state:?}");
+        }
+        let record =
+            Record { staged: Some(Staged { recovery: ("07".repeat(32), 5), ..staged(2) }), ..Record::default() };
+        assert_eq!(keep_all(&blessed, &record).len(), 4, "what waits to take its place stays");
     }
 
     #[test]

@@ -6,12 +6,12 @@ use super::running::{Known, Told, decide};
 use super::*;
 use crate::meta::tests::fresh;
 
-fn uki(number: u8) -> Uki {
+pub(super) fn uki(number: u8) -> Uki {
     Uki { digest: Digest([number; 32]), size: 1000 }
 }
 
 /// Generation 1 blessed, 2 on trial and started.
-fn on_trial() -> State {
+pub(super) fn on_trial() -> State {
     let first = State::first(uki(1), Some(uki(9)));
     let (mut state, number) = first.stage(1, uki(2)).unwrap();
     state.chosen = Some(Chosen { which: Which::Generation(number), cause: Cause::Trial, rejected: [None; 3] });
@@ -56,7 +56,7 @@ fn the_loaders_word_counts_only_with_the_state_of_the_disk() {
     foreign(decide(Some(&told("stele-00000002.conf")), Some(&other), Known::default()));
 }
 
-async fn machine(folder: &std::path::Path, state: &State, running: Running) -> (meta::Handle, Handle) {
+pub(super) async fn machine(folder: &std::path::Path, state: &State, running: Running) -> (meta::Handle, Handle) {
     let path = fresh(folder);
     let meta = meta::Handle::new("0f3e1d2c-0000-4000-8000-000000000001");
     meta.attach(&path).await.unwrap();
@@ -162,4 +162,40 @@ async fn a_confirmation_is_for_this_boot_of_this_trial() {
     let next = meta::Handle::new("the next boot");
     next.attach(&folder.path().join("meta")).await.unwrap();
     assert!(!Handle::fixed(next, Running::Generation(2)).confirmed());
+}
+
+#[tokio::test]
+async fn a_proof_keeps_its_floor_at_once_and_what_failed_before_has_not_failed_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (meta, handle) = machine(folder.path(), &on_trial(), Running::Generation(2)).await;
+    let failed = |number: u8| Failed { digest: uki(number).digest.to_string(), ..Failed::default() };
+    let staged = |generation| Some(meta::Staged { generation, floor: "1.2.0".into(), ..meta::Staged::default() });
+    let failures = vec![failed(2), failed(7)];
+    let update = |record: &mut meta::Record| (record.failed, record.staged) = (failures, staged(2));
+    meta.update(update).await.unwrap();
+    handle.bless(7).await.unwrap();
+    let record = meta.record();
+    assert_eq!((record.floor.as_deref(), record.failed), (Some("1.2.0"), vec![failed(7)]));
+    assert_eq!(record.staged, staged(2), "recovery and loader are still to come");
+    // What is staged for another says nothing of this one.
+    meta.update(|record| (record.floor, record.staged) = (None, staged(3))).await.unwrap();
+    handle.bless(8).await.unwrap();
+    assert_eq!(meta.record().floor, None);
+}
+
+#[tokio::test]
+async fn a_rollback_without_its_reboot_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (meta, handle) = machine(folder.path(), &on_trial(), Running::Generation(2)).await;
+    let before = handle.view().state.unwrap();
+    let to = handle.roll_back(None, "by somebody").await.unwrap();
+    handle.take_back(before, to).await.unwrap();
+    assert_eq!((handle.view().state.unwrap(), meta.record().failed.len()), (before, 0));
+
+    let before = before.bless(2, 1).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (_, handle) = machine(folder.path(), &before, Running::Generation(2)).await;
+    let to = handle.roll_back(None, "").await.unwrap();
+    handle.roll_back(Some(2), "").await.unwrap();
+    assert!(matches!(handle.take_back(before, to).await, Err(Error::Moved(1))), "somebody else has");
 }

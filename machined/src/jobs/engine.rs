@@ -142,6 +142,7 @@ impl Engine {
             match command {
                 Command::Start(_, _, reply) => drop(reply.send(Err(Error::Stopping))),
                 Command::Cancel(_, _, reply) => drop(reply.send(Err(Error::Stopping))),
+                Command::Undisturbed(reply) => drop(reply.send(self.undisturbed())),
             }
         }
         std::future::pending().await
@@ -190,7 +191,8 @@ impl Engine {
                 self.events.info("jobs", format!("job {id} ({kind}) goes on"));
                 self.begin(job, work).await;
             }
-            Some(_) => {
+            Some(work) => {
+                tidy(&*work, &job).await;
                 let why = format!("it was begun {starts} times, and machined or the machine ended each time");
                 self.over(&job, Phase::Failed, &why, "apictl logs machined").await;
             }
@@ -230,7 +232,13 @@ impl Engine {
                 let answer = self.cancel(id, &by).await;
                 let _ = reply.send(answer);
             }
+            Command::Undisturbed(reply) => drop(reply.send(self.undisturbed())),
         }
+    }
+
+    fn undisturbed(&self) -> Result<(), Error> {
+        let kept = self.keeper.kept();
+        kept.running().filter(|job| !job.is_proving()).map_or(Ok(()), |job| Err(Error::busy(job)))
     }
 
     async fn start(&mut self, request: Request, by: &str) -> Result<u64, Error> {
@@ -238,11 +246,8 @@ impl Engine {
             return Err(Error::TooLong(field));
         }
         if let Some(current) = &self.current {
-            let Record { id, request: of, step, .. } = current.job.record();
-            if of == request {
-                return Ok(id);
-            }
-            return Err(Error::Busy { id, kind: of.kind(), what: of.what(), step });
+            let record = current.job.record();
+            return if record.request == request { Ok(record.id) } else { Err(Error::busy(&record)) };
         }
         let work = self.works.of(&request).ok_or(Error::Unsupported(request.kind()))?;
         let id = self.keeper.kept().last + 1;
@@ -287,6 +292,9 @@ impl Engine {
         };
         // Tidied first: a job that is over is not begun again for it.
         tidy(&*current.work, &current.job).await;
+        if phase == Phase::Done {
+            current.work.before(&current.job).await;
+        }
         self.over(&current.job, phase, &reason, &remedy).await;
         if phase == Phase::Done {
             current.work.after(&current.job).await;
@@ -327,5 +335,6 @@ fn refuse(command: Command) {
     match command {
         Command::Start(_, _, reply) => drop(reply.send(Err(why()))),
         Command::Cancel(_, _, reply) => drop(reply.send(Err(why()))),
+        Command::Undisturbed(reply) => drop(reply.send(Err(why()))),
     }
 }

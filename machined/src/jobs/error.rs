@@ -1,5 +1,6 @@
 //! Why a job is not begun, or not cancelled. `server::error` makes gRPC statuses of these.
 
+use super::record::Record;
 use crate::meta;
 
 /// Why not.
@@ -26,4 +27,11 @@ pub enum Error {
     Meta(#[from] meta::Error),
     #[error("machined is ending, and is started again at once")]
     Ending,
+}
+
+impl Error {
+    /// This job is under way.
+    pub(super) fn busy(job: &Record) -> Self {
+        Self::Busy { id: job.id, kind: job.request.kind(), what: job.request.what(), step: job.step.clone() }
+    }
 }

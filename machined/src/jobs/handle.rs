@@ -11,6 +11,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(super) enum Command {
     Start(Request, String, Reply<u64>),
     Cancel(u64, String, Reply<()>),
+    Undisturbed(Reply<()>),
 }
 
 /// The engine; cheap to clone.
@@ -41,6 +42,14 @@ impl Handle {
     /// It is over, past its point of no return, or there is none.
     pub async fn cancel(&self, id: u64, by: String) -> Result<(), Error> {
         self.ask(|reply| Command::Cancel(id, by, reply)).await
+    }
+
+    /// Before something else is chosen for the next start: a job that is under way would go on there, and undo it.
+    ///
+    /// # Errors
+    /// There is one.
+    pub async fn undisturbed(&self) -> Result<(), Error> {
+        self.ask(Command::Undisturbed).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {

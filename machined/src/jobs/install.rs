@@ -217,15 +217,17 @@ impl Install {
         }
     }
 
-    /// Asks init for it, so that it happens even if machined dies.
-    async fn reboot(&self, job: &Job) {
-        let Parts { stop, init, .. } = &self.parts;
-        let record = job.record();
-        let cause = format!("install by {} (job {})", record.by, record.id);
-        if let Err(error) = init.stopping(stop::Action::Reboot.into()).await {
+    /// Asks init for the reboot, so that it happens even if machined dies.
+    async fn tell_init(&self) {
+        if let Err(error) = self.parts.init.stopping(stop::Action::Reboot.into()).await {
             tracing::error!("init cannot be told of the reboot: {}", chain(&error));
         }
-        stop.request(stop::Request { action: stop::Action::Reboot, cause });
+    }
+
+    fn reboot(&self, job: &Job) {
+        let record = job.record();
+        let cause = format!("install by {} (job {})", record.by, record.id);
+        self.parts.stop.request(stop::Request { action: stop::Action::Reboot, cause });
     }
 }
 
@@ -253,7 +255,11 @@ impl Work for Install {
         self.parts.puller.remove_folders().boxed()
     }
 
+    fn before<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
+        self.tell_init().boxed()
+    }
+
     fn after<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, ()> {
-        self.reboot(job).boxed()
+        async move { self.reboot(job) }.boxed()
     }
 }

@@ -162,6 +162,11 @@ impl Record {
         }
     }
 
+    /// It only waits for what comes of its reboot: another start of the machine undoes nothing of it, and is undone by nothing.
+    pub(super) fn is_proving(&self) -> bool {
+        self.committed && self.step == super::upgrade::PROVE
+    }
+
     /// It is over.
     pub(super) fn end(&mut self, phase: Phase, reason: &str, remedy: &str, now: u64) {
         self.phase = phase;

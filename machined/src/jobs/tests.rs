@@ -22,6 +22,8 @@ struct Told {
     ends: tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<String, Failed>>>,
     commits: bool,
     tidied: AtomicUsize,
+    /// Whether the job was over when `before` and `after` were called.
+    told: std::sync::Mutex<Vec<bool>>,
     left: Notify,
 }
 
@@ -48,6 +50,17 @@ impl Work for Told {
 
     fn tidy<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
         self.tidied.fetch_add(1, Ordering::SeqCst);
+        async {}.boxed()
+    }
+
+    fn before<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, ()> {
+        self.told.lock().unwrap().push(job.record().phase.is_over());
+        async {}.boxed()
+    }
+
+    fn after<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, ()> {
+        self.told.lock().unwrap().push(job.record().phase.is_over());
+        self.left.notify_one();
         async {}.boxed()
     }
 }
@@ -105,6 +118,7 @@ impl Machine {
             ends: ends.into(),
             commits,
             tidied: AtomicUsize::default(),
+            told: std::sync::Mutex::default(),
             left: Notify::new(),
         });
         let parts = Parts {
@@ -175,6 +189,38 @@ async fn one_runs_at_a_time_and_the_same_wish_is_the_same_job() {
     let unknown = life.jobs.start(install, "bob".into()).await.unwrap_err();
     assert_eq!(unknown.to_string(), "this version of Stele has no install");
     assert!(matches!(life.jobs.start(upgrade(&"x".repeat(601)), String::new()).await, Err(Error::TooLong("image"))));
+}
+
+#[tokio::test]
+async fn what_must_follow_is_sure_before_the_job_is_over() {
+    let machine = Machine::new();
+    let mut life = machine.machined(false);
+    let id = life.jobs.start(upgrade("r.example/a:1"), "alice".into()).await.unwrap();
+    life.begun.recv().await;
+    life.end.send(Ok("done".into())).unwrap();
+    life.over(id).await;
+    while life.work.told.lock().unwrap().len() < 2 {
+        life.work.left.notified().await;
+    }
+    assert_eq!(*life.work.told.lock().unwrap(), [false, true]);
+}
+
+#[tokio::test]
+async fn another_start_is_not_chosen_while_a_job_would_undo_it() {
+    let machine = Machine::new();
+    let mut life = machine.machined(true);
+    life.jobs.undisturbed().await.unwrap();
+    let id = life.jobs.start(upgrade("r.example/a:1"), "alice".into()).await.unwrap();
+    life.begun.recv().await;
+    let busy = life.jobs.undisturbed().await.unwrap_err();
+    assert_eq!(busy.to_string(), "job 1 is under way: upgrade r.example/a:1, at the step work");
+    // Also while the machine stops: it goes on in the next boot.
+    machine.stop.request(stop::Request { action: stop::Action::Reboot, cause: "test".into() });
+    life.work.left.notified().await;
+    assert!(matches!(life.jobs.undisturbed().await, Err(Error::Busy { .. })));
+    let mut record = Record::new(id, upgrade("r.example/a:1"), "alice", 0);
+    (record.committed, record.step) = (true, "prove".into());
+    assert!(record.is_proving() && !Record { committed: false, ..record }.is_proving());
 }
 
 #[tokio::test]
@@ -280,6 +326,7 @@ async fn nothing_begins_before_it_is_known_what_is_under_way() {
     let shown = life.over(4).await;
     assert_eq!(shown.phase, Phase::Failed);
     assert!(shown.reason.contains("begun 20 times"), "{}", shown.reason);
+    assert_eq!(life.work.tidied.load(Ordering::SeqCst), 1);
     assert!(life.store.get::<Shown>("5").is_none());
     assert_eq!(life.jobs.start(self::upgrade("r.example/a:2"), "alice".into()).await.unwrap(), 6);
     life.begun.recv().await;

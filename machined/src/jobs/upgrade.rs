@@ -1,11 +1,15 @@
 //! The upgrade: another version beside what runs, on trial, kept once it is proven.
 //!
 //! ```text
-//! pull (installer pull: resolve, fetch, verify) -> check (the documents, by the new image's own program) -> stage
-//!   -> point of no return -> trial -> reboot -> prove -> Done | Returned
+//! pull (installer pull: resolve, fetch, verify) -> check (the documents, by the new image's own program)
+//!   -> stage (look -> point of no return -> write) -> trial -> reboot -> prove -> Done | Returned
 //! ```
-//! Invariant: up to the point of no return nothing is changed that the machine boots; each step may be begun again. Whether the
-//! reboot has happened is told by the boot's id, so a machine that loses power in between does the same.
+//! Invariant: up to the point of no return, which lies within `stage`, nothing is changed that the machine boots; each step may be
+//! begun again. Whether the reboot has happened is told by the boot's id, and whether the trial was begun by the boot state, so a
+//! machine that loses power in between does the same. In the recovery system nothing goes on that was begun elsewhere.
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +40,10 @@ const CHECK: Duration = Duration::from_secs(60);
 const CHECK_MEMORY: u64 = 128 << 20;
 /// In what it leaves for the time after the reboot.
 const STAGED: &str = "staged";
+/// As well: the boot in which it was begun.
+const BEGUN: &str = "begun";
+/// Its last step.
+pub(super) const PROVE: &str = "prove";
 
 /// What there is to boot, as an upgrade changes it.
 pub trait Generations: Send + Sync + 'static {
@@ -43,12 +51,23 @@ pub trait Generations: Send + Sync + 'static {
     fn facts(&self) -> BoxFuture<'_, Result<Facts, Failed>>;
 
     /// Whether this one may be tried: refuses what failed here before, unless `retry_failed`. Some generation: it runs here
-    /// already, blessed, and nothing is to be done.
-    fn look<'a>(&'a self, pulled: &'a Pulled, retry_failed: bool) -> BoxFuture<'a, Result<Option<u32>, Failed>>;
+    /// already, blessed and whole, and nothing is to be done.
+    fn look<'a>(
+        &'a self,
+        job: &'a Job,
+        pulled: &'a Pulled,
+        retry_failed: bool,
+    ) -> BoxFuture<'a, Result<Option<u32>, Failed>>;
 
-    /// Puts it into the slot that is neither running nor current, and reads it back. Returns the new generation, or the one that
-    /// an earlier try of this job made.
+    /// Puts it into the slot that is neither running nor current, and reads it back. The job is past its point of no return before
+    /// anything is changed. Returns the new generation.
     fn stage<'a>(&'a self, job: &'a Job, pulled: &'a Pulled) -> BoxFuture<'a, Result<u32, Failed>>;
+
+    /// Whether it is staged and its trial was never begun.
+    fn waits(&self, generation: u32) -> BoxFuture<'_, bool>;
+
+    /// Leaves the disk alone, and forgets what was staged if it is not going to be tried.
+    fn tidy(&self) -> BoxFuture<'_, ()>;
 
     /// The next boot starts it, on trial.
     fn start_trial(&self, generation: u32) -> BoxFuture<'_, Result<(), Failed>>;
@@ -99,21 +118,36 @@ impl Upgrade {
     }
 
     async fn upgrade(&self, job: &Job) -> Result<String, Failed> {
-        let Parts { generations, boot_id, .. } = &self.parts;
-        let staged = match job.left::<Staged>(STAGED) {
+        let Parts { generations, boot_id, image, .. } = &self.parts;
+        let begun = job.left::<String>(BEGUN).unwrap_or_else(|| boot_id.clone());
+        job.leave(BEGUN, &begun).await?;
+        let astray = image.recovery && begun != *boot_id;
+        let mut staged = match job.left::<Staged>(STAGED) {
             Some(staged) => staged,
-            None => match self.stage(job).await? {
-                Ok(staged) => staged,
-                Err(nothing) => return Ok(nothing),
-            },
+            None if astray => return Err(in_recovery()),
+            None => {
+                job.reopen().await?;
+                match self.stage(job).await? {
+                    Ok(staged) => staged,
+                    Err(nothing) => return Ok(nothing),
+                }
+            }
         };
+        // The power went before its trial was begun.
+        if staged.boot != *boot_id && generations.waits(staged.generation).await {
+            if astray {
+                return Err(in_recovery());
+            }
+            staged.boot.clone_from(boot_id);
+            job.leave(STAGED, &staged).await?;
+        }
         if staged.boot == *boot_id {
             job.step("trial").await?;
             generations.start_trial(staged.generation).await?;
             job.step("reboot").await?;
             return self.reboot(job, &staged).await;
         }
-        job.step("prove").await?;
+        job.step(PROVE).await?;
         generations.outcome(staged.generation).await?;
         Ok(format!("version {} runs and is blessed: generation {}", staged.version, staged.generation))
     }
@@ -130,14 +164,13 @@ impl Upgrade {
         let known = Known { allow_downgrade: wanted.allow_downgrade, ..generations.facts().await? };
         let pulled = self.puller().pull(job, &image, &active, &known).await?;
         let version = pulled.manifest.version.to_string();
-        if let Some(generation) = generations.look(&pulled, wanted.retry_failed).await? {
+        if let Some(generation) = generations.look(job, &pulled, wanted.retry_failed).await? {
             return Ok(Err(format!("version {version} runs already, blessed: generation {generation}")));
         }
         job.step("check").await?;
         self.check(&active, &pulled).await?;
         job.step("stage").await?;
         let generation = generations.stage(job, &pulled).await?;
-        job.commit().await?;
         let staged = Staged { generation, version, boot: boot_id.clone() };
         job.leave(STAGED, &staged).await?;
         Ok(Ok(staged))
@@ -184,12 +217,21 @@ impl Upgrade {
     }
 }
 
+fn in_recovery() -> Failed {
+    let reason = "the machine was started into its recovery system meanwhile, where nobody asked for it";
+    Failed::because(reason, "reboot first (apictl reboot), or ask for it here: apictl upgrade")
+}
+
 impl Work for Upgrade {
     fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<String, Failed>> {
         self.upgrade(job).boxed()
     }
 
     fn tidy<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
-        async move { self.puller().remove_folders().await }.boxed()
+        async move {
+            self.puller().remove_folders().await;
+            self.parts.generations.tidy().await;
+        }
+        .boxed()
     }
 }

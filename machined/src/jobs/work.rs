@@ -32,6 +32,11 @@ pub trait Work: Send + Sync + 'static {
     /// Removes what a job that is over leaves behind. What came of it, the job says.
     fn tidy<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, ()>;
 
+    /// What must be sure before it is written down that the job is done: from then on no machined goes on with it.
+    fn before<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
+        async {}.boxed()
+    }
+
     /// What follows once it is written down that the job is done, and those who watch were told.
     fn after<'a>(&'a self, _: &'a Job) -> BoxFuture<'a, ()> {
         async {}.boxed()
@@ -93,6 +98,17 @@ impl Job {
         let job = Self(Arc::new(Shared { now: now.into(), keeper, writer, events }));
         job.with(|now| job.show(now));
         job
+    }
+
+    /// For tests: an upgrade that no engine runs.
+    #[cfg(test)]
+    pub(crate) fn alone(store: &reconcile::Store, meta: crate::meta::Handle, run: &std::path::Path) -> Self {
+        let wanted =
+            super::record::Upgrade { image: "r.example/a:1".into(), allow_downgrade: false, retry_failed: false };
+        let events = Events::open(&reconcile::Store::new(), run.join("job-events")).unwrap();
+        let keeper = Keeper::new(meta, crate::state::Handle::new(), run.to_owned());
+        let writer = store.writer::<Shown>("jobs").unwrap();
+        Self::new(Record::new(1, Request::Upgrade(wanted), "alice", 0), keeper, writer, events)
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Now) -> T) -> T {
@@ -213,6 +229,19 @@ impl Job {
             return pending().await;
         }
         self.save().await.map_err(unsaved)
+    }
+
+    /// It begins anew, and nobody has to wait for it: whatever it did before its point of no return is not gone on with.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub async fn reopen(&self) -> Result<(), Failed> {
+        let committed = self.with(|now| {
+            let committed = std::mem::take(&mut now.record.committed);
+            self.show(now);
+            committed
+        });
+        if committed { self.save().await.map_err(unsaved) } else { Ok(()) }
     }
 
     /// Calls it off, unless it is too late.

@@ -193,6 +193,7 @@ impl Machine for Machines {
             return Ok(Response::new(self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await?));
         }
         self.may(stop::Action::Reboot, &expected_boot_id)?;
+        self.jobs.undisturbed().await.map_err(Error::from)?;
         self.generations.recover(true).await.map_err(Error::from)?;
         let reason = told("into the recovery system", &reason);
         let stopped = self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await;
@@ -239,11 +240,19 @@ impl Machine for Machines {
         let v1::RollbackRequest { generation, reason, expected_boot_id } = request.into_inner();
         self.may(stop::Action::Reboot, &expected_boot_id)?;
         let why = told(&format!("rolled back by {}", caller.peer), &reason);
+        self.jobs.undisturbed().await.map_err(Error::from)?;
         let to = (generation > 0).then_some(generation);
+        let before = self.generations.view().state;
         let generation = self.generations.roll_back(to, &plain(&why)).await.map_err(Error::from)?;
         let reason = told(&format!("rollback to generation {generation}"), &reason);
-        let stopped = self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await?;
-        Ok(Response::new(v1::RollbackResponse { boot_id: stopped.boot_id, generation }))
+        let stopped = self.wish(stop::Action::Reboot, caller, &reason, &expected_boot_id).await;
+        if stopped.is_err()
+            && let Some(before) = before
+            && let Err(error) = self.generations.take_back(before, generation).await
+        {
+            tracing::warn!("the next start is generation {generation}, though this boot goes on: {}", chain(&error));
+        }
+        Ok(Response::new(v1::RollbackResponse { boot_id: stopped?.boot_id, generation }))
     }
 
     async fn confirm_upgrade(

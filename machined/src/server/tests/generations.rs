@@ -23,13 +23,16 @@ async fn on_trial(folder: &std::path::Path) -> Handle {
 
 /// A configured node with such a machine, and its operator.
 async fn trying() -> (Node, MachineClient<Channel>) {
+    trying_as(api::roles::Role::Operator).await
+}
+
+async fn trying_as(role: api::roles::Role) -> (Node, MachineClient<Channel>) {
     let (mut node, cas) = enrolment::configured(false).await;
     node.state.put(crate::state::State::Mounted { root: node.folder.path().into() });
     node.generations = on_trial(node.folder.path()).await;
     node.kill().await;
     node.start().await;
-    let operator = enrolment::client(&cas.ca, api::roles::Role::Operator);
-    let client = MachineClient::new(node.channel(&operator).await);
+    let client = MachineClient::new(node.channel(&enrolment::client(&cas.ca, role)).await);
     (node, client)
 }
 
@@ -61,6 +64,35 @@ async fn a_rollback_ends_the_trial_and_reboots() {
     let request = timeout(SOON, node.stop.requested()).await.unwrap();
     assert!(request.cause.contains("alice"), "{}", request.cause);
     assert!(request.cause.ends_with(": rollback to generation 1: too slow"), "{}", request.cause);
+}
+
+#[tokio::test]
+async fn a_rollback_whose_reboot_is_refused_changes_nothing() {
+    let (node, mut client) = trying().await;
+    let before = node.generations.view().state;
+    node.init.lock().unwrap().stands = Some(sys::link::Action::PowerOff);
+    let refused = client.rollback(v1::RollbackRequest::default()).await.unwrap_err();
+    assert_eq!(reason(&refused), "STOPPING");
+    assert_eq!(node.generations.view().state, before);
+}
+
+#[tokio::test]
+async fn no_other_start_is_chosen_while_a_job_would_undo_it() {
+    let (node, mut client) = trying_as(api::roles::Role::Admin).await;
+    let before = node.generations.view().state;
+    let install = v1::InstallDiskRequest { disk: "serial=a".into(), ..Default::default() };
+    let job = client.install(install).await.unwrap().into_inner().job;
+    let recovery = v1::RebootRequest { recovery: true, ..Default::default() };
+    let refused = [
+        client.rollback(v1::RollbackRequest::default()).await.unwrap_err(),
+        client.reboot(recovery.clone()).await.unwrap_err(),
+    ];
+    for refused in refused {
+        assert_eq!(reason(&refused), "JOB_RUNNING");
+    }
+    assert_eq!(node.generations.view().state, before);
+    client.cancel_job(v1::CancelJobRequest { job }).await.unwrap();
+    client.reboot(recovery).await.unwrap();
 }
 
 #[tokio::test]
