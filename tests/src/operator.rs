@@ -1,7 +1,12 @@
 //! An operator at a workstation: secrets, documents and a context in a folder of their own, and the machine configured with
 //! them the way the README says.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -19,6 +24,16 @@ impl Operator {
         let operator = Self { folder: machine.vm.folder().join("operator") };
         fs::create_dir_all(&operator.folder)?;
         machine.apictl.ok(&["gen", "secrets", "-o", &operator.secrets()])?;
+        Ok(operator)
+    }
+
+    /// Whose secrets are there already.
+    pub fn of(machine: &Machine, secrets: &Path) -> Result<Self> {
+        let operator = Self { folder: machine.vm.folder().join("operator") };
+        fs::create_dir_all(&operator.folder)?;
+        fs::copy(secrets, operator.secrets()).with_context(|| secrets.display().to_string())?;
+        // Git keeps no such mode, and apictl takes no key that others can read.
+        fs::set_permissions(operator.secrets(), fs::Permissions::from_mode(0o600))?;
         Ok(operator)
     }
 

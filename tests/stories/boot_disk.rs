@@ -46,6 +46,33 @@ impl BootDisk {
         Ok(disk)
     }
 
+    /// What `keep` wrote.
+    pub(crate) fn kept(file: &Path) -> Result<Self> {
+        let disk = Self { folder: Scratch::new()? };
+        let packed = disk.folder.path().join("packed");
+        run(child::free("zstd").args(["-q", "-d"]).arg(file).arg("-o").arg(&packed))?;
+        run(child::free("qemu-img").args(["convert", "-O", "raw"]).arg(&packed).arg(disk.path()))?;
+        Ok(disk)
+    }
+
+    /// Writes it to a small file: without its UKIs, which say nothing about formats, and without what they left.
+    pub(crate) fn keep(&self, file: &Path) -> Result<()> {
+        self.remove("/EFI/stele/*.efi")?;
+        let (zeros, path) = (self.folder.path().join("zeros"), "/zeros");
+        // Until there is no room: mcopy keeps nothing of a file that does not fit.
+        for size in (0..10).map(|power| (256 << 20) >> power) {
+            File::create(&zeros)?.set_len(size)?;
+            while run(self.mtools("mcopy").arg(&zeros).arg(format!("::{path}{size}"))).is_ok() {
+                let full = format!("{path}{size}");
+                run(self.mtools("mmove").arg(format!("::{full}")).arg(format!("::{full}.{}", self.names("/")?.len())))?;
+            }
+        }
+        self.remove("/zeros*")?;
+        let packed = self.folder.path().join("packed");
+        run(child::free("qemu-img").args(["convert", "-O", "qcow2"]).arg(self.path()).arg(&packed))?;
+        run(child::free("zstd").args(["-q", "-19", "-f"]).arg(packed).arg("-o").arg(file))
+    }
+
     /// A copy of this one.
     pub(crate) fn another(&self) -> Result<Self> {
         Self::copy(&self.path())

@@ -30,20 +30,20 @@ pub(crate) fn stories() -> Vec<Story> {
 }
 
 /// A machine that is switched off while its disk is changed.
-struct Node {
+pub(crate) struct Node {
     folder: Scratch,
-    disk: BootDisk,
+    pub(crate) disk: BootDisk,
     spec: Spec,
 }
 
 impl Node {
-    fn new(disk: BootDisk) -> Result<Self> {
+    pub(crate) fn new(disk: BootDisk) -> Result<Self> {
         let spec = Spec { port: free_port()?, ..disk.whole_spec()? };
         Ok(Self { folder: Scratch::new()?, disk, spec })
     }
 
     /// Switches it on, and off in order when this is told.
-    fn run<T>(&self, configured: bool, story: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
+    pub(crate) fn run<T>(&self, configured: bool, story: impl FnOnce(&mut Machine) -> Result<T>) -> Result<T> {
         let vm = Vm::start_in(&self.spec, self.folder.path())?;
         vm.wait_line("stele: api ready", BOOT)?;
         let apictl = if configured { Apictl::of_workstation(self.folder.path()) } else { Apictl::of(&vm)? };
@@ -66,7 +66,13 @@ impl Node {
 }
 
 /// Waits until a generation is shown like this.
-fn wait_generation(apictl: &Apictl, number: u32, state: &str, marks: &[&str], revision: Option<u64>) -> Result<Value> {
+pub(crate) fn wait_generation(
+    apictl: &Apictl,
+    number: u32,
+    state: &str,
+    marks: &[&str],
+    revision: Option<u64>,
+) -> Result<Value> {
     let what = format!("generation {number} to be {state} {marks:?} with revision {revision:?}");
     let found = apictl.wait_for("generation", &number.to_string(), &what, |generation| {
         let shown = &generation["value"];

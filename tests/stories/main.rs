@@ -9,6 +9,7 @@ mod a_flood;
 mod a_hung_machined;
 mod a_late_cable;
 mod a_panic;
+mod a_release;
 mod a_screen;
 mod a_url_in_the_firmware;
 mod a_watchdog;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         generations::stories(),
         installs::stories(),
         an_upgrade::stories(),
+        a_release::stories(),
         loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),

@@ -105,8 +105,8 @@ deadline: 1h
 ",
         "apiVersion: stele/v1
 kind: Gate
-name: logs
-writable: /var/log
+name: disk
+writable: /var
 ",
         "apiVersion: stele/v1
 kind: Gate
@@ -149,7 +149,7 @@ service: gateway
         if let Some(path) = &self.writable {
             let right =
                 path.starts_with('/') && !path.contains(char::is_control) && !path.split('/').any(|part| part == "..");
-            found.need("writable", right, "expected the full path of a folder, such as /var/log");
+            found.need("writable", right, "expected the full path of a folder, such as /var");
         }
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
         found.need("deadline", (least..=most).contains(&self.deadline.0), "expected 1s to 24h");
