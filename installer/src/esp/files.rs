@@ -1,6 +1,6 @@
 //! Our files on a mounted EFI partition: UKIs and entries. What is not ours is left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,11 @@ fn folder(root: &Path, path: &str) -> PathBuf {
 }
 
 /// Makes what was changed in a folder durable, and everything of its file system with it: FAT flushes a file's chain and its name
-/// in no order.
+/// in no order. Of FAT, Linux only writes the whole file system, and has the disk flush it with a folder.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     let open = File::open(folder)?;
-    open.sync_all()?;
-    Ok(rustix::fs::syncfs(&open)?)
+    rustix::fs::syncfs(&open)?;
+    open.sync_all()
 }
 
 /// Removes a file, and waits until the disk knows. It is held open meanwhile: its clusters are freed after its name is gone.
@@ -57,12 +57,19 @@ fn is_new(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(NEW))
 }
 
-/// Removes entries of ours whose names are not wanted, and what a cut left of one.
-pub(super) fn clear_entries(root: &Path, wanted: &BTreeSet<String>) -> Result<(), Error> {
+/// Removes entries of ours that are not wanted or name another file than is wanted, and what a cut left of one.
+pub(super) fn clear_entries(root: &Path, wanted: &BTreeMap<Which, Digest>) -> Result<(), Error> {
     for found in list(&folder(root, entry::FOLDER))? {
         let (path, name) = (found.path(), found.file_name().to_string_lossy().to_ascii_lowercase());
-        let ours = Which::of_file(&name).is_some() && !wanted.contains(&name);
-        if ours || name.starts_with("stele-") && is_new(&path) {
+        let stale = match Which::of_file(&name) {
+            Some(which) => {
+                let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+                let names = entry::Entry::parse(&name, &bytes).map(|entry| entry.digest);
+                wanted.get(&which).is_none_or(|digest| names != Some(*digest))
+            }
+            None => false,
+        };
+        if stale || name.starts_with("stele-") && is_new(&path) {
             remove(&path)?;
         }
     }

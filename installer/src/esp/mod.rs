@@ -154,7 +154,7 @@ fn fill(
 ) -> Result<(Done, Option<::boot::Digest>), Error> {
     let mut done = Done::default();
     report.step("clear")?;
-    let wanted: BTreeSet<String> = request.entries.iter().map(|entry| which(entry.generation).to_string()).collect();
+    let wanted = request.entries.iter().map(|entry| (which(entry.generation), digest(&entry.digest))).collect();
     files::clear_entries(root, &wanted)?;
     // The loader may have come here as a UKI does: it stays until it is in its place.
     files::clear_ukis(root, &stay(request, request.loader.as_ref()))?;

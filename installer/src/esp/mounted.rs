@@ -29,7 +29,10 @@ impl Mounted {
         // A damaged one must not be written any further.
         let options = "umask=0077,codepage=437,iocharset=ascii,shortname=mixed,errors=remount-ro";
         mount::new("vfat", device, on, flags, options)?;
-        Ok(Self { root: on.to_owned(), left: false })
+        let mounted = Self { root: on.to_owned(), left: false };
+        // That it is in use is on the disk before the first change: a repair is due by that alone.
+        files::sync(on).map_err(Error::io("flush", on))?;
+        Ok(mounted)
     }
 
     pub(super) fn root(&self) -> &Path {

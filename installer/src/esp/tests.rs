@@ -158,6 +158,23 @@ fn a_part_that_is_not_what_was_checked_is_not_written() {
 }
 
 #[test]
+fn an_entry_goes_before_the_file_that_it_names_when_its_name_is_to_stay() {
+    let (esp, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ukis, entries) = (esp.path().join("EFI/stele"), esp.path().join("loader/entries"));
+    fs::create_dir_all(&ukis).unwrap();
+    let (old, same) = (source(&ukis, &format!("{}.efi", hash(b"old").hex()), b"old"), hash(b"same"));
+    let before = vec![entry(None, &old.digest), entry(Some(1), &same)];
+    make(esp.path(), &request(&[&old.digest], before)).unwrap();
+    // Nothing comes after the old file is gone: there is no room.
+    let new = Source { size: u64::MAX / 2, ..source(parts.path(), "new", b"new") };
+    let after = vec![entry(None, &new.digest), entry(Some(1), &same)];
+    let wanted = Request { add: vec![new], ..request(&[], after) };
+    assert!(matches!(make(esp.path(), &wanted), Err(Error::Full { .. })));
+    assert_eq!(names(&entries), ["stele-00000001.conf"]);
+    assert_eq!(names(&ukis).len(), 0);
+}
+
+#[test]
 fn the_loader_lies_beside_until_it_is_swapped() {
     let (esp, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let boot = esp.path().join("EFI/BOOT");
