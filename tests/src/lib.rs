@@ -7,6 +7,7 @@ pub mod apictl;
 pub mod artifacts;
 pub mod chaos;
 pub mod child;
+pub mod cuts;
 pub mod machine;
 pub mod nocloud;
 pub mod operator;

@@ -10,6 +10,7 @@ use sha2::Digest as _;
 use tests::{
     apictl::Apictl,
     artifacts::{self, Image},
+    cuts::Recorder,
     machine::Machine,
     operator::{Operator, wait_blessed},
     registry::Registry,
@@ -17,18 +18,22 @@ use tests::{
     vm::{BOOT, Spec},
 };
 
-use crate::boot_disk::BootDisk;
+use crate::{boot_disk::BootDisk, power_cuts};
 
 /// A pull of a hundred megabytes, and a start, on a busy machine.
 const UPGRADE: Duration = Duration::from_secs(900);
 const REBOOT: Duration = Duration::from_secs(500);
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![Story::new("a_machine_upgrades_from_a_registry_rolls_back_and_upgrades_again", story)]
+    vec![
+        Story::new("a_machine_upgrades_from_a_registry_rolls_back_and_upgrades_again", || story(power_cuts::SOME)),
+        Story::long("a_power_cut_anywhere_in_an_upgrade_a_blessing_or_a_rollback", || story(power_cuts::MANY)),
+    ]
 }
 
-fn story() -> Result<()> {
-    let (registry, disk) = (Registry::start()?, BootDisk::roomy()?);
+fn story(cuts: power_cuts::Extent) -> Result<()> {
+    let (registry, mut disk) = (Registry::start()?, BootDisk::roomy()?);
+    let recorder = disk.record();
     let (next, product) = (artifacts::next_test_image(), artifacts::product_image("cloud"));
     registry.push(&next, "0.2.0", "0.2.0", &["--floor", "0.2.0"], None)?;
     registry.push(&product, "0.3.0", "0.3.0", &[], None)?;
@@ -44,21 +49,26 @@ fn story() -> Result<()> {
         machine.apictl.use_context();
         operator.apply(&machine.apictl, &[])?;
         wait_blessed(&machine.apictl, 1)?;
-        told(machine, &registry)?;
+        told(machine, &registry, &recorder)?;
         machine.apictl.ok(&["shutdown", "--no-wait"])?;
         machine.vm.wait_off(BOOT).map(drop)
     })?;
-    left(&disk, &next, &product)
+    left(&disk, &next, &product)?;
+    power_cuts::prove(&recorder, cuts, &["upgrade", "bless", "rollback"])
 }
 
-fn told(machine: &Machine, registry: &Registry) -> Result<()> {
+fn told(machine: &Machine, registry: &Registry, recorder: &Recorder) -> Result<()> {
     let apictl = &machine.apictl;
     runs(apictl, 1, "nothing is on trial")?;
     refused(apictl, &["rollback"], "nothing to go back to")?;
     refused(apictl, &["upgrade", "--confirm"], "not on trial")?;
     refused(apictl, &["upgrade", "--image", &registry.image("forged")], "signature: ")?;
 
-    let said = upgrade(apictl, &registry.image("0.2.0"))?;
+    let said = recorder.during("upgrade", || {
+        let said = upgrade(apictl, &registry.image("0.2.0"))?;
+        settled(apictl)?;
+        Ok(said)
+    })?;
     ensure!(said.contains("version 0.2.0 runs and is blessed: generation 2"), "{said}");
     for (line, what) in [
         ("stele-loader: starting generation 2 (on trial)", "the loader"),
@@ -68,7 +78,6 @@ fn told(machine: &Machine, registry: &Registry) -> Result<()> {
         ensure!(machine.vm.console.count(line) == 1, "{what} does not say '{line}':\n{}", machine.vm.console.tail(60));
     }
     runs(apictl, 2, "is proven now")?;
-    settled(apictl)?;
     let jobs = apictl.ok(&["jobs"])?;
     ensure!(jobs.contains("upgrade") && jobs.contains("done"), "{jobs}");
 
@@ -76,19 +85,26 @@ fn told(machine: &Machine, registry: &Registry) -> Result<()> {
     ensure!(again.contains("runs already"), "{again}");
     refused(apictl, &["upgrade", "--image", &registry.image("old")], "floor: ")?;
 
-    let back = rebooted(apictl, &["rollback", "--reason", "to see it"])?;
-    ensure!(back.contains("is back (running) with generation 1"), "{back}");
-    runs(apictl, 1, "nothing is on trial")?;
-    wait_blessed(apictl, 1)?;
-    let forward = rebooted(apictl, &["rollback", "--to", "2"])?;
-    ensure!(forward.contains("is back (running) with generation 2"), "{forward}");
-    runs(apictl, 2, "nothing is on trial")?;
+    recorder.during("rollback", || {
+        let back = rebooted(apictl, &["rollback", "--reason", "to see it"])?;
+        ensure!(back.contains("is back (running) with generation 1"), "{back}");
+        runs(apictl, 1, "nothing is on trial")?;
+        wait_blessed(apictl, 1)
+    })?;
+    recorder.during("rollback", || {
+        let forward = rebooted(apictl, &["rollback", "--to", "2"])?;
+        ensure!(forward.contains("is back (running) with generation 2"), "{forward}");
+        runs(apictl, 2, "nothing is on trial")
+    })?;
 
-    let said = upgrade(apictl, &registry.image("0.3.0"))?;
+    let said = recorder.during("upgrade", || {
+        let said = upgrade(apictl, &registry.image("0.3.0"))?;
+        settled(apictl)?;
+        Ok(said)
+    })?;
     ensure!(said.contains("version 0.3.0 runs and is blessed: generation 3"), "{said}");
     let now = runs(apictl, 3, "is proven now")?;
     ensure!(now["slot"] == "a", "not in the slot that was free: {now}");
-    settled(apictl)?;
     let all = apictl.list("generations")?;
     let numbers: Vec<_> = all.iter().filter_map(|one| one["id"].as_str()).collect();
     ensure!(numbers == ["2", "3"], "not the two newest: {all:?}");

@@ -18,19 +18,26 @@ use boot::{
 use sha2::Digest as _;
 use tests::{
     artifacts, child,
+    cuts::Recorder,
     scratch::Scratch,
     vm::{Disk, Spec},
 };
 
 /// Where the EFI partition begins; META follows it.
-const ESP: u64 = 1 << 20;
+pub(crate) const ESP: u64 = 1 << 20;
+/// And there it does.
+pub(crate) const META: u64 = match part::ESP.size {
+    Some(size) => ESP + size,
+    None => ESP,
+};
 
 /// The image's partitions, STATE, and some more.
-const ROOMY: u64 = 4 << 30;
+pub(crate) const ROOMY: u64 = 4 << 30;
 
 /// A disk of its own.
 pub(crate) struct BootDisk {
     folder: Scratch,
+    log: Option<PathBuf>,
 }
 
 impl BootDisk {
@@ -48,7 +55,7 @@ impl BootDisk {
 
     /// What `keep` wrote.
     pub(crate) fn kept(file: &Path) -> Result<Self> {
-        let disk = Self { folder: Scratch::new()? };
+        let disk = Self { folder: Scratch::new()?, log: None };
         let packed = disk.folder.path().join("packed");
         run(child::free("zstd").args(["-q", "-d"]).arg(file).arg("-o").arg(&packed))?;
         run(child::free("qemu-img").args(["convert", "-O", "raw"]).arg(&packed).arg(disk.path()))?;
@@ -79,9 +86,21 @@ impl BootDisk {
     }
 
     fn copy(from: &Path) -> Result<Self> {
-        let disk = Self { folder: Scratch::new()? };
+        let disk = Self { folder: Scratch::new()?, log: None };
         run(child::free("cp").arg("--sparse=always").arg(from).arg(disk.path()))?;
         Ok(disk)
+    }
+
+    /// What machines write to it from now on is recorded.
+    pub(crate) fn record(&mut self) -> Recorder {
+        let log = self.folder.path().join("log");
+        self.log = Some(log.clone());
+        Recorder::new(&log)
+    }
+
+    /// The disk for a machine, which writes to it.
+    pub(crate) fn disk(&self) -> Disk {
+        Disk { writable: true, log: self.log.clone(), ..Disk::of(self.path()) }
     }
 
     /// The raw disk.
@@ -91,8 +110,7 @@ impl BootDisk {
 
     /// A machine with this disk, which is written to.
     pub(crate) fn whole_spec(&self) -> Result<Spec> {
-        let disks = vec![Disk { writable: true, ..Disk::of(self.path()) }];
-        Ok(Spec { disks, tpm: false, ..Spec::disk(&artifacts::test_image())? })
+        Ok(Spec { disks: vec![self.disk()], tpm: false, ..Spec::disk(&artifacts::test_image())? })
     }
 
     /// The same for who looks at nothing but its firmware and loader.
@@ -130,7 +148,7 @@ impl BootDisk {
     /// Writes one of the two places of the boot state.
     pub(crate) fn set_region(&self, slot: Slot, bytes: &[u8]) -> Result<()> {
         let mut disk = OpenOptions::new().write(true).open(self.path())?;
-        disk.seek(SeekFrom::Start(meta() + BOOT.get(slot).offset))?;
+        disk.seek(SeekFrom::Start(META + BOOT.get(slot).offset))?;
         Ok(disk.write_all(bytes)?)
     }
 
@@ -138,7 +156,7 @@ impl BootDisk {
         let mut disk = File::open(self.path())?;
         let mut read = |slot| {
             let mut bytes = vec![0; BLOCK];
-            disk.seek(SeekFrom::Start(meta() + BOOT.get(slot).offset))?;
+            disk.seek(SeekFrom::Start(META + BOOT.get(slot).offset))?;
             disk.read_exact(&mut bytes).map(|()| bytes)
         };
         Ok([read(Slot::A)?, read(Slot::B)?])
@@ -190,10 +208,6 @@ impl BootDisk {
         command.env("MTOOLS_SKIP_CHECK", "1");
         command
     }
-}
-
-fn meta() -> u64 {
-    ESP + part::ESP.size.unwrap_or_default()
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -22,6 +22,8 @@ use tests::{
     vm::{BOOT, Bus, Disk, Spec, Vm, free_port},
 };
 
+use crate::{boot_disk::BootDisk, power_cuts};
+
 /// Room for the system and its volumes.
 const ROOM: u64 = 4 << 30;
 /// Some hundred megabytes written and read back, on a busy machine.
@@ -30,7 +32,10 @@ const INSTALL: Duration = Duration::from_secs(900);
 pub(crate) fn stories() -> Vec<Story> {
     vec![
         Story::new("a_stick_installs_the_system_on_the_disk_that_is_meant_and_that_disk_starts_alone", stick),
-        Story::new("a_disc_runs_from_memory_beside_an_installed_disk_and_replaces_it_by_order_alone", disc),
+        Story::new("a_disc_runs_from_memory_beside_an_installed_disk_and_replaces_it_by_order_alone", || {
+            disc(power_cuts::SOME)
+        }),
+        Story::long("a_power_cut_anywhere_in_an_install", || disc(power_cuts::MANY)),
         Story::new("a_document_installs_with_nobody_at_it_once", unattended),
     ]
 }
@@ -124,11 +129,11 @@ fn stick() -> Result<()> {
     machine::with(&spec, |machine| started_from(machine, "vda", &job))
 }
 
-fn disc() -> Result<()> {
-    let folder = Scratch::new()?;
+fn disc(cuts: power_cuts::Extent) -> Result<()> {
+    let (folder, mut disk) = (Scratch::new()?, BootDisk::roomy()?);
+    let recorder = disk.record();
     let disc = Disk { bus: Bus::Optical, ..Disk::of(iso(folder.path())?) };
-    let installed = Disk { size: Some(ROOM), ..Disk::of(artifacts::test_image().raw()?) };
-    let spec = Spec { disks: vec![disc, installed], tpm: false, ..Spec::disk(&artifacts::test_image())? };
+    let spec = Spec { disks: vec![disc, disk.disk()], tpm: false, ..Spec::disk(&artifacts::test_image())? };
     machine::with(&spec, |machine| {
         machine.apictl.wait_maintenance()?;
         let system = machine.apictl.get("system-disk", "system-disk")?;
@@ -139,15 +144,18 @@ fn disc() -> Result<()> {
         let operator = Operator::new(machine)?;
         operator.generate(machine, "node-1")?;
         machine.apictl.use_context();
-        let said = operator.install(&machine.apictl, INSTALL, &["--disk", "serial=STELE1", "--wipe"])?;
+        let install = || operator.install(&machine.apictl, INSTALL, &["--disk", "serial=STELE1", "--wipe"]);
+        let said = recorder.during("install", install)?;
         ensure!(said.contains("the context knows it by that fingerprint now"), "{said}");
         wait_blessed(&machine.apictl, 1)?;
         machine.apictl.wait_for("generation", "1", "generation 1 with the configuration", |generation| {
             let shown = &generation["value"];
             shown["marks"] == serde_json::json!(["running", "current"]) && shown["revision"] == 1
         })?;
-        Ok(())
-    })
+        machine.apictl.ok(&["shutdown", "--no-wait"])?;
+        machine.vm.wait_off(BOOT).map(drop)
+    })?;
+    power_cuts::prove(&recorder, cuts, &["install"])
 }
 
 fn unattended() -> Result<()> {

@@ -36,6 +36,7 @@ mod many_ways_to_fail;
 mod no_serial_port;
 mod nocloud;
 mod orphans;
+mod power_cuts;
 mod secure_boot;
 mod shared;
 mod steady;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         installs::stories(),
         an_upgrade::stories(),
         a_release::stories(),
+        power_cuts::stories(),
         loader::stories(),
         from_maintenance_to_configured::stories(),
         certificates::stories(),

@@ -58,12 +58,14 @@ pub struct Disk {
     pub writable: bool,
     /// Bytes the machine sees, when that is more than the image has.
     pub size: Option<u64>,
+    /// Every write and flush of the machine is recorded in this file, for [`crate::cuts`].
+    pub log: Option<PathBuf>,
 }
 
 impl Disk {
     /// A virtio disk with 512-byte sectors over an image that stays as it is.
     pub fn of(image: impl Into<PathBuf>) -> Self {
-        Self { image: image.into(), bus: Bus::Virtio, sector: 512, writable: false, size: None }
+        Self { image: image.into(), bus: Bus::Virtio, sector: 512, writable: false, size: None, log: None }
     }
 }
 
@@ -279,9 +281,14 @@ impl Spec {
                 command.args(["-device", &device(disk, number, &id)]);
                 continue;
             }
-            command
-                .args(["-drive", &format!("if=none,id={id},format={format},file={},discard=unmap", file.display())])
-                .args(["-device", &device(disk, number, &id)]);
+            match &disk.log {
+                Some(log) => recorded(command, &id, format, &file, log)?,
+                None => {
+                    let file = file.display();
+                    command.args(["-drive", &format!("if=none,id={id},format={format},file={file},discard=unmap")]);
+                }
+            }
+            command.args(["-device", &device(disk, number, &id)]);
         }
         Ok(())
     }
@@ -299,6 +306,18 @@ fn device(disk: &Disk, number: usize, id: &str) -> String {
         Bus::Optical => format!("ide-cd,bus=ide.{number},drive={id},{boot}"),
         Bus::Usb => format!("usb-storage,bus=usb0.0,drive={id},serial=STELE{number},{boot}"),
     }
+}
+
+/// A disk whose writes and flushes are recorded. The emulator need not wait for the host's disk: the host stays.
+fn recorded(command: &mut Command, id: &str, format: &str, file: &Path, log: &Path) -> Result<()> {
+    std::fs::File::create(log).with_context(|| format!("making {}", log.display()))?;
+    let to = |path: &Path| format!("driver=file,cache.no-flush=on,filename={}", path.display());
+    command.args(["-blockdev", &format!("{},discard=unmap,node-name={id}-file", to(file))]);
+    command.args(["-blockdev", &format!("driver={format},discard=unmap,node-name={id}-data,file={id}-file")]);
+    command.args(["-blockdev", &format!("{},node-name={id}-log", to(log))]);
+    let node = format!("driver=blklogwrites,node-name={id},file={id}-data,log={id}-log,log-sector-size=512");
+    command.args(["-blockdev", &node]);
+    Ok(())
 }
 
 /// A copy-on-write file over an image; kept over restarts of the same machine.
