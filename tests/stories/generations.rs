@@ -26,6 +26,7 @@ pub(crate) fn stories() -> Vec<Story> {
     vec![
         Story::new("a_version_on_trial_is_kept_once_proven_or_goes_by_itself_and_the_configuration_with_it", trials),
         Story::new("a_version_that_never_comes_up_goes_after_three_starts_and_without_any_recovery_answers", broken),
+        Story::new("a_machine_whose_firmware_tells_nothing_knows_what_runs", mute),
     ]
 }
 
@@ -182,17 +183,13 @@ fn fails(machine: &Machine, operator: &Operator) -> Result<()> {
 
 fn broken() -> Result<()> {
     let node = Node::new(BootDisk::of_image()?)?;
-    ensure!(node.disk.stage(&versions::without_init()?)? == 2, "another number");
+    ensure!(node.disk.stage(&versions::without_init(b'x')?)? == 2, "another number");
+    node.run(false, |machine| given_up(machine, 2))?;
+    // And once more.
+    ensure!(node.disk.stage(&versions::without_init(b'y')?)? == 3, "another number");
     node.run(false, |machine| {
-        machine.apictl.wait_maintenance()?;
-        let started = machine.vm.console.count("stele-loader: starting generation 2 (on trial)");
-        ensure!(started == 3, "started {started} times:\n{}", machine.vm.console.tail(60));
-        let failed = wait_generation(&machine.apictl, 2, "failed", &[], None)?;
-        let why = failed["reason"].to_string();
-        ensure!(why.contains("never came as far as machined"), "it does not say why: {failed}");
-        ensure!(failed["reached"] == "loader" && failed["starts"] == 3, "not what it came to: {failed}");
-        wait_event(&machine.apictl, &["generation 2 failed", "never came as far as machined"])?;
-        wait_generation(&machine.apictl, 1, "blessed", &["running", "current"], None).map(drop)
+        given_up(machine, 3)?;
+        wait_generation(&machine.apictl, 2, "failed", &[], None).map(drop)
     })?;
 
     node.truncate(1, &std::fs::read(tests::artifacts::test_image().uki()?)?)?;
@@ -203,5 +200,34 @@ fn broken() -> Result<()> {
         wait_event(&machine.apictl, &["no generation could be started; of generation 1", "another length"])?;
         wait_event(&machine.apictl, &["this is the recovery system"])?;
         machine.apictl.ok(&["logs", "machined", "--tail", "1"]).map(drop)
+    })
+}
+
+/// The generation was started three times, and the first one runs.
+fn given_up(machine: &Machine, number: u32) -> Result<()> {
+    machine.apictl.wait_maintenance()?;
+    let started = machine.vm.console.count(&format!("stele-loader: starting generation {number} (on trial)"));
+    ensure!(started == 3, "started {started} times:\n{}", machine.vm.console.tail(60));
+    let failed = wait_generation(&machine.apictl, number, "failed", &[], None)?;
+    let why = failed["reason"].to_string();
+    ensure!(why.contains("never came as far as machined"), "it does not say why: {failed}");
+    ensure!(failed["reached"] == "loader" && failed["starts"] == 3, "not what it came to: {failed}");
+    wait_event(&machine.apictl, &[&format!("generation {number} failed"), "never came as far as machined"])?;
+    wait_generation(&machine.apictl, 1, "blessed", &["running", "current"], None).map(drop)
+}
+
+/// A version that can neither read nor write the firmware's variables is proven, and still known after a restart of machined.
+fn mute() -> Result<()> {
+    let node = Node::new(BootDisk::of_image()?)?;
+    ensure!(node.disk.stage(&versions::without_variables()?)? == 2, "another number");
+    node.run(false, |machine| {
+        let apictl = &machine.apictl;
+        wait_generation(apictl, 2, "blessed", &["running", "current"], None)?;
+        machine.chaos()?.kill("machined", "KILL")?;
+        // Whoever answers from here on is the next one.
+        wait_generation(apictl, 2, "blessed", &["running", "current"], None)?;
+        apictl.ok(&["rollback"])?;
+        wait_generation(apictl, 1, "blessed", &["running", "current"], None)?;
+        wait_generation(apictl, 2, "blessed", &[], None).map(drop)
     })
 }

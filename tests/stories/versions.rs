@@ -17,10 +17,22 @@ pub(crate) fn another(tag: u8) -> Result<Vec<u8>> {
 }
 
 /// One whose kernel finds no init: its initramfs is no archive any more.
-pub(crate) fn without_init() -> Result<Vec<u8>> {
+pub(crate) fn without_init(tag: u8) -> Result<Vec<u8>> {
     let mut uki = uki()?;
     let initramfs = section(&uki, ".initrd")?;
-    uki[initramfs][..6].fill(b'x');
+    uki[initramfs][..6].fill(tag);
+    Ok(uki)
+}
+
+/// One whose kernel never asks the firmware for anything: its variables can neither be read nor written.
+pub(crate) fn without_variables() -> Result<Vec<u8>> {
+    const GIVEN_UP: &[u8] = b"sysctl.net.ipv4.tcp_fastopen=0";
+    let mut uki = uki()?;
+    let cmdline = section(&uki, ".cmdline")?;
+    let at = cmdline.start + find(&uki[cmdline], GIVEN_UP)?;
+    let word = &mut uki[at..at + GIVEN_UP.len()];
+    word.fill(b' ');
+    word[..13].copy_from_slice(b"efi=noruntime");
     Ok(uki)
 }
 
