@@ -58,7 +58,7 @@ pub struct Disk {
     pub writable: bool,
     /// Bytes the machine sees, when that is more than the image has.
     pub size: Option<u64>,
-    /// Every write and flush of the machine is recorded in this file, for [`crate::cuts`].
+    /// Every write and flush of the machine is recorded in this file, for [`crate::cuts`]; anew with each start of the emulator.
     pub log: Option<PathBuf>,
 }
 
