@@ -56,7 +56,8 @@ pub struct Record {
     pub subject: String,
     /// Where the client connected from.
     pub address: String,
-    /// The method's path; in parentheses what is none.
+    /// The method's path, and behind it what the request allows that is refused otherwise (`--allow-downgrade`); in parentheses
+    /// what is none.
     pub method: String,
 }
 

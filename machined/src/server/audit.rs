@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -144,7 +144,7 @@ impl Pending {
             subject: certificate.map(|certificate| certificate.subject.clone()).unwrap_or_default(),
             // Of reads, those of one client count as equal whatever connection they come by.
             address: if change { peer.address.to_string() } else { peer.address.ip().to_string() },
-            method: if access::exists(path) { path.clone() } else { "(unknown)".to_owned() },
+            method: if access::exists(path) { self.witness.method(path) } else { "(unknown)".to_owned() },
         })
     }
 }
@@ -162,15 +162,37 @@ impl Drop for Pending {
     }
 }
 
-/// What of a request has been seen.
+/// What of a request has been seen; an extension of every request, for who reads it to add words.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Witness(Arc<Mutex<(Sha256, u64)>>);
+pub(super) struct Witness(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    hash: Sha256,
+    bytes: u64,
+    allows: Vec<&'static str>,
+}
 
 impl Witness {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Digest and length so far.
     pub(super) fn seen(&self) -> Seen {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Seen { digest: seen.0.clone().finalize().into(), bytes: seen.1 }
+        let noted = self.noted();
+        Seen { digest: noted.hash.clone().finalize().into(), bytes: noted.bytes }
+    }
+
+    /// This request allows what is refused otherwise: a digest alone would not tell anybody.
+    pub(super) fn allows<T>(request: &Request<T>, what: &'static str) {
+        if let Some(witness) = request.extensions().get::<Self>() {
+            witness.noted().allows.push(what);
+        }
+    }
+
+    fn method(&self, path: &str) -> String {
+        [&[path], self.noted().allows.as_slice()].concat().join(" ")
     }
 }
 
@@ -197,9 +219,9 @@ impl Body for Witnessed {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            let mut seen = self.witness.0.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.0.update(data);
-            seen.1 += data.len() as u64;
+            let mut noted = self.witness.noted();
+            noted.hash.update(data);
+            noted.bytes += data.len() as u64;
         }
         polled
     }

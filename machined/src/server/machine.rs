@@ -11,7 +11,7 @@ use reconcile::{Changes, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
-use super::{About, error::Error, peer::Caller};
+use super::{About, audit::Witness, error::Error, peer::Caller};
 use crate::{
     answered::Answered,
     generations, identity,
@@ -213,6 +213,14 @@ impl Machine for Machines {
 
     async fn upgrade(&self, request: Request<v1::UpgradeRequest>) -> Result<Response<v1::UpgradeResponse>, Status> {
         let Caller { peer, .. } = Caller::of(&request)?;
+        for (asked, what) in [
+            (request.get_ref().allow_downgrade, "--allow-downgrade"),
+            (request.get_ref().retry_failed, "--retry-failed"),
+        ] {
+            if asked {
+                Witness::allows(&request, what);
+            }
+        }
         let v1::UpgradeRequest { image: name, allow_downgrade, retry_failed } = request.into_inner();
         let upgrade = Upgrade { image: image(&name)?, allow_downgrade, retry_failed };
         let job = self.jobs.start(jobs::Request::Upgrade(upgrade), peer.to_string()).await.map_err(Error::from)?;

@@ -126,6 +126,7 @@ async fn admit(
     let flight = flights.take(peer.address.ip(), access::streams(request.uri().path()))?;
     let (answering, answered) = answered::pair();
     request.extensions_mut().insert(Caller { peer, answered });
+    request.extensions_mut().insert(witness.clone());
     let within = if access::takes_long(request.uri().path()) { CHANGE } else { ANSWER };
     let Ok(response) = timeout(within, routes.call(request.map(|body| Body::new(Witnessed::new(body, witness)))))
         .await

@@ -63,6 +63,29 @@ async fn who_did_what_is_written_before_it_is_answered() {
 }
 
 #[tokio::test]
+async fn what_a_request_allows_that_is_refused_otherwise_is_told_in_words() {
+    let (node, cas) = configured(true).await;
+    node.state.put(State::Mounted { root: node.folder.path().into() });
+    let channel = node.channel(&client(&cas.ca, api::roles::Role::Admin)).await;
+    for (allow_downgrade, retry_failed) in [(false, false), (true, false), (true, true)] {
+        let image = "r.example/stele:0.1.0".into();
+        let upgrade = v1::UpgradeRequest { image, allow_downgrade, retry_failed };
+        // This node has none; what was asked for is recorded all the same.
+        MachineClient::new(channel.clone()).upgrade(upgrade).await.unwrap_err();
+    }
+    let request = v1::EntriesRequest { from: 0, follow: true };
+    let mut entries = AuditClient::new(channel).entries(request).await.unwrap().into_inner();
+    let mut methods = Vec::new();
+    while methods.len() < 3 {
+        let entry = timeout(SOON, entries.next()).await.unwrap().unwrap().unwrap();
+        let (record, _) = Record::parse(&entry.record).unwrap();
+        methods.extend(record.method.strip_prefix("/stele.v1.Machine/Upgrade").map(ToOwned::to_owned));
+    }
+    methods.sort();
+    assert_eq!(methods, ["", " --allow-downgrade", " --allow-downgrade --retry-failed"]);
+}
+
+#[tokio::test]
 async fn a_change_whose_client_goes_away_is_recorded_too() {
     let folder = tempfile::tempdir().unwrap();
     let state = crate::state::Handle::new();
