@@ -19,6 +19,9 @@ pub struct Release {
     pub arch: String,
     /// The kernel's `uname -r`.
     pub kernel: String,
+    /// A machine that blessed this version takes none below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<semver::Version>,
     /// It is the recovery system.
     pub recovery: bool,
 }
@@ -36,6 +39,7 @@ pub fn find(source: &Path, kernel: &str) -> Release {
         built_unix,
         arch: "amd64".to_owned(),
         kernel: kernel.to_owned(),
+        floor: None,
         recovery: false,
     }
 }
@@ -58,6 +62,14 @@ pub fn rfc3339(unix: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_image_says_its_floor_if_it_has_one() {
+        let release = super::Release { floor: Some(semver::Version::new(0, 1, 0)), ..super::find("/".as_ref(), "k") };
+        assert_eq!(serde_json::to_value(&release).unwrap()["floor"], "0.1.0");
+        let none = serde_json::to_value(super::Release { floor: None, ..release }).unwrap();
+        assert_eq!(none.get("floor"), None);
+    }
+
     #[test]
     fn times() {
         assert_eq!(super::rfc3339(0), "1970-01-01T00:00:00Z");

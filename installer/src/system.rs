@@ -78,7 +78,11 @@ pub fn build(image: &Image, lock: &Lock, parts: &Parts<'_>, edition: Edition) ->
     } else {
         base::build(image, lock, parts.kernel)
     }?;
-    let release = Release { recovery, ..release::find(parts.source, &base.parts.release) };
+    let release = Release {
+        recovery,
+        floor: Some(image.upgrades.floor.clone()),
+        ..release::find(parts.source, &base.parts.release)
+    };
     let overlay = parts.overlay.filter(|_| !recovery);
     let stub = rootfs::boot_file(&base, base::STUB);
     let linux = rootfs::boot_file(&base, base::VMLINUZ);

@@ -27,6 +27,9 @@ pub struct Image {
     /// Its kernel's release.
     #[serde(default)]
     pub kernel: String,
+    /// Once this version is blessed, none below is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<semver::Version>,
     /// It is the recovery system: smaller, and it changes nothing by itself.
     #[serde(default)]
     pub recovery: bool,
@@ -60,6 +63,7 @@ impl Image {
             built_unix: 0,
             arch: empty(),
             kernel: empty(),
+            floor: None,
             recovery: false,
         }
     }

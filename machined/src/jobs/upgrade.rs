@@ -161,7 +161,7 @@ impl Upgrade {
         let image: Reference = wanted.image.parse().map_err(|why: String| Failed::refused(why, ""))?;
         job.step("pull").await?;
         let active = pull::configuration(&self.parts.active).await?;
-        let known = Known { allow_downgrade: wanted.allow_downgrade, ..generations.facts().await? };
+        let known = self.known(generations.facts().await?, wanted.allow_downgrade);
         let pulled = self.puller().pull(job, &image, &active, &known).await?;
         let version = pulled.manifest.version.to_string();
         if let Some(generation) = generations.look(job, &pulled, wanted.retry_failed).await? {
@@ -174,6 +174,12 @@ impl Upgrade {
         let staged = Staged { generation, version, boot: boot_id.clone() };
         job.leave(STAGED, &staged).await?;
         Ok(Ok(staged))
+    }
+
+    /// With what the image itself says: META knows no floor before the first upgrade was proven. What is on trial upgrades nothing.
+    fn known(&self, facts: Facts, allow_downgrade: bool) -> Known {
+        let floor = facts.floor.max(self.parts.image.floor.clone());
+        Known { floor, allow_downgrade, ..facts }
     }
 
     /// Whether the new version reads the documents that it would start with: asked of its own program, which may do nothing.

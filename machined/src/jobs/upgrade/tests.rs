@@ -120,3 +120,20 @@ async fn nothing_goes_on_in_the_recovery_system_that_was_begun_elsewhere() {
     assert_eq!(boot.upgrade.upgrade(&boot.job).await.unwrap_err().reason, "it begins anew");
     assert!(!boot.job.record().committed);
 }
+
+#[tokio::test]
+async fn the_floor_is_the_higher_one_of_the_image_and_of_what_was_proven_here() {
+    let mut boot = boot(false, false, false).await;
+    let version = |text: &str| Some(text.parse::<semver::Version>().unwrap());
+    for (image, meta, floor) in [
+        (None, None, None),
+        (version("0.2.0"), None, version("0.2.0")),
+        (None, version("0.1.0"), version("0.1.0")),
+        (version("0.9.0"), version("0.10.0"), version("0.10.0")),
+        (version("0.10.0"), version("0.9.0"), version("0.10.0")),
+    ] {
+        boot.upgrade.parts.image.floor = image;
+        let known = boot.upgrade.known(Facts { floor: meta, ..Facts::default() }, true);
+        assert!(known.floor == floor && known.allow_downgrade, "{known:?}");
+    }
+}
