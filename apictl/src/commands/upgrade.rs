@@ -1,15 +1,19 @@
 //! `apictl upgrade`: another version on nodes, one after the other, until one does not come back proven.
 
-use std::time::Duration;
+use std::{cell::RefCell, io::stdout, time::Duration};
 
 use api::v1::{ConfirmUpgradeRequest, UpgradeRequest, machine_client::MachineClient};
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
+    cli::Format,
+    commands::format,
     exit::{Code, Failure, Result},
     job,
     node::{App, CALL_TIMEOUT},
+    objects,
     target::Target,
 };
 
@@ -52,6 +56,14 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         let message = format!("{} nodes are meant, none was named", names.len());
         return Err(Failure::usage(message, format!("name those to upgrade, in their order: -n {}", names.join(","))));
     }
+    let format = format(app, &[Format::Table, Format::Json, Format::Yaml])?;
+    // Nobody would see that one did not come back, and the next ones would begin all the same.
+    if args.no_wait && targets.len() > usize::from(args.parallel) {
+        let (all, parallel) = (targets.len(), args.parallel);
+        let message = format!("--no-wait begins all {all} nodes at the same time, and --parallel is {parallel}");
+        return Err(Failure::usage(message, format!("leave --no-wait out, or say --parallel {all}")));
+    }
+    let begun = RefCell::new(Vec::new());
     let mut waiting = targets.iter();
     let mut running = FuturesUnordered::new();
     let mut failed = Vec::new();
@@ -59,8 +71,10 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
         // After the first that fails nothing further is begun; what is under way is watched to its end.
         while failed.is_empty() && running.len() < usize::from(args.parallel) {
             let Some(target) = waiting.next() else { break };
-            running
-                .push(async { upgrade(app, &args, &image, target).await.map_err(|failure| failure.at(&target.name)) });
+            let (args, image, begun) = (&args, &image, &begun);
+            running.push(async move {
+                upgrade(app, args, image, target, begun).await.map_err(|failure| failure.at(&target.name))
+            });
         }
         match running.next().await {
             Some(Ok(())) => {}
@@ -72,10 +86,17 @@ pub(crate) async fn run(app: &App, args: Args) -> Result {
     if !left.is_empty() {
         app.ui.note(&format!("not begun: {}", left.join(", ")));
     }
+    drop(running);
+    match format {
+        Format::Json => objects::json(&mut stdout().lock(), &begun.into_inner())?,
+        Format::Yaml => objects::yaml(&mut stdout().lock(), &begun.into_inner())?,
+        _ => {}
+    }
     Failure::all(failed)
 }
 
-async fn upgrade(app: &App, args: &Args, image: &str, target: &Target) -> Result {
+/// Notes in `begun` which job it is, and what came of it where that went well.
+async fn upgrade(app: &App, args: &Args, image: &str, target: &Target, begun: &RefCell<Vec<Value>>) -> Result {
     let begin = async {
         let node = app.connect(target).await?;
         let request = UpgradeRequest {
@@ -91,11 +112,14 @@ async fn upgrade(app: &App, args: &Args, image: &str, target: &Target) -> Result
     let (node, id) = timeout(within, begin).await.unwrap_or_else(|_| Err(late()))?;
     let name = &target.name;
     app.ui.note(&format!("{name}: job {id}; it goes on when you leave: apictl get job {id} -w -n {name}"));
+    let at = begun.borrow().len();
+    begun.borrow_mut().push(json!({ "node": name, "job": id, "outcome": null }));
     if args.no_wait {
         return Ok(());
     }
     let done = job::until_over(app, node, id, app.global.timeout.unwrap_or(WITHIN)).await?;
     app.ui.note(&format!("{name}: {}", done.said));
+    begun.borrow_mut()[at]["outcome"] = done.said.into();
     Ok(())
 }
 

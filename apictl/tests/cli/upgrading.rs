@@ -90,6 +90,23 @@ async fn of_several_nodes_none_is_begun_after_one_that_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_nobody_waits_for_are_begun_together_only_if_that_is_said() {
+    let operator = Operator::new();
+    let nodes = [Fake::start().await, Fake::start().await];
+    let addresses = nodes.each_ref().map(|node| node.address.to_string()).join(",");
+    let fingerprints = nodes.each_ref().map(|node| node.fingerprint.clone()).join(",");
+    let words = ["upgrade", "--image", IMAGE, "-e", &addresses, "--fingerprint", &fingerprints, "--no-wait"];
+    let refused = operator.run(&words).await;
+    assert!(refused.code == 2 && refused.err.contains("--parallel 2"), "{}: {}", refused.code, refused.err);
+    assert!(nodes.iter().all(|node| node.node.state.lock().unwrap().asked.is_empty()));
+    let begun = operator.run(&[&words[..], &["--parallel", "2", "-o", "json"]].concat()).await;
+    assert_eq!(begun.code, 0, "{}", begun.err);
+    let jobs: serde_json::Value = serde_json::from_str(&begun.out).unwrap();
+    let jobs: Vec<_> = jobs.as_array().unwrap().iter().map(|one| (&one["job"], &one["outcome"])).collect();
+    assert_eq!(jobs, [(&json!(7), &json!(null)), (&json!(7), &json!(null))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trial_is_confirmed() {
     let (operator, node) = (Operator::new(), Fake::start().await);
     let confirmed = operator.ask(&node, &["upgrade", "--confirm"]).await;
