@@ -90,6 +90,8 @@ bench-images: image fixture
 	@mkdir -p $(OUT)/test
 	@$(IMAGER) build --kernel cloud --binaries $(BINARIES) --out $(OUT)
 	@$(IMAGER) build --kernel generic --binaries $(BINARIES) --out $(OUT)
+	@$(IMAGER) build --kernel cloud --binaries $(BINARIES) --name stele-next --out $(OUT)/test --cmdline stele.next
+	@rm -f $(OUT)/test/stele-next.raw
 	@$(IMAGER) baseline --kernel cloud --program $(BINARIES)/baseline --stem $(OUT)/test/baseline
 	@$(IMAGER) baseline --kernel generic --program $(BINARIES)/baseline --stem $(OUT)/test/baseline-metal
 	@tests/image/parts $(IMAGER) $(OUT)/stele-amd64 $(OUT)/stele-metal-amd64 $(OUT)/test/baseline $(OUT)/test/baseline-metal
@@ -109,8 +111,8 @@ test-fast: setup ## tests that need no virtual machine
 test-long: test-image ## what is too long for every run
 	@STELE_IMAGER=$(IMAGER) cargo test --locked -p tests --test stories -- --ignored
 
-bench: bench-images ## measure boot, memory and size beside a bare baseline; writes docs/figures.md
-	@cargo run --locked --release -p tests --bin bench -- --out $(OUT)
+bench: bench-images ## measure boot, memory, size and an upgrade beside a bare baseline; writes docs/figures.md
+	@STELE_IMAGER=$(IMAGER) cargo run --locked --release -p tests --bin bench -- --out $(OUT)
 
 # For each target, and which (all).
 FUZZ_SECONDS ?= 60

@@ -32,6 +32,11 @@ pub fn next_test_image() -> Image {
     Image { stem: out().join("test/stele-test-next") }
 }
 
+/// Another version of the product's image with the cloud kernel; it has no raw disk.
+pub fn next_product_image() -> Image {
+    Image { stem: out().join("test/stele-next") }
+}
+
 /// The bare baseline of the figures for a kernel, `cloud` or `generic`.
 pub fn baseline_image(kernel: &str) -> Image {
     Image { stem: out().join(if kernel == "generic" { "test/baseline-metal" } else { "test/baseline" }) }

@@ -72,6 +72,12 @@ impl Group {
         fs::read_to_string(self.0.join("memory.current")).ok()?.trim().parse().ok()
     }
 
+    /// The most memory that was in use at a time, bytes; the cache of what it wrote counts.
+    #[must_use]
+    pub fn memory_peak(&self) -> Option<u64> {
+        fs::read_to_string(self.0.join("memory.peak")).ok()?.trim().parse().ok()
+    }
+
     fn set(&self, file: &str, value: &str) -> io::Result<()> {
         let path = self.0.join(file);
         fs::write(&path, value).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))

@@ -186,6 +186,7 @@ impl Slots {
         };
         self.handle.change(empty).await.map_err(refused)?;
         let done = self.ensure(job, pulled, request).await?;
+        job.moved("stage", done.written);
         if let Some(damaged) = done.damaged.first() {
             job.warn(&format!("the UKI {} on the EFI partition is damaged", damaged.hex()));
         }

@@ -116,7 +116,11 @@ impl Puller {
             folder.close().await?;
             let ended = ended.map_err(|error| Failed::because(chain(&error), "apictl logs machined"))?;
             match end {
-                Some(Ok(pulled)) if ended.code() == Some(0) => return Ok(*pulled),
+                Some(Ok(pulled)) if ended.code() == Some(0) => {
+                    // Without what was there before.
+                    job.moved("fetch", pulled.fetched);
+                    return Ok(*pulled);
+                }
                 Some(Err(refusal)) if passes(&refusal) && Instant::now() + pause < until => {
                     job.warn(&format!("{} (tried again)", refusal.message));
                     sleep(pause).await;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::resources::job::{Job, Phase};
+use crate::resources::job::{Begun, Job, Phase};
 use crate::trace::cut;
 
 /// How many are kept that are over.
@@ -19,6 +19,9 @@ const TEXT: usize = 400;
 const NAME: usize = 600;
 /// Warnings.
 const WARNINGS: usize = 2;
+/// Steps whose begin is kept, and bytes of a name: more than any job has.
+const STEPS: usize = 10;
+const STEP: usize = 16;
 /// Bytes of what steps leave for those after them.
 const LEFT: usize = 512;
 
@@ -113,6 +116,9 @@ pub struct Record {
     /// The step under way.
     #[serde(default)]
     pub step: String,
+    /// When each step began last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Begun>,
     /// What came of it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -150,6 +156,7 @@ impl Record {
             by: text(by),
             phase: Phase::Running,
             step: "begin".into(),
+            steps: Vec::new(),
             reason: String::new(),
             remedy: String::new(),
             warnings: Vec::new(),
@@ -165,6 +172,27 @@ impl Record {
     /// It only waits for what comes of its reboot: another start of the machine undoes nothing of it, and is undone by nothing.
     pub(super) fn is_proving(&self) -> bool {
         self.committed && self.step == super::upgrade::PROVE
+    }
+
+    /// Another step than before begins; says whether it is another. One that is begun once more counts from now.
+    pub(super) fn begin(&mut self, step: &str, now: u64) -> bool {
+        let step = short(step, STEP);
+        if self.step == step {
+            return false;
+        }
+        self.steps.retain(|begun| begun.name != step);
+        self.steps.push(Begun { name: step.clone(), unix_ms: now, bytes: 0 });
+        let surplus = self.steps.len().saturating_sub(STEPS);
+        self.steps.drain(..surplus);
+        self.step = step;
+        true
+    }
+
+    /// So many bytes were moved in this step.
+    pub(super) fn moved(&mut self, step: &str, bytes: u64) {
+        if let Some(begun) = self.steps.iter_mut().find(|begun| begun.name == step) {
+            begun.bytes = bytes;
+        }
     }
 
     /// It is over.
@@ -208,6 +236,7 @@ impl Record {
             remedy: self.remedy.clone(),
             warnings: self.warnings.clone(),
             fingerprint: self.fingerprint.clone(),
+            steps: self.steps.clone(),
             cancellable: !self.phase.is_over() && !self.committed,
             started_unix_ms: self.started_unix_ms,
             ended_unix_ms: self.ended_unix_ms,
@@ -219,7 +248,11 @@ impl Record {
 
 /// Short, and on one line: as JSON a control character takes six bytes.
 fn text(said: &str) -> String {
-    cut(said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(), TEXT)
+    short(said, TEXT)
+}
+
+fn short(said: &str, most: usize) -> String {
+    cut(said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(), most)
 }
 
 /// Jobs as they are written down, in META, in /run and on STATE.

@@ -333,6 +333,22 @@ async fn nothing_begins_before_it_is_known_what_is_under_way() {
 }
 
 #[test]
+fn a_step_is_known_by_when_it_began_last_and_what_it_moved() {
+    let mut job = Record::new(1, upgrade("r.example/a:1"), "alice", 1);
+    for (now, step, other) in [(2, "pull", true), (3, "fetch", true), (4, "fetch", false), (5, "pull", true)] {
+        assert_eq!(job.begin(step, now), other, "{step}");
+    }
+    job.moved("fetch", 7);
+    job.moved("unknown", 8);
+    job.begin("stage", 6);
+    let steps: Vec<_> = job.shown((0, 0)).steps.into_iter().map(|step| (step.name, step.unix_ms, step.bytes)).collect();
+    assert_eq!(steps, [("fetch".into(), 3, 7), ("pull".into(), 5, 0), ("stage".into(), 6, 0)]);
+    let mut kept = Kept::default();
+    kept.put(job);
+    assert_eq!(Kept::read(&kept.value()), kept);
+}
+
+#[test]
 fn whatever_is_said_there_is_room_for_it_in_meta() {
     let long = "\u{1}\"é".repeat(5000);
     let mut job = Record::new(u64::MAX, upgrade(&"\"".repeat(600)), &long, u64::MAX);
@@ -340,6 +356,10 @@ fn whatever_is_said_there_is_room_for_it_in_meta() {
     assert!(!job.leave("long", json!(long)));
     assert!(job.leave("short", json!("x".repeat(400))) && !job.leave("next", json!("x".repeat(200))));
     assert_eq!(job.left.keys().collect::<Vec<_>>(), ["short"]);
+    for n in 0..99 {
+        assert!(job.begin(&format!("{n}{long}"), u64::MAX));
+    }
+    job.steps.iter_mut().for_each(|begun| begun.bytes = u64::MAX);
     job.step = "a step".into();
     let mut kept = Kept::default();
     kept.put(job.clone());

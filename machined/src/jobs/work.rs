@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::error::Error;
 use super::history::Keeper;
 use super::record::{Kept, Record, Request};
+use crate::clock;
 use crate::events::Events;
 use crate::resources::job::Job as Shown;
 use crate::resources::job::Phase;
@@ -142,9 +143,8 @@ impl Job {
     /// It cannot be written down.
     pub async fn step(&self, name: &str) -> Result<(), Failed> {
         let changed = self.with(|now| {
-            let changed = now.record.step != name;
+            let changed = now.record.begin(name, clock::now_unix_ms());
             if changed {
-                name.clone_into(&mut now.record.step);
                 now.bytes = (0, 0);
                 self.show(now);
             }
@@ -161,8 +161,7 @@ impl Job {
     /// Shows a part of the step, which is not written down.
     pub fn at(&self, part: &str) {
         self.with(|now| {
-            if now.record.step != part {
-                part.clone_into(&mut now.record.step);
+            if now.record.begin(part, clock::now_unix_ms()) {
                 now.bytes = (0, 0);
                 self.show(now);
             }
@@ -173,10 +172,17 @@ impl Job {
     pub fn bytes(&self, done: u64, total: u64) {
         self.with(|now| {
             now.bytes = (done, total);
+            let step = now.record.step.clone();
+            now.record.moved(&step, done);
             if now.shown.elapsed() >= SHOW || done == total {
                 self.show(now);
             }
         });
+    }
+
+    /// So many bytes were moved in a step that is over, whatever it showed.
+    pub fn moved(&self, step: &str, bytes: u64) {
+        self.with(|now| now.record.moved(step, bytes));
     }
 
     /// Something is not as it should be, and no reason to stop.
@@ -264,7 +270,7 @@ impl Job {
     /// It is over.
     pub(super) fn end(&self, phase: Phase, reason: &str, remedy: &str) {
         self.with(|now| {
-            now.record.end(phase, reason, remedy, crate::clock::now_unix_ms());
+            now.record.end(phase, reason, remedy, clock::now_unix_ms());
             self.show(now);
         });
     }

@@ -147,7 +147,10 @@ impl Programs {
             }
         };
         let ended = Ended { status, said: said.text() };
-        tracing::info!("{shown} {}", ended.told());
+        match group.as_ref().and_then(Group::memory_peak) {
+            Some(peak) => tracing::info!("{shown} {}; its memory was {} KiB at most", ended.told(), peak >> 10),
+            None => tracing::info!("{shown} {}", ended.told()),
+        }
         Ok(ended)
     }
 

@@ -58,6 +58,9 @@ pub struct Job {
     pub fingerprint: String,
     /// It can still be cancelled.
     pub cancellable: bool,
+    /// The steps so far, in the order in which they began last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Begun>,
     /// When it was asked for, in milliseconds since 1970 by the machine's clock.
     pub started_unix_ms: u64,
     /// When it was over.
@@ -67,6 +70,24 @@ pub struct Job {
     pub by: String,
     /// How often it was begun: once, and once more after each restart of machined and each boot.
     pub starts: u32,
+}
+
+/// A step that was begun; it ends where the next one begins, or with the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Begun {
+    /// What it is called.
+    pub name: String,
+    /// When it began, in milliseconds since 1970 by the machine's clock.
+    pub unix_ms: u64,
+    /// Bytes that it went through; 0 in steps that count none. Of `fetch`: those that came over the network.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl Resource for Job {

@@ -92,7 +92,7 @@ pub(crate) struct Figure {
 pub(crate) fn measure(kernel: &str) -> Result<Vec<Figure>> {
     let (product, baseline) = (artifacts::product_image(kernel), artifacts::baseline_image(kernel));
     eprintln!("==> a machine is configured, {kernel} kernel");
-    let configured = Configured::new(&product)?;
+    let configured = Configured::new(&product, &[])?;
     let folder = Scratch::new()?;
     let without_loader = without_loader(&product, folder.path())?;
     let mut figures = Vec::new();
@@ -119,7 +119,7 @@ pub(crate) fn measure(kernel: &str) -> Result<Vec<Figure>> {
 }
 
 /// The quickest of several boots: see [`AGREE`].
-fn settled<T>(boot: impl Fn() -> Result<(f64, T)>) -> Result<(f64, T)> {
+pub(crate) fn settled<T>(boot: impl Fn() -> Result<(f64, T)>) -> Result<(f64, T)> {
     let mut best = boot()?;
     for _ in 1..MOST {
         let next = boot()?;
@@ -135,7 +135,7 @@ fn settled<T>(boot: impl Fn() -> Result<(f64, T)>) -> Result<(f64, T)> {
     Ok(best)
 }
 
-fn spec(image: &Image, way: Way) -> Result<Spec> {
+pub(crate) fn spec(image: &Image, way: Way) -> Result<Spec> {
     let spec = match way {
         Way::Kernel | Way::KernelSata => Spec::kernel(image),
         Way::Uki | Way::UkiWithoutLoader | Way::UkiConfigured | Way::UkiConfiguredAlone | Way::UkiTpm => {
@@ -163,7 +163,7 @@ fn without_loader(image: &Image, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Virtual seconds from power-on to the API's answer.
-fn until_ready(vm: &Vm) -> Result<f64> {
+pub(crate) fn until_ready(vm: &Vm) -> Result<f64> {
     Ok(seconds(field(&vm.wait_line("stele: api ready", LIMIT)?, "tsc")?))
 }
 

@@ -1,5 +1,5 @@
 //! `make bench`: boot time in instruction-counted virtual time, memory in use, sizes; each next to a bare baseline of its
-//! own, measured in the same run. And how long a change of the configuration takes. Prints a report and writes it to
+//! own, measured in the same run. And how long a change of the configuration takes, and an upgrade. Prints a report and writes it to
 //! `docs/figures.md`.
 //!
 //! Wall time on a busy machine says nothing; counted instructions repeat within 0.02 %. The figures are for comparison:
@@ -13,6 +13,7 @@ mod memory;
 mod report;
 mod sizes;
 mod stamped;
+mod upgrade;
 
 use std::path::PathBuf;
 
@@ -46,10 +47,11 @@ enum Part {
     Changes,
     Memory,
     Sizes,
+    Upgrade,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Boots, Self::Changes, Self::Memory, Self::Sizes];
+    const ALL: [Self; 5] = [Self::Boots, Self::Changes, Self::Memory, Self::Sizes, Self::Upgrade];
 }
 
 fn main() -> Result<()> {
@@ -67,6 +69,9 @@ fn main() -> Result<()> {
     // Which kernel it is makes no difference to these.
     if let Some(kernel) = cli.kernels.first().filter(|_| wanted(Part::Changes)) {
         figures.changes = Some(changes::measure(kernel)?);
+    }
+    if wanted(Part::Upgrade) {
+        figures.upgrade = Some(upgrade::measure()?);
     }
     if wanted(Part::Sizes) {
         figures.sizes = sizes::measure(&cli.out, &cli.kernels)?;

@@ -59,12 +59,17 @@ impl Stamped {
 
     /// When a watch first showed an object as `wanted`.
     pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Instant> {
+        self.sees(what, wanted).map(|(at, _)| at)
+    }
+
+    /// The same, and the object.
+    pub(crate) fn sees(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<(Instant, Value)> {
         loop {
             let (at, line) = self.next(what)?;
             let Some(line) = line else { bail!("apictl {} ended before {what}: {}", self.what, self.said()) };
             let object: Value = serde_json::from_str(&line).with_context(|| format!("no line of JSON: {line}"))?;
             if object["event"] == "put" && wanted(&object["value"]) {
-                return Ok(at);
+                return Ok((at, object["value"].clone()));
             }
         }
     }
