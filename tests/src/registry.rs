@@ -89,7 +89,10 @@ impl Registry {
         let installer = artifacts::binaries().join("installer");
         let mut oci = imager();
         oci.arg("oci").arg("--uki").arg(image.uki()?).arg("--recovery").arg(image.recovery()?);
-        oci.arg("--loader").arg(image.loader()?).arg("--installer").arg(installer);
+        oci.arg("--loader").arg(image.loader()?);
+        if !more.contains(&"--installer") {
+            oci.arg("--installer").arg(installer);
+        }
         run(oci.args(["--version", version, "--output", &layout]).args(more))?;
         let key = key.map(|key| ["--key", key]);
         run(imager().args(["sign", &layout]).args(key.into_iter().flatten()))?;

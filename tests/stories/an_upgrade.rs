@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use boot::{Digest, entry::Which, state::State};
 use serde_json::Value;
 use sha2::Digest as _;
@@ -38,6 +38,9 @@ fn story(cuts: power_cuts::Extent) -> Result<()> {
     registry.push(&next, "0.2.0", "0.2.0", &["--floor", "0.2.0"], None)?;
     registry.push(&product, "0.3.0", "0.3.0", &[], None)?;
     registry.push(&product, "0.1.9", "old", &[], None)?;
+    // A program that takes nobody's documents.
+    let fixture = artifacts::binaries().join("fixture").display().to_string();
+    registry.push(&product, "0.2.1", "strict", &["--installer", &fixture], None)?;
     registry.push(&product, "0.4.0", "forged", &[], Some(&registry.foreign_key()?))?;
 
     let spec = Spec { reaches: vec![registry.reached()?], ..disk.whole_spec()? };
@@ -84,6 +87,7 @@ fn told(machine: &Machine, registry: &Registry, recorder: &Recorder) -> Result<(
     let again = upgrade(apictl, &registry.image("0.2.0"))?;
     ensure!(again.contains("runs already"), "{again}");
     refused(apictl, &["upgrade", "--image", &registry.image("old")], "floor: ")?;
+    refused(apictl, &["upgrade", "--image", &registry.image("strict")], "configuration: version 0.2.1 cannot use it")?;
 
     recorder.during("rollback", || {
         let back = rebooted(apictl, &["rollback", "--reason", "to see it"])?;
@@ -98,7 +102,7 @@ fn told(machine: &Machine, registry: &Registry, recorder: &Recorder) -> Result<(
     })?;
 
     let said = recorder.during("upgrade", || {
-        let said = upgrade(apictl, &registry.image("0.3.0"))?;
+        let said = left_alone(apictl, &registry.image("0.3.0"))?;
         settled(apictl)?;
         Ok(said)
     })?;
@@ -168,6 +172,22 @@ fn done(apictl: &Apictl, within: Duration, arguments: &[&str]) -> Result<String>
 
 fn upgrade(apictl: &Apictl, image: &str) -> Result<String> {
     done(apictl, UPGRADE, &["upgrade", "--image", image])
+}
+
+/// The client is killed as soon as the node has accepted.
+fn left_alone(apictl: &Apictl, image: &str) -> Result<String> {
+    let client = apictl.follow(&["upgrade", "--image", image])?;
+    let accepted = || client.said().contains("it goes on when you leave").then_some(());
+    tests::wait::until("the node to accept", BOOT, accepted).with_context(|| client.said())?;
+    drop(client);
+    let newest = || {
+        let jobs = apictl.list("jobs").ok()?;
+        let job = jobs.into_iter().max_by_key(|job| job["id"].as_str().and_then(|id| id.parse::<u64>().ok()))?;
+        (job["value"]["phase"] != "running").then_some(job)
+    };
+    let job = tests::wait::until("the upgrade to be over", UPGRADE, newest)?;
+    ensure!(job["value"]["phase"] == "done", "the upgrade: {job}");
+    Ok(job["value"]["reason"].as_str().unwrap_or_default().to_owned())
 }
 
 fn rebooted(apictl: &Apictl, arguments: &[&str]) -> Result<String> {
