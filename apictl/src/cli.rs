@@ -59,7 +59,7 @@ pub(crate) struct Global {
         value_parser = output,
         value_name = "FORMAT",
         help = "How to print: table, wide, yaml, json; logs and dmesg: table, json, raw; inspect: also dot; \
-                gen: the file or folder to write; nothing to choose for reboot, shutdown, upgrade, rollback and completion"
+                gen: the file or folder to write; nothing to choose for reboot, shutdown, reset, upgrade, rollback and completion"
     )]
     pub(crate) output: Option<Output>,
     /// How long to wait, as 30s or 5m
@@ -113,6 +113,7 @@ pub(crate) enum Command {
     Health(commands::health::Args),
     Reboot(commands::reboot::Args),
     Shutdown(commands::shutdown::Args),
+    Reset(commands::reset::Args),
     Install(commands::install::Args),
     Upgrade(commands::upgrade::Args),
     Rollback(commands::rollback::Args),

@@ -102,6 +102,7 @@ async fn run(app: &App, command: Command) -> Result {
         Command::Generations(args) => commands::generations::run(app, args).await,
         Command::Jobs(args) => commands::jobs::run(app, args).await,
         Command::Shutdown(args) => commands::shutdown::run(app, args).await,
+        Command::Reset(args) => commands::reset::run(app, args).await,
         Command::Inspect(args) => commands::inspect::run(app, args).await,
         Command::Context(args) => commands::context::run(app, args).await,
         Command::Completion(args) => commands::completion::run(&args),

@@ -1,13 +1,17 @@
-//! Stopping nodes: what `reboot`, `shutdown` and `rollback` share.
+//! Stopping nodes: what `reboot`, `shutdown`, `rollback` and `reset` share.
 //!
 //! Invariant: only the boot that was looked at is stopped, and with several nodes only those that were named. The node
 //! stops by itself; a client that leaves changes nothing.
 
+mod fresh;
 mod watch;
 
 use std::time::Duration;
 
-use api::v1::{Phase, RebootRequest, RollbackRequest, ShutdownRequest, VersionRequest, machine_client::MachineClient};
+use api::v1::{
+    Phase, RebootRequest, ResetRequest, ResetScope, RollbackRequest, ShutdownRequest, VersionRequest,
+    machine_client::MachineClient,
+};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -28,6 +32,17 @@ pub(crate) enum Action {
     /// A reboot into this generation; 0: the other one that was proven.
     Rollback(u32),
     Shutdown,
+    /// A reboot that wipes on the way.
+    Reset(Wipe),
+}
+
+/// What a reset is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wipe {
+    pub(crate) scope: ResetScope,
+    pub(crate) force: bool,
+    /// Switched off afterwards.
+    pub(crate) off: bool,
 }
 
 /// How it is asked for and watched.
@@ -53,14 +68,20 @@ const REBOOT_WITHIN: Duration = Duration::from_secs(600);
 /// The phases of a stop have deadlines of their own on the node; together they stay below this.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(300);
 
-/// Stops every node of the command, all at the same time.
-pub(crate) async fn run(app: &App, action: Action, options: Options) -> Result {
+/// The nodes to stop: with several only those that were named.
+pub(crate) fn targets(app: &App) -> Result<Vec<Target>> {
     let targets = app.targets()?;
     if targets.len() > 1 && app.global.nodes.is_empty() && app.global.endpoints.is_empty() {
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let message = format!("{} nodes are meant, none was named", names.len());
         return Err(Failure::usage(message, format!("name those to stop: -n {}", names.join(","))));
     }
+    Ok(targets)
+}
+
+/// Stops every node of the command, all at the same time.
+pub(crate) async fn run(app: &App, action: Action, options: Options) -> Result {
+    let targets = targets(app)?;
     let wait = options.wait || !options.no_wait;
     let one = |target: &Target| {
         let (target, reason) = (target.clone(), options.reason.clone());
@@ -91,6 +112,15 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
                 let answer = machine.shutdown(ShutdownRequest { reason, expected_boot_id }).await?;
                 (answer.into_inner().boot_id, Goal::Off)
             }
+            Action::Reset(Wipe { scope, force, off }) => {
+                let request = ResetRequest { scope: scope.into(), force, power_off: off, reason, expected_boot_id };
+                let goal = match (off, scope) {
+                    (true, _) => Goal::WipedOff,
+                    (false, ResetScope::Ephemeral) => Goal::Up,
+                    (false, _) => Goal::Fresh,
+                };
+                (machine.reset(request).await?.into_inner().boot_id, goal)
+            }
         };
         Ok::<_, Failure>((node, boot, goal))
     };
@@ -103,6 +133,8 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
         Goal::Recovery => format!("{name}: reboots into the recovery system"),
         Goal::Generation(number) => format!("{name}: reboots into generation {number}"),
         Goal::Off => format!("{name}: shuts down"),
+        Goal::Fresh => format!("{name}: reboots, and wipes before it uses anything"),
+        Goal::WipedOff => format!("{name}: reboots, wipes before it uses anything, and switches off"),
     });
     if !wait {
         return Ok(());
@@ -110,11 +142,19 @@ async fn stop(app: &App, action: Action, target: &Target, reason: String, wait: 
     let view = View::new(name, app.ui.progress(&format!("waiting for {name}")));
     // It was accepted; a machine with little to stop may be gone before it can be watched.
     view.show(watch::name(Phase::Stopping));
-    let limit = app.global.timeout.unwrap_or(if goal == Goal::Off { SHUTDOWN_WITHIN } else { REBOOT_WITHIN });
+    let limit = app.global.timeout.unwrap_or(if goal.is_off() { SHUTDOWN_WITHIN } else { REBOOT_WITHIN });
     // One deadline for both waits: it counts from the start.
-    let done = timeout_at(started + limit, watch::until_done(&node, goal, &boot, &view)).await;
+    let watched = async {
+        match goal {
+            Goal::Fresh => fresh::until_fresh(&node, target, &boot, &view).await,
+            _ => watch::until_done(&node, goal, &boot, &view).await,
+        }
+    };
+    let done = timeout_at(started + limit, watched).await;
     view.done();
     let now = done.unwrap_or_else(|_| Err(view.late(limit)))?;
-    app.ui.note(&format!("{name}: {now} after {:.0?}", started.elapsed()));
+    let (first, more) = now.split_once('\n').unwrap_or((now.as_str(), ""));
+    app.ui.note(&format!("{name}: {first} after {:.0?}", started.elapsed()));
+    more.lines().for_each(|line| app.ui.note(line));
     Ok(())
 }

@@ -5,14 +5,17 @@
 
 use std::{
     env,
-    io::{IsTerminal, Write, stderr, stdout},
+    io::{IsTerminal, Write, stderr, stdin, stdout},
     time::Duration,
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::{OwoColorize, Style};
 
-use crate::{exit::Failure, text};
+use crate::{
+    exit::{Code, Failure, Result},
+    text,
+};
 
 /// What takes longer gets a sign of life.
 const SLOW: Duration = Duration::from_secs(1);
@@ -62,6 +65,22 @@ impl Ui {
         for line in failure.remedy.lines() {
             say(&format!("  {}", text::plain(line)));
         }
+    }
+
+    /// Asks the person; anything but yes is no.
+    pub(crate) fn agrees(&self, question: &str) -> Result<bool> {
+        if !self.terminal || !stdin().is_terminal() {
+            return Err(Failure::usage(
+                "nobody can be asked: this is no terminal",
+                "give --yes if that is what is wanted",
+            ));
+        }
+        let _ = write!(stderr(), "{} [y/N] ", text::lines(question));
+        let mut answer = String::new();
+        stdin()
+            .read_line(&mut answer)
+            .map_err(|error| Failure::new(Code::Failed, format!("no answer: {error}"), ""))?;
+        Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
     /// Runs something; after a second it is shown that it is under way.

@@ -87,6 +87,7 @@ async fn main() -> anyhow::Result<()> {
         engine: configuration::Handle::nobody(),
         jobs: jobs::Handle::nobody(),
         generations: machined::generations::Handle::new(machined::meta::Handle::new("b")),
+        meta: machined::meta::Handle::new("b"),
         audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),

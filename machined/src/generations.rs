@@ -266,6 +266,23 @@ impl Handle {
         Ok(())
     }
 
+    /// The configuration was wiped: no generation was proven with any revision of the next one. Without a boot state that can be
+    /// read there is nothing to forget.
+    ///
+    /// # Errors
+    /// META cannot be written: then nothing has changed.
+    pub async fn forget_revisions(&self) -> Result<(), Error> {
+        if !matches!(self.meta.boot(), BootState::Known(_)) {
+            return Ok(());
+        }
+        let forget = |state: &State| {
+            let mut new = *state;
+            new.slots.iter_mut().flatten().for_each(|generation| generation.revision = 0);
+            Ok(new)
+        };
+        self.change(forget).await.map(drop)
+    }
+
     /// What was started has come up: it has its full number of starts again.
     ///
     /// # Errors

@@ -276,7 +276,7 @@ impl Task {
                 }
             }
             Event::StopWanted { action, cause } => {
-                self.stop.request(stop::Request { action: action.into(), cause: cause.to_string() });
+                self.stop.request(stop::Request::new(action.into(), cause.to_string()));
             }
         }
     }

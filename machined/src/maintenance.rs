@@ -113,10 +113,12 @@ impl Door {
         let Signs { meta, generations, active, sources } = &mut self.signs;
         let (active, sources) = (active.borrow_and_update().clone(), sources.borrow_and_update().clone());
         let before = self.shown.borrow().clone();
+        let record = meta.record();
         let facts = Facts {
             meta: meta.state(),
             running: generations.view().running.clone(),
-            configured: meta.record().configured,
+            configured: record.configured,
+            reset: record.due(meta.boot_id()).is_some(),
             state: active.state,
             why: &active.why,
             taking: active.taking,
@@ -124,7 +126,8 @@ impl Door {
             marked: self.mark.exists(),
         };
         let now = decide(&facts, &before);
-        if (facts.configured || active.revision.is_some()) && !facts.marked {
+        // A machine that is being reset will not be configured any more in this boot.
+        if (facts.configured || active.revision.is_some()) && !facts.marked && !facts.reset {
             // Without it: closed all the same; the next machined asks META again.
             if let Err(error) = file::replace(&self.mark, b"", 0o644) {
                 tracing::warn!("cannot remember that this machine is configured: {error}");
@@ -146,6 +149,8 @@ struct Facts<'a> {
     meta: meta::State,
     running: Running,
     configured: bool,
+    /// A reset is not done yet.
+    reset: bool,
     state: State,
     why: &'a str,
     taking: bool,
@@ -167,6 +172,8 @@ fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
         (State::Unreadable, _) => {
             closed(&format!("this machine is configured, and its configuration cannot be read: {}", facts.why))
         }
+        // The engine says when that takes too long; the rescue gets in then.
+        _ if facts.reset => Maintenance::looking(),
         (_, meta::State::Unusable(_)) => closed(UNREADABLE),
         // Unplugging the disk whose META cannot be read opens nothing.
         (_, meta::State::Absent(_)) if *before == closed(UNREADABLE) => before.clone(),
@@ -194,7 +201,17 @@ mod tests {
 
     fn facts<'a>(meta: meta::State, state: State, sources: &'a Verdict) -> Facts<'a> {
         let running = Running::Foreign("a test".into());
-        Facts { meta, running, configured: false, state, why: "torn", taking: false, sources, marked: false }
+        Facts {
+            meta,
+            running,
+            configured: false,
+            reset: false,
+            state,
+            why: "torn",
+            taking: false,
+            sources,
+            marked: false,
+        }
     }
 
     fn closed(why: &str) -> Maintenance {
@@ -248,6 +265,9 @@ mod tests {
             let facts = Facts { taking: true, configured: true, marked: true, ..facts };
             assert_eq!(decide(&facts, &before), before);
         }
+        // Whatever was wiped already: strangers come when all is done.
+        let wiping = Facts { reset: true, ..facts(read(), State::Unconfigured, &nothing) };
+        assert_eq!(decide(&wiping, &start), start);
         let lost = decide(&facts(read(), State::Unreadable, &nothing), &Maintenance::Configured);
         assert!(matches!(lost, Maintenance::Closed(why) if why.contains("torn")));
     }

@@ -3,11 +3,12 @@
 //! Invariant: one writer (this handle); a write goes to the older copy and is read back, so a power cut leaves the last
 //! complete record. The record lives in memory, so reading it never waits for a disk; writes wait for one another. Nobody
 //! waits for META longer than [`volume::LIMIT`], and a disk that hangs holds one thread, however often it is tried. Without
-//! a META everybody can ask why. The disk controller attaches META or says that there is none; `boot` (machine id), `server` (identity) and `shutdown` (last stop) use the record.
+//! a META everybody can ask why. The disk controller attaches META or says that there is none; `boot` (machine id), `server` (identity, resets) and `shutdown` (last stop) use the record.
 
 use crate::trace::chain;
 
 mod record;
+mod reset;
 mod ring;
 mod tail;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 
 pub use record::{Failed, Identity, Mark, Record, Staged, Stop};
+pub use reset::{Done, Reset, Scope};
 pub use ring::{Last, Ring};
 pub use tail::Tail;
 pub use volume::{BootState, Error, Volume};
@@ -128,6 +130,17 @@ impl Handle {
             self.0.unsaved(Some(chain(error)));
         }
         saved
+    }
+
+    /// Changes the record on the disk, in both of its copies, and in memory only once it is there. Dropped or too late, a write
+    /// that has begun goes on.
+    ///
+    /// # Errors
+    /// There is no META to write to, or the disk: nothing has changed, unless it was [`Error::Silent`], of which that is not
+    /// known.
+    pub async fn commit(&self, change: impl Fn(&mut Record) + Send + 'static) -> Result<(), Error> {
+        let shared = self.0.clone();
+        self.io(move || shared.commit(change)).await
     }
 
     /// The boot state as it lies on the disk that was read.
@@ -284,6 +297,23 @@ impl Shared {
         }
         self.with(|known| known.boot = BootState::Known(Box::new(new)));
         Ok(Ok(new))
+    }
+
+    /// Blocking; in the caller's turn.
+    fn commit(&self, change: impl Fn(&mut Record)) -> Result<(), Error> {
+        let (volume, mut new) = self.with(|known| (known.volume.clone(), known.record.clone()));
+        let volume = volume.ok_or(Error::Absent)?;
+        change(&mut new);
+        let saved = volume.save(&new);
+        self.unsaved(saved.as_ref().err().map(|error| chain(error)));
+        saved?;
+        // Whatever else was changed meanwhile has its own turn after this one.
+        self.with(|known| change(&mut known.record));
+        // What was forgotten is on the disk no more. One copy is enough to go on with.
+        if let Err(error) = volume.save_again(&new) {
+            tracing::warn!("the other copy of machined's record is still the one before: {}", chain(&error));
+        }
+        Ok(())
     }
 
     /// Blocking; in the caller's turn.

@@ -66,18 +66,22 @@ pub async fn run(all: Shutdown, request: &Arc<stop::Request>) -> Result<(), link
     // Now and at the end: the services may take a minute, and then nothing is certain any more.
     keep(&tail).await;
 
-    match timeout(SERVICES, services.stop_all(&stop, GATEWAY)).await {
-        Ok(left) if left.is_empty() => {}
-        Ok(left) => tracing::warn!("not stopped in time, init kills them: {}", left.join(", ")),
-        Err(_) => tracing::warn!("the services take too long, init kills them"),
-    }
+    if request.at_once {
+        tracing::warn!("nothing is stopped in order: that was asked for");
+    } else {
+        match timeout(SERVICES, services.stop_all(&stop, GATEWAY)).await {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => tracing::warn!("not stopped in time, init kills them: {}", left.join(", ")),
+            Err(_) => tracing::warn!("the services take too long, init kills them"),
+        }
 
-    stop.step("stopping the controllers");
-    // They are gone already if the receiver is.
-    let _ = quit.send(());
-    match timeout(CONTROLLERS, controllers).await {
-        Ok(Ok(Ok(stopped))) if stopped.cut.is_empty() => {}
-        other => tracing::warn!("controllers were cut off: {other:?}"),
+        stop.step("stopping the controllers");
+        // They are gone already if the receiver is.
+        let _ = quit.send(());
+        match timeout(CONTROLLERS, controllers).await {
+            Ok(Ok(Ok(stopped))) if stopped.cut.is_empty() => {}
+            other => tracing::warn!("controllers were cut off: {other:?}"),
+        }
     }
 
     stop.step("handing over to init");

@@ -59,6 +59,15 @@ pub struct Request {
     pub action: Action,
     /// Who asked and why, for people: "reboot by 10.0.2.2: new kernel", "Ctrl-Alt-Del". Kept for the next boot.
     pub cause: String,
+    /// Nothing is stopped in order: init ends what runs.
+    pub at_once: bool,
+}
+
+impl Request {
+    /// In order.
+    pub fn new(action: Action, cause: impl Into<String>) -> Self {
+        Self { action, cause: cause.into(), at_once: false }
+    }
 }
 
 /// Whether the machine is on its way down.
@@ -110,7 +119,7 @@ impl Handle {
         self.state.send_if_modified(|state| match state {
             State::Stopping { request, .. } if request.action != action => {
                 let cause = format!("{} was asked for first, then came: {}", action.verb(), request.cause);
-                *request = Arc::new(Request { action, cause });
+                *request = Arc::new(Request { action, cause, at_once: request.at_once });
                 true
             }
             _ => false,
@@ -165,8 +174,8 @@ mod tests {
         let stop = Handle::new();
         assert_eq!(*stop.watch().borrow(), State::Running);
         stop.step("ignored before a request");
-        let first = stop.request(Request { action: Action::Reboot, cause: "first".into() });
-        let second = stop.request(Request { action: Action::PowerOff, cause: "second".into() });
+        let first = stop.request(Request::new(Action::Reboot, "first"));
+        let second = stop.request(Request::new(Action::PowerOff, "second"));
         assert_eq!(first, second);
         assert_eq!(stop.requested().await.cause, "first");
         stop.step("unmounting");
@@ -177,7 +186,7 @@ mod tests {
     fn what_init_says_stands() {
         let stop = Handle::new();
         assert_eq!(stop.stands(Action::Reboot), None);
-        stop.request(Request { action: Action::PowerOff, cause: "power button".into() });
+        stop.request(Request::new(Action::PowerOff, "power button"));
         assert_eq!(stop.stands(Action::PowerOff).unwrap().cause, "power button");
         let stands = stop.stands(Action::Reboot).unwrap();
         assert_eq!(stands.action, Action::Reboot);

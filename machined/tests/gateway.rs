@@ -93,6 +93,7 @@ fn machined(dir: &Path, identity: &Identity, accepted: Vec<Accepted>, door: Main
         engine: configuration::Handle::nobody(),
         jobs: jobs::Handle::nobody(),
         generations: machined::generations::Handle::new(machined::meta::Handle::new("b")),
+        meta: machined::meta::Handle::new("b"),
         audit: log,
         node: machined::pki::node::Handle::new(
             machined::state::Handle::new(),

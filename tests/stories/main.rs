@@ -37,6 +37,7 @@ mod no_serial_port;
 mod nocloud;
 mod orphans;
 mod power_cuts;
+mod resets;
 mod secure_boot;
 mod shared;
 mod steady;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         a_url_in_the_firmware::stories(),
         an_audit::stories(),
         boots_by_firmware::stories(),
+        resets::stories(),
         stops_in_order::stories(),
         back_soon::stories(),
         a_watchdog::stories(),

@@ -21,6 +21,7 @@ pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod patch;
 pub(crate) mod reboot;
+pub(crate) mod reset;
 pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod services;

@@ -39,6 +39,16 @@ pub(super) enum Goal {
     Recovery,
     /// Back, with this generation.
     Generation(u32),
+    /// Back, as one that was never configured.
+    Fresh,
+    /// Back for as long as it takes to wipe; it answers nobody then.
+    WipedOff,
+}
+
+impl Goal {
+    pub(super) fn is_off(self) -> bool {
+        matches!(self, Self::Off | Self::WipedOff)
+    }
 }
 
 /// Looks at the node until it is where it should be; says what that is.
@@ -62,11 +72,17 @@ pub(super) async fn until_done(node: &Node, goal: Goal, old: &str, view: &View<'
             Err(error) => return Err(error.into()),
         }
         view.show("does not answer");
-        if goal == Goal::Off && silences >= SILENCES {
-            return Ok("does not answer any more (off, or out of reach: only the machine itself shows which)".into());
+        if goal.is_off() && silences >= SILENCES {
+            let told = match goal {
+                Goal::WipedOff => {
+                    "does not answer any more (it wipes at its next start, and then switches off: its console shows both)"
+                }
+                _ => "does not answer any more (off, or out of reach: only the machine itself shows which)",
+            };
+            return Ok(told.into());
         }
         let delay = delays.next().unwrap_or(SILENCE);
-        sleep(if goal == Goal::Off { SILENCE } else { delay }).await;
+        sleep(if goal.is_off() { SILENCE } else { delay }).await;
     }
 }
 
@@ -87,7 +103,8 @@ async fn look(channel: Channel, goal: Goal, old: &str, view: &View<'_>, silences
             view.show(&describe(&status));
         }
         match (goal, status.phase()) {
-            (Goal::Off, _) if again => {
+            (Goal::WipedOff, Phase::Booting | Phase::Stopping) => {}
+            (Goal::Off | Goal::WipedOff, _) if again => {
                 let remedy = "something starts it: a watchdog, the hypervisor, or a power button";
                 return Err(Failure::new(Code::Failed, "it started again instead of staying off", remedy));
             }
@@ -176,7 +193,7 @@ pub(crate) fn name(phase: Phase) -> &'static str {
     }
 }
 
-fn describe(status: &PhaseStatus) -> String {
+pub(super) fn describe(status: &PhaseStatus) -> String {
     let phase = name(status.phase());
     match (status.phase(), status.step.as_str(), &status.unmet[..]) {
         (Phase::Stopping, step, _) if !step.is_empty() => format!("{phase}: {step}"),

@@ -71,6 +71,7 @@ pub(crate) struct Node {
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     pub(crate) fingerprint: String,
+    shown: Mutex<String>,
     pub(crate) node: Arc<Node>,
     /// Connections, ended by sending.
     cut: watch::Sender<()>,
@@ -171,10 +172,7 @@ impl State {
 
 impl Fake {
     pub(crate) async fn start() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["stele".into()]).unwrap().self_signed(&key).unwrap();
-        let fingerprint = Fingerprint::of_der(certificate.der()).to_string();
-        let config = tls(vec![certificate.der().clone()], &key.serialize_der(), &[]);
+        let (fingerprint, config) = identity();
 
         let boot = "boot-1".to_owned();
         let state = State {
@@ -200,7 +198,20 @@ impl Fake {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, node.clone(), cut.clone(), accepted));
         tasks.spawn(serve(node.clone(), incoming));
-        Self { address, fingerprint, node, cut, _tasks: tasks }
+        let shown = Mutex::new(fingerprint.clone());
+        Self { address, fingerprint, shown, node, cut, _tasks: tasks }
+    }
+
+    /// From now on it has another certificate.
+    pub(crate) fn shows_another(&self) {
+        let (fingerprint, config) = identity();
+        *self.node.tls.lock().unwrap() = config;
+        *self.shown.lock().unwrap() = fingerprint;
+    }
+
+    /// The fingerprint that it shows now.
+    pub(crate) fn shown(&self) -> String {
+        self.shown.lock().unwrap().clone()
     }
 
     /// Ends every connection at once.
@@ -216,6 +227,13 @@ impl Fake {
         });
         self.cut();
     }
+}
+
+fn identity() -> (String, Arc<ServerConfig>) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["stele".into()]).unwrap().self_signed(&key).unwrap();
+    let fingerprint = Fingerprint::of_der(certificate.der()).to_string();
+    (fingerprint, tls(vec![certificate.der().clone()], &key.serialize_der(), &[]))
 }
 
 async fn serve(node: Arc<Node>, incoming: mpsc::Receiver<std::io::Result<DuplexStream>>) {

@@ -161,8 +161,11 @@ impl Machine for Service {
         })
     }
 
-    async fn reset(&self, _: Request<ResetRequest>) -> Result<Response<StopResponse>> {
-        Err(Status::unimplemented("not here"))
+    async fn reset(&self, request: Request<ResetRequest>) -> Result<Response<StopResponse>> {
+        let request = request.into_inner();
+        let scope = request.scope().as_str_name().trim_start_matches("RESET_SCOPE_").to_lowercase();
+        let ResetRequest { force, power_off, reason, expected_boot_id, .. } = request;
+        self.stop(&format!("reset {scope} {force} {power_off}"), &reason, &expected_boot_id)
     }
 }
 

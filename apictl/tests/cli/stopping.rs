@@ -146,3 +146,52 @@ async fn recovery_is_what_was_asked_for_or_not() {
         assert!(code == 0 || ended.err.contains("apictl get boot-record"), "{}", ended.err);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_followed_to_a_node_that_nobody_knows() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    node.node.change(|state| state.enter(Phase::Running, ""));
+    let child = operator.start(&node, &["reset", "all", "--yes", "--force", "--reason", "sold"]);
+    goes_down(&node).await;
+    node.shows_another();
+    comes_back(&node, Phase::Maintenance);
+    let ended = end(child).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let now = node.shown();
+    for expected in ["wipes before it uses anything", "in maintenance", &now, "apictl apply-config -e"] {
+        assert!(ended.err.contains(expected), "{expected}: {}", ended.err);
+    }
+    assert_ne!(now, node.fingerprint);
+    assert_eq!(node.node.state.lock().unwrap().asked, ["reset all true false: sold"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_ephemeral_is_followed_until_the_node_is_back_and_one_with_off_until_it_is_silent() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    node.node.change(|state| state.enter(Phase::Running, ""));
+    let child = operator.start(&node, &["reset", "ephemeral", "--yes"]);
+    goes_down(&node).await;
+    comes_back(&node, Phase::Running);
+    let ended = end(child).await;
+    assert!(ended.code == 0 && ended.err.contains("is back (running)"), "{}", ended.err);
+
+    let node = Fake::start().await;
+    node.node.change(|state| state.enter(Phase::Running, ""));
+    let child = operator.start(&node, &["reset", "state", "--off", "--yes"]);
+    goes_down(&node).await;
+    let ended = end(child).await;
+    assert!(ended.code == 0 && ended.err.contains("then switches off"), "{}", ended.err);
+    assert_eq!(node.node.state.lock().unwrap().asked, ["reset state false true: "]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_not_done_unasked_nor_where_nothing_is_to_lose() {
+    let (operator, node) = (Operator::new(), Fake::start().await);
+    let nothing = operator.ask(&node, &["reset", "all", "--yes"]).await;
+    assert!(nothing.code == 4 && nothing.err.contains("in maintenance"), "{}: {}", nothing.code, nothing.err);
+    node.node.change(|state| state.enter(Phase::Running, ""));
+    let nobody = operator.ask(&node, &["reset", "all"]).await;
+    assert!(nobody.code == 2 && nobody.err.contains("--yes"), "{}: {}", nobody.code, nobody.err);
+    assert_eq!(operator.ask(&node, &["reset"]).await.code, 2);
+    assert!(node.node.state.lock().unwrap().asked.is_empty());
+}

@@ -79,6 +79,7 @@ pub(super) async fn start(
         engine,
         jobs: served.jobs,
         generations: generations.clone(),
+        meta: meta.clone(),
         node,
         audit,
         events: events.clone(),

@@ -284,7 +284,7 @@ impl Engine {
             Then::Reboot(id) => {
                 answered.wait().await;
                 let cause = format!("reboot into revision {id} of the configuration");
-                self.parts.stop.request(stop::Request { action: stop::Action::Reboot, cause });
+                self.parts.stop.request(stop::Request::new(stop::Action::Reboot, cause));
             }
         }
     }

@@ -181,6 +181,9 @@ impl Engine {
             return;
         }
         let unsure = matches!(meta, meta::State::Unusable(_));
+        if record.due(self.parts.meta.boot_id()).is_some() {
+            return self.look_at_reset();
+        }
         match self.parts.state.state() {
             state::State::Mounted { root } => match blocking::run(move || Revisions::open(&root)).await {
                 Ok(revisions) => {
@@ -205,6 +208,20 @@ impl Engine {
                 self.unreadable(format!("STATE did not come within {} s", PATIENCE.as_secs()));
             }
             state::State::Waiting => {}
+        }
+    }
+
+    /// Nothing of STATE is used before the reset is done. Who holds the rescue key gets in when that fails or takes long.
+    fn look_at_reset(&mut self) {
+        match self.parts.state.state() {
+            state::State::Unusable(why) => self.unreadable(why),
+            _ if self.started.elapsed() >= PATIENCE => {
+                self.unreadable("a reset of this machine is being done: apictl get volumes".into());
+            }
+            _ => {
+                "a reset of this machine is being done".clone_into(&mut self.reason);
+                self.tell();
+            }
         }
     }
 

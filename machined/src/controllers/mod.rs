@@ -93,7 +93,16 @@ pub fn register(runtime: &mut Runtime, context: Context<'_>) -> Result<(), Error
     device::register(runtime, events, stop, link, state)?;
     disk::register(
         runtime,
-        disk::Parts { events, meta, state, programs: programs.clone(), run, recovery: image.recovery },
+        disk::Parts {
+            events,
+            meta,
+            state,
+            programs: programs.clone(),
+            run,
+            recovery: image.recovery,
+            generations,
+            stop,
+        },
     )?;
     boot::register(runtime, boot::Parts { events, stop, image, meta, tail, run, generations });
     network::register(runtime, run, identity.watch(), events)?;

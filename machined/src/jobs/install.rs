@@ -227,7 +227,7 @@ impl Install {
     fn reboot(&self, job: &Job) {
         let record = job.record();
         let cause = format!("install by {} (job {})", record.by, record.id);
-        self.parts.stop.request(stop::Request { action: stop::Action::Reboot, cause });
+        self.parts.stop.request(stop::Request::new(stop::Action::Reboot, cause));
     }
 }
 

@@ -262,7 +262,7 @@ async fn it_goes_on_with_the_next_machined_and_after_a_boot() {
     assert_eq!(life.shown(id).starts, 2);
 
     // A machine that stops does not end it; after the boot only META is left.
-    machine.stop.request(stop::Request { action: stop::Action::Reboot, cause: "test".into() });
+    machine.stop.request(stop::Request::new(stop::Action::Reboot, "test"));
     life.work.left.notified().await;
     let stopping = life.jobs.start(upgrade("r.example/b:1"), "bob".into()).await.unwrap_err();
     assert!(matches!(stopping, Error::Stopping), "{stopping}");

@@ -218,7 +218,7 @@ impl Upgrade {
             // It is asked again by the next machined.
             tracing::error!("init cannot be told of the reboot: {}", chain(&error));
         }
-        stop.request(stop::Request { action: stop::Action::Reboot, cause });
+        stop.request(stop::Request::new(stop::Action::Reboot, cause));
         std::future::pending().await
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::reset::{Done, Reset};
 use crate::configuration::choice::Run;
 use crate::jobs::Kept;
 use crate::stop::Action;
@@ -59,6 +60,15 @@ pub struct Record {
     /// The document that installed this disk, where nobody was at it; see `jobs::install`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installed: Option<String>,
+    /// A reset that is to be done, or is being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
+    /// A reset wiped EPHEMERAL, and it was not made anew yet: nobody wants back what its partition holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
+    /// The last reset of this disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was_reset: Option<Done>,
     /// Random seed for the next boot, hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<String>,
@@ -187,6 +197,9 @@ impl Default for Record {
             staged: None,
             failed: Vec::new(),
             installed: None,
+            reset: None,
+            anew: false,
+            was_reset: None,
             seed: None,
             jobs: None,
             boot: None,
@@ -221,6 +234,7 @@ impl Record {
     /// This record of a disk, with what only `memory` knows filled in, begun for this boot.
     pub(super) fn filled_from(mut self, memory: &Self, boot_id: &str) -> Self {
         self.version = self.version.max(VERSION);
+        self.forget_identity_if_due(boot_id);
         self.machine_id = self.machine_id.or_else(|| memory.machine_id.clone());
         self.identity = self.identity.or_else(|| memory.identity.clone());
         self.seed = self.seed.or_else(|| memory.seed.clone());

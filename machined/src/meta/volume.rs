@@ -161,13 +161,22 @@ impl Volume {
         Ok(record)
     }
 
-    /// Writes the record over the older copy.
+    /// Writes the record over the older copy, unless the newer one says the same.
     pub(super) fn save(&self, value: &Record) -> Result<(), Error> {
+        self.write_record(value, false)
+    }
+
+    /// Writes the record over the older copy in any case: from then on both say the same.
+    pub(super) fn save_again(&self, value: &Record) -> Result<(), Error> {
+        self.write_record(value, true)
+    }
+
+    fn write_record(&self, value: &Record, again: bool) -> Result<(), Error> {
         let payload = serde_json::to_vec(value).map_err(Error::Format)?;
         let file = self.open_to_write()?;
         let (a, b) = (read(&file, MACHINED.a)?, read(&file, MACHINED.b)?);
         let newest = record::decode_newest(Kind::Machined, &a, &b);
-        if newest.is_some_and(|(_, record)| record.payload == payload) {
+        if !again && newest.is_some_and(|(_, record)| record.payload == payload) {
             return Ok(());
         }
         let (slot, seq) = record::next(newest);

@@ -29,6 +29,25 @@ pub struct BootRecord {
     pub tpm: bool,
     /// How the boot before this one ended.
     pub last: Last,
+    /// The last reset of this disk, or one that is not done yet; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
+}
+
+/// What was wiped, as somebody had asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Reset {
+    /// `STATE`, `EPHEMERAL`, or both.
+    pub what: String,
+    /// Who asked, and why.
+    pub cause: String,
+    /// All of it is wiped.
+    pub done: bool,
+    /// UUID of the boot that did it; of one that is not done: in which it was asked for.
+    pub boot_id: String,
+    /// Seconds since 1970 when it was done, or else asked for, by the machine's clock.
+    pub time_unix: u64,
 }
 
 /// One phase of the boot.
@@ -181,6 +200,7 @@ impl Resource for BootRecord {
         Column::wide("CHOSEN", "/started/why"),
         Column::wide("REJECTED", "/started/rejected"),
         Column::wide("SECURE-BOOT", "/secureBoot"),
+        Column::wide("RESET", "/reset/cause"),
         Column::wide("TPM", "/tpm"),
         Column::wide("PARTITION", "/source/partition"),
     ];

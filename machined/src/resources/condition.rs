@@ -19,6 +19,8 @@ pub struct Condition {
 impl Condition {
     /// The id of the condition that the API answers: what is not needed for that is loaded after it.
     pub const API: &'static str = "api";
+    /// The id of the condition that no reset is to be done; there only while one is.
+    pub const RESET: &'static str = "reset";
     /// The id of the condition that the machine has an address others can use; not required.
     pub const NETWORK: &'static str = "network";
 

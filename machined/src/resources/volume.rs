@@ -19,6 +19,8 @@ pub enum Phase {
     Making,
     /// It is being checked.
     Checking,
+    /// It is being wiped, as somebody asked.
+    Wiping,
     /// It can be used.
     Mounted,
     /// It is there, or should be, and cannot be used.

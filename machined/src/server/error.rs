@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{access::Who, flights::Full};
 use crate::{
-    audit, configuration, generations, jobs, logs,
+    audit, configuration, generations, jobs, logs, meta,
     pki::node,
     stop,
     trace::{chain, cut},
@@ -101,6 +101,31 @@ pub enum Error {
     /// What there is to start.
     #[error(transparent)]
     Generation(#[from] generations::Error),
+    /// The machine has no configuration.
+    #[error("this machine is not configured: there is nothing to reset")]
+    NothingToReset,
+    /// Something else is under way.
+    #[error("job {id} ({kind}) is under way: {step}")]
+    ResetUnderJob {
+        /// Its number.
+        id: String,
+        /// `upgrade`, `install`.
+        kind: String,
+        /// What it does now.
+        step: String,
+    },
+    /// The machine may not be what it is by itself.
+    #[error("generation {0} is on trial: a reset would cost it starts, and its gates their configuration")]
+    ResetUnderTrial(u32),
+    /// There is nowhere to write a reset down.
+    #[error("a reset cannot be written down: {0}")]
+    NoMeta(String),
+    /// It is not known yet.
+    #[error("the system disk is looked for")]
+    MetaLater,
+    /// META.
+    #[error(transparent)]
+    Meta(meta::Error),
     /// A call that this version knows and cannot do.
     #[error("this version of Stele has no {0}")]
     Unsupported(&'static str),
@@ -160,6 +185,26 @@ impl Error {
             Self::Config(error) => config(error),
             Self::Job(error) => job(error),
             Self::Generation(error) => generation(error),
+            Self::NothingToReset => (
+                Code::FailedPrecondition,
+                "UNCONFIGURED",
+                "configure it (apictl apply-config -f FILE --secrets FILE), or install anew: apictl install --wipe",
+            ),
+            Self::ResetUnderJob { .. } => (
+                Code::FailedPrecondition,
+                "JOB_RUNNING",
+                "wait for it (apictl jobs -w), cancel it (apictl jobs cancel ID), or give --force",
+            ),
+            Self::ResetUnderTrial(_) => (
+                Code::FailedPrecondition,
+                "GENERATION_ON_TRIAL",
+                "wait until it is proven (apictl get generations -w), go back first (apictl rollback), or give --force",
+            ),
+            Self::NoMeta(_) => {
+                (Code::FailedPrecondition, "NO_META", "boot from the disk that is to be reset; apictl get system-disk")
+            }
+            Self::MetaLater => (Code::Unavailable, "CONFIG_UNKNOWN", "try again in some seconds"),
+            Self::Meta(_) => (Code::Internal, "META_FAILS", "apictl get conditions; the system disk may be failing"),
             Self::Unsupported(_) => unsupported(),
             Self::NoAuthority => (
                 Code::FailedPrecondition,

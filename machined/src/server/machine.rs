@@ -11,12 +11,19 @@ use reconcile::{Changes, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 
-use super::{About, audit::Witness, error::Error, peer::Caller};
+use super::{
+    About,
+    audit::Witness,
+    error::Error,
+    peer::Caller,
+    reset::{self, Resets},
+};
 use crate::{
     answered::Answered,
     generations, identity,
     jobs::{self, Install, Upgrade},
     link::Link,
+    meta,
     resources::machine::{Machine as Overall, Phase},
     stop,
     trace::chain,
@@ -44,6 +51,7 @@ pub(super) struct Machines {
     wishes: mpsc::Sender<Wish>,
     jobs: jobs::Handle,
     generations: generations::Handle,
+    resets: Resets,
 }
 
 impl Machines {
@@ -55,10 +63,12 @@ impl Machines {
         stop: stop::Handle,
         jobs: jobs::Handle,
         generations: generations::Handle,
+        meta: meta::Handle,
     ) -> (Self, mpsc::Receiver<Wish>) {
+        let resets = Resets { meta, store: store.clone(), generations: generations.clone() };
         // One after the other: the first counts, the rest are told.
         let (wishes, wished) = mpsc::channel(1);
-        (Self { about: Arc::new(about), names, store, stop, wishes, jobs, generations }, wished)
+        (Self { about: Arc::new(about), names, store, stop, wishes, jobs, generations, resets }, wished)
     }
 
     fn boot_id(&self) -> String {
@@ -107,15 +117,23 @@ impl Machines {
     async fn wish(
         &self,
         action: stop::Action,
-        Caller { peer, answered }: Caller,
+        caller: Caller,
         reason: &str,
         expected_boot: &str,
     ) -> Result<v1::StopResponse, Error> {
-        let running = self.may(action, expected_boot)?;
-        let verb = action.verb();
-        let cause = told(&format!("{verb} by {peer}"), &plain(reason));
+        let cause = told(&format!("{} by {}", action.verb(), caller.peer), &plain(reason));
+        self.stop(stop::Request::new(action, cause), caller, expected_boot).await
+    }
+
+    async fn stop(
+        &self,
+        request: stop::Request,
+        Caller { answered, .. }: Caller,
+        expected_boot: &str,
+    ) -> Result<v1::StopResponse, Error> {
+        let running = self.may(request.action, expected_boot)?;
         let (answer, granted) = oneshot::channel();
-        let wish = Wish { request: stop::Request { action, cause }, answered, answer };
+        let wish = Wish { request, answered, answer };
         self.wishes.send(wish).await.map_err(|_| Error::Ending)?;
         granted.await.map_err(|_| Error::Ending)??;
         Ok(v1::StopResponse { boot_id: running })
@@ -141,7 +159,7 @@ pub(super) async fn stopper(mut wished: mpsc::Receiver<Wish>, stop: stop::Handle
             Ok(stands) if stop::Action::from(stands) == request.action => {}
             // A signal to init that is not known here yet; its word is on the way.
             Ok(stands) => {
-                let counts = stop::Request { action: stands.into(), cause: "asked of init".into() };
+                let counts = stop::Request::new(stands.into(), "asked of init");
                 let _ = answer.send(Err(Error::Stopping { request: Arc::new(counts) }));
                 continue;
             }
@@ -271,8 +289,23 @@ impl Machine for Machines {
         Ok(Response::new(v1::ConfirmUpgradeResponse { generation }))
     }
 
-    async fn reset(&self, _: Request<v1::ResetRequest>) -> Result<Response<v1::StopResponse>, Status> {
-        Err(Error::Unsupported("reset").into())
+    async fn reset(&self, request: Request<v1::ResetRequest>) -> Result<Response<v1::StopResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let scope = reset::scope(request.scope())?;
+        let v1::ResetRequest { force, power_off, reason, expected_boot_id, .. } = request;
+        // Whoever switches the machine off: it starts once more, and wipes.
+        self.may(stop::Action::Reboot, &expected_boot_id)?;
+        self.resets.may(force)?;
+        let cause = told(&format!("reset of {} by {}", scope.name(), caller.peer), &plain(&reason));
+        tracing::warn!(cause, "a reset is asked for by the API");
+        self.resets.wish(scope, power_off, &cause).await?;
+        let stop = stop::Request { at_once: force, ..stop::Request::new(stop::Action::Reboot, cause) };
+        let stopped = self.stop(stop, caller, &expected_boot_id).await;
+        if stopped.is_err() {
+            self.resets.take_back().await;
+        }
+        Ok(Response::new(stopped?))
     }
 
     async fn cancel_job(

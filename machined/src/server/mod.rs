@@ -33,6 +33,7 @@ mod log;
 mod machine;
 pub mod peer;
 pub mod ready;
+mod reset;
 mod resource;
 mod serve;
 pub mod sockets;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub jobs: jobs::Handle,
     /// What there is to start.
     pub generations: generations::Handle,
+    /// Where a reset is written down.
+    pub meta: crate::meta::Handle,
     /// The node's own certificate.
     pub node: crate::pki::node::Handle,
     /// The log of calls.
@@ -143,13 +146,14 @@ pub fn build(parts: Parts, sockets: Sockets) -> Result<Server, Error> {
         engine,
         jobs,
         generations,
+        meta,
         node,
         audit,
         events,
         offer,
         maintenance,
     } = parts;
-    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone(), jobs, generations);
+    let (machine, wished) = machine::Machines::new(about, names, store.clone(), stop.clone(), jobs, generations, meta);
     let (health, health_service) = tonic_health::server::health_reporter();
     let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
     let mut routes = Routes::builder();

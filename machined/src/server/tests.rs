@@ -31,6 +31,7 @@ mod enrolment;
 mod generations;
 mod jobs;
 mod reflection;
+mod reset;
 mod stops;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -50,6 +51,7 @@ struct Node {
     delivered: Option<watch::Receiver<Delivered>>,
     names: watch::Sender<crate::identity::Machine>,
     generations: crate::generations::Handle,
+    meta: crate::meta::Handle,
     api: StdListener,
     running: Option<AbortHandle>,
     tasks: JoinSet<()>,
@@ -89,6 +91,7 @@ async fn node() -> Node {
         delivered: None,
         names,
         generations: generations::none(),
+        meta: crate::meta::Handle::new("this boot"),
         api,
         running: None,
         tasks: JoinSet::new(),
@@ -147,6 +150,7 @@ impl Node {
             engine: configuration::Handle::nobody().in_effect(self.active.subscribe()),
             jobs,
             generations: self.generations.clone(),
+            meta: self.meta.clone(),
             audit: log,
             node: pki::node::Handle::new(self.state.clone(), self.folder.path(), sure.subscribe()),
             events: Events::open(&Store::new(), self.path("events")).unwrap(),

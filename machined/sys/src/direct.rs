@@ -4,14 +4,20 @@
 //! Invariant: a write counts only when the device was flushed and gave the same bytes back.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 /// The largest logical sector there is: alignment of buffers.
 const ALIGN: usize = 4096;
+/// `_IO(0x12, 119)` of linux/fs.h: takes where and how many bytes.
+const BLKDISCARD: libc::Ioctl = 0x1277;
+/// What is written at once where the kernel does not do it.
+const ZEROS: usize = 1 << 20;
+/// How much of what was zeroed is read back, at either end.
+const SAMPLE: usize = 64 * 1024;
 
 /// What failed.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +115,17 @@ impl Device {
     /// # Errors
     /// The device, or that it gave back something else.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.put(offset, bytes)?;
+        self.flush()?;
+        let back = self.read(offset, bytes.len())?;
+        if back == bytes { Ok(()) } else { Err(Error::Lost { device: self.path.clone(), offset }) }
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        rustix::fs::fdatasync(&self.fd).map_err(|e| self.failed("flush", e.into()))
+    }
+
+    fn put(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let mut room = vec![0; bytes.len() + ALIGN];
         let place = aligned(&mut room, bytes.len());
         place.copy_from_slice(bytes);
@@ -121,9 +138,59 @@ impl Device {
                 Err(e) => return Err(self.failed("write", e.into())),
             }
         }
-        rustix::fs::fdatasync(&self.fd).map_err(|e| self.failed("flush", e.into()))?;
-        let back = self.read(offset, bytes.len())?;
-        if back == bytes { Ok(()) } else { Err(Error::Lost { device: self.path.clone(), offset }) }
+        Ok(())
+    }
+
+    /// Overwrites a piece with zeros that take their place on the disk, flushes, and reads both ends of it back; alignment as
+    /// for [`Device::read`].
+    ///
+    /// # Errors
+    /// The device, or that it gave back something else.
+    pub fn zero(&self, offset: u64, len: u64) -> Result<(), Error> {
+        // The kernel writes zeros itself where the disk has no command for it, and leaves nothing to a mere discard.
+        let how = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.fd, how, offset, len) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::NODEV) => self.put_zeros(offset, len)?,
+            Err(e) => return Err(self.failed("write zeros to", e.into())),
+        }
+        self.flush()?;
+        let some = SAMPLE.min(usize::try_from(len).unwrap_or(SAMPLE));
+        for at in [offset, offset + len - some as u64] {
+            if self.read(at, some)?.iter().any(|byte| *byte != 0) {
+                return Err(Error::Lost { device: self.path.clone(), offset: at });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the disk that nobody wants a piece any more; false: it does not take that. What is read there then is up to the
+    /// disk.
+    ///
+    /// # Errors
+    /// The device.
+    pub fn discard(&self, offset: u64, len: u64) -> Result<bool, Error> {
+        let range = [offset, len];
+        // SAFETY: BLKDISCARD takes a pointer to two u64, which live until the call returns and are not kept.
+        if unsafe { libc::ioctl(self.fd.as_raw_fd(), BLKDISCARD, range.as_ptr()) } >= 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // No block device, or one that does not know the command.
+            Some(libc::ENOTTY | libc::EOPNOTSUPP) => Ok(false),
+            _ => Err(self.failed("discard blocks of", error)),
+        }
+    }
+
+    fn put_zeros(&self, offset: u64, len: u64) -> Result<(), Error> {
+        let (mut at, end) = (offset, offset + len);
+        while at < end {
+            let some = ZEROS.min(usize::try_from(end - at).unwrap_or(ZEROS));
+            self.put(at, &vec![0; some])?;
+            at += some as u64;
+        }
+        Ok(())
     }
 
     fn failed(&self, verb: &'static str, source: io::Error) -> Error {

@@ -187,7 +187,7 @@ impl Gates {
         if let Err(error) = self.handle.fail(&why, phase).await {
             self.events.error("generation", format!("META does not keep that: {}", chain(&error)));
         }
-        self.stop.request(stop::Request { action: stop::Action::Reboot, cause: why });
+        self.stop.request(stop::Request::new(stop::Action::Reboot, why));
     }
 }
 

@@ -21,7 +21,7 @@ use crate::events::Events;
 use crate::generations::{self, Running, View};
 use crate::image;
 use crate::meta::{self, State, Tail};
-use crate::resources::boot_record::{BootRecord, Ended, Failed, Image, Last, Source, Started};
+use crate::resources::boot_record::{BootRecord, Ended, Failed, Image, Last, Reset, Source, Started};
 use crate::resources::condition::Condition;
 use crate::resources::system_disk::SystemDisk;
 use crate::resources::wait::{self, For, Wait};
@@ -225,6 +225,7 @@ impl Record {
             secure_boot: None,
             tpm: self.tpm(),
             last: Last { ended: Ended::Unknown, reason: NOT_YET.into(), ..Last::default() },
+            reset: reset(&self.meta.record()),
         }
     }
 
@@ -258,6 +259,7 @@ impl Record {
             secure_boot,
             tpm: self.tpm(),
             last: self.last().await,
+            reset: reset(&self.meta.record()),
         }
     }
 
@@ -269,6 +271,15 @@ impl Record {
     fn tpm(&self) -> bool {
         self.places.sys.join("class/tpm/tpm0").exists()
     }
+}
+
+/// One that is not done yet, else the last one.
+fn reset(record: &meta::Record) -> Option<Reset> {
+    if let Some(meta::Reset { scope, cause, boot, time_unix, .. }) = record.reset.clone() {
+        return Some(Reset { what: scope.name().into(), cause, done: false, boot_id: boot, time_unix });
+    }
+    let meta::Done { scope, cause, boot, time_unix } = record.was_reset.clone()?;
+    Some(Reset { what: scope.name().into(), cause, done: true, boot_id: boot, time_unix })
 }
 
 /// How the boot before this one ended. A panic comes first: it may have come while the machine was stopping.

@@ -26,6 +26,9 @@ pub fn lines(before: &View, now: &View) -> Vec<String> {
     if let Some((number, why)) = now.failed.as_ref().filter(|_| now.failed != before.failed) {
         say(format!("came back from generation {number}: {why}"));
     }
+    if now.reset != before.reset {
+        say(if now.reset.is_empty() { "reset: done".into() } else { now.reset.clone() });
+    }
     if now.fingerprint != before.fingerprint && !now.fingerprint.is_empty() {
         say(format!("fingerprint {}", now.fingerprint));
     }

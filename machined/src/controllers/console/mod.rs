@@ -22,7 +22,7 @@ use crate::resources::config_source::{self, ConfigSource};
 use crate::resources::event::Severity;
 use crate::resources::gate::Gate;
 use crate::resources::time::Time;
-use crate::resources::{Event, Machine, Wait};
+use crate::resources::{Condition, Event, Machine, Wait};
 use crate::uptime;
 
 use self::tty::Console;
@@ -128,6 +128,7 @@ impl Controller for Consoles {
         ports.watch::<Time>();
         ports.watch::<BootRecord>();
         ports.watch::<Gate>();
+        ports.watch::<Condition>();
     }
 
     async fn reconcile(&mut self, cx: &mut Cycle<'_>) -> Result<Next, CycleError> {
@@ -152,6 +153,7 @@ impl Controller for Consoles {
             trial: started.trial,
             gates: shut.map(|gate| (gate.id.clone(), gate.value.asks.clone(), gate.value.reason.clone())).collect(),
             failed: record.and_then(|record| record.failed.as_ref().map(|one| (one.generation, one.reason.clone()))),
+            reset: cx.get::<Condition>(Condition::RESET)?.map_or_else(String::new, |now| now.value.reason.clone()),
             cause: machine.cause.clone(),
             step: machine.step.clone(),
             unmet: machine.unmet.clone(),

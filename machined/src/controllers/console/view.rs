@@ -34,6 +34,8 @@ pub struct View {
     pub gates: Vec<(String, String, String)>,
     /// The generation that this one came back from, and why.
     pub failed: Option<(u32, String)>,
+    /// A reset that is being done: how far it is.
+    pub reset: String,
     /// While stopping: why.
     pub cause: String,
     /// While stopping: the step.

@@ -62,7 +62,7 @@ impl Power {
         }
         self.last = Some(Instant::now());
         self.events.info("device", format!("the power button was pressed ({name})"));
-        self.stop.request(stop::Request { action: stop::Action::PowerOff, cause: "power button".into() });
+        self.stop.request(stop::Request::new(stop::Action::PowerOff, "power button"));
     }
 
     fn open(&self, name: &str) -> io::Result<AsyncFd<File>> {

@@ -23,7 +23,7 @@ use reconcile::Runtime;
 use crate::events::Events;
 use crate::program::Programs;
 use crate::uevent::Listener;
-use crate::{meta, state};
+use crate::{generations, meta, state, stop};
 
 /// Where EPHEMERAL is mounted.
 const VAR: &str = "/var";
@@ -43,6 +43,10 @@ pub struct Parts<'a> {
     pub run: &'a Path,
     /// The recovery system runs: it makes no file system.
     pub recovery: bool,
+    /// What was proven, which a reset changes.
+    pub generations: &'a generations::Handle,
+    /// A reset may switch the machine off.
+    pub stop: &'a stop::Handle,
 }
 
 /// Adds this area's controllers. Must be called within a tokio runtime.
@@ -50,7 +54,7 @@ pub struct Parts<'a> {
 /// # Errors
 /// The kernel gives no socket for device events.
 pub fn register(runtime: &mut Runtime, parts: Parts<'_>) -> io::Result<()> {
-    let Parts { events, meta, state, programs, run, recovery } = parts;
+    let Parts { events, meta, state, programs, run, recovery, generations, stop } = parts;
     let host = host::Host { sys: "/sys".into(), dev: "/dev".into() };
     let listener = Listener::open(inventory::Inventory::wants)?;
     runtime.register(inventory::Inventory::new(host.clone(), listener, events.clone()));
@@ -58,7 +62,14 @@ pub fn register(runtime: &mut Runtime, parts: Parts<'_>) -> io::Result<()> {
     runtime.register(system::System::new(host.clone(), system::file(run), meta.clone(), events.clone()));
     let places = volumes::Places { state: run.join("state"), var: VAR.into() };
     let powers = volumes::Real { programs };
-    let volumes = volumes::Volumes::new(host, powers, places, meta.clone(), state.clone(), events.clone());
+    let around = volumes::Around {
+        meta: meta.clone(),
+        handle: state.clone(),
+        events: events.clone(),
+        generations: generations.clone(),
+        stop: stop.clone(),
+    };
+    let volumes = volumes::Volumes::new(host, powers, places, around);
     runtime.register(if recovery { volumes.of_recovery() } else { volumes });
     Ok(())
 }

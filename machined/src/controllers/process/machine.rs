@@ -188,7 +188,7 @@ mod tests {
         served.send_replace(Served { fingerprint: "ab".into(), ..Served::default() });
         let machine = cycle().await;
         assert_eq!((machine.phase, machine.fingerprint.as_str()), (Phase::Maintenance, "ab"));
-        stopping.request(stop::Request { action: stop::Action::Reboot, cause: "because".into() });
+        stopping.request(stop::Request::new(stop::Action::Reboot, "because"));
         stopping.step("unmounting");
         let machine = cycle().await;
         assert_eq!(

@@ -86,9 +86,9 @@ impl<P: Powers> Volumes<P> {
         name: &str,
         settled: &Result<(), String>,
     ) -> Result<Stand, CycleError> {
-        let survey = match self.survey(name).await {
+        let survey = match self.after_reset(name, settled).await {
             Ok(survey) => survey,
-            Err(error) => return Ok(Stand::Absent(error.told())),
+            Err(stand) => return Ok(stand),
         };
         let entry = match judge(&EPHEMERAL, XFS, name, survey.ephemeral.clone()) {
             Finding::Unread(why) => return Ok(self.later(why)),
@@ -131,6 +131,24 @@ impl<P: Powers> Volumes<P> {
             }
             Err(error) => Ok(Stand::Absent(format!("it cannot be made: {}", error.told()))),
         }
+    }
+
+    /// What is on the disk. A partition that a reset has wiped is marked first: from then on the table says what META said.
+    async fn after_reset(&self, name: &str, settled: &Result<(), String>) -> Result<Survey, Stand> {
+        let absent = |error: Error| Stand::Absent(error.told());
+        let survey = self.survey(name).await.map_err(absent)?;
+        if !self.meta.record().anew {
+            return Ok(survey);
+        }
+        if let Err(why) = settled {
+            return Err(Stand::Waiting(why.clone()));
+        }
+        for found in &survey.ephemeral {
+            self.mark(&survey, &found.entry, true).await.map_err(absent)?;
+        }
+        let told = self.meta.commit(|record| record.anew = false).await;
+        told.map_err(|error| Stand::Absent(format!("META does not keep that it is made anew: {}", chain(&error))))?;
+        self.survey(name).await.map_err(absent)
     }
 
     /// Makes the partition if it is not there, and the file system; marked until that is whole.

@@ -2,6 +2,7 @@
 //! lets EPHEMERAL grow with its disk.
 //!
 //! ```text
+//! (a reset that is due goes before: see `reset`)
 //! STATE       looked for --ours--> checked --> mounted         EPHEMERAL   (STATE mounted) --> made or found --> mounted
 //!               |    |               |            ^                                                      |
 //!               |    \--bad----------+--> unusable |                                            grown, at every boot
@@ -16,6 +17,7 @@ mod format;
 mod judge;
 mod make;
 mod powers;
+mod reset;
 mod room;
 mod show;
 mod state;
@@ -41,7 +43,7 @@ use crate::resources::system_disk::{self, SystemDisk};
 use crate::resources::volume::Volume;
 use crate::resources::wait::Wait;
 use crate::state::{Handle, Wishes};
-use crate::{meta, uptime};
+use crate::{generations, meta, stop, uptime};
 
 /// How often it is looked how full they are, and whether the kernel has made one read-only.
 const LOOK: Duration = Duration::from_secs(60);
@@ -88,6 +90,21 @@ pub(super) struct Volumes<P> {
     told: BTreeMap<&'static str, String>,
     /// The recovery system runs.
     recovery: bool,
+    generations: generations::Handle,
+    stop: stop::Handle,
+    reset: reset::Progress,
+}
+
+/// What a volume is kept with beside the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Around {
+    pub(super) meta: meta::Handle,
+    pub(super) handle: Handle,
+    pub(super) events: Events,
+    /// Forget their revisions in a reset.
+    pub(super) generations: generations::Handle,
+    /// A reset may end with the machine switched off.
+    pub(super) stop: stop::Handle,
 }
 
 /// How a volume stands.
@@ -130,14 +147,8 @@ enum System {
 }
 
 impl<P: Powers> Volumes<P> {
-    pub(super) fn new(
-        host: Host,
-        powers: P,
-        places: Places,
-        meta: meta::Handle,
-        handle: Handle,
-        events: Events,
-    ) -> Self {
+    pub(super) fn new(host: Host, powers: P, places: Places, around: Around) -> Self {
+        let Around { meta, handle, events, generations, stop } = around;
         let wishes = handle.wishes();
         let waiting = || Stand::Waiting("the system disk is looked for".into());
         Self {
@@ -159,13 +170,23 @@ impl<P: Powers> Volumes<P> {
             grown: None,
             told: BTreeMap::new(),
             recovery: false,
+            generations,
+            stop,
+            reset: reset::Progress::default(),
         }
     }
 
     /// As the recovery system has them: STATE is read if it is there, nothing is made, and EPHEMERAL is left alone.
-    pub(super) fn of_recovery(self) -> Self {
-        let left = "the recovery system leaves it as it is".to_owned();
-        Self { recovery: true, ephemeral: Stand::Left(left), ..self }
+    pub(super) fn of_recovery(mut self) -> Self {
+        self.recovery = true;
+        self.leave_ephemeral();
+        self
+    }
+
+    fn leave_ephemeral(&mut self) {
+        if self.recovery {
+            self.ephemeral = Stand::Left("the recovery system leaves it as it is".into());
+        }
     }
 }
 
@@ -201,6 +222,15 @@ impl<P: Powers> Controller for Volumes<P> {
         let wishes = *self.wishes.borrow_and_update();
         self.wished = (wishes.open > 0).then(|| self.wished.unwrap_or_else(uptime::now_ms));
         let system = system(cx)?;
+        if self.keep_reset(cx, &system).await? {
+            if wishes.open > 0 {
+                self.handle.refuse(wishes.made, "a reset of this machine goes before: apictl get volumes");
+            }
+            self.tell_state(&system);
+            self.show(cx, &system).await?;
+            self.show_reset(cx)?;
+            return Ok(Next::After(self.reset.pause().unwrap_or(RETRY)));
+        }
         self.keep_state(cx, &system, wishes).await?;
         // Told before EPHEMERAL is made, which may take its time: nobody who waits for STATE needs it.
         self.tell_state(&system);

@@ -1,6 +1,7 @@
 //! The volumes against an imitated machine: the disk is a file with a real table, programs and mounts are imitated.
 
 mod fake;
+mod reset;
 mod state;
 mod wear;
 

@@ -15,14 +15,14 @@ use sys::partition::Place;
 
 use super::super::super::host::Host;
 use super::super::super::table::tests::disk as image;
-use super::super::{Places, Powers, Volumes};
+use super::super::{Around, Places, Powers, Volumes};
 use crate::events::Events;
 use crate::program::{self, Ended};
 use crate::resources::condition::Condition;
 use crate::resources::disk::Disk;
 use crate::resources::system_disk::{Guids, State, SystemDisk};
 use crate::resources::volume::Volume;
-use crate::{meta, state};
+use crate::{generations, meta, state, stop};
 
 pub(super) const MIB: u64 = 1 << 20;
 const BOOT: &str = "11111111-1111-4111-8111-111111111111";
@@ -32,6 +32,7 @@ pub(super) struct Machine {
     pub(super) handle: state::Handle,
     pub(super) meta: meta::Handle,
     pub(super) powers: Fake,
+    pub(super) stop: stop::Handle,
     events: Events,
     system: Writer<SystemDisk>,
     disk: Writer<Disk>,
@@ -54,7 +55,8 @@ impl Machine {
         let meta = meta::Handle::new(BOOT);
         meta.attach(&meta::tests::fresh(dir.path())).await.unwrap();
         let powers = Fake { dir: dir.clone(), sector, inner: Arc::default() };
-        let machine = Self { store, handle: state::Handle::new(), meta, powers, events, system, disk, dir, sector };
+        let (handle, stop) = (state::Handle::new(), stop::Handle::new());
+        let machine = Self { store, handle, meta, powers, stop, events, system, disk, dir, sector };
         machine.resize(mib);
         machine.system.put(
             SystemDisk::ID,
@@ -97,8 +99,14 @@ impl Machine {
     pub(super) fn restart(&self) -> Volumes<Fake> {
         let host = Host { sys: self.dir.path().join("sys"), dev: self.dir.path().join("dev") };
         let places = Places { state: self.root(), var: self.dir.path().join("var") };
-        let (meta, handle) = (self.meta.clone(), self.handle.clone());
-        Volumes::new(host, self.powers.clone(), places, meta, handle, self.events.clone())
+        let around = Around {
+            meta: self.meta.clone(),
+            handle: self.handle.clone(),
+            events: self.events.clone(),
+            generations: generations::Handle::new(self.meta.clone()),
+            stop: self.stop.clone(),
+        };
+        Volumes::new(host, self.powers.clone(), places, around)
     }
 
     /// Runs a cycle while somebody wishes for STATE.
@@ -148,6 +156,41 @@ impl Machine {
     pub(super) fn write(&self, number: u32, at: u64, bytes: &[u8]) {
         let start = self.table()[number].starting_lba * self.sector;
         self.powers.file().write_all_at(bytes, start + at).unwrap();
+    }
+
+    /// The same, to read.
+    pub(super) fn read(&self, number: u32, at: u64, len: usize) -> Vec<u8> {
+        let start = self.table()[number].starting_lba * self.sector;
+        let mut bytes = vec![0; len];
+        self.powers.file().read_exact_at(&mut bytes, start + at).unwrap();
+        bytes
+    }
+
+    /// The disk takes no writes from now on: one with the same table stands in for it. Undone by the value that is returned.
+    pub(super) fn read_only(&self) -> impl Drop + use<> {
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+        struct Back(PathBuf, #[expect(dead_code, reason = "the link leads through its number")] fs::File);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                fs::rename(self.0.with_extension("away"), &self.0).unwrap();
+            }
+        }
+        let disk = self.dir.path().join("dev/vda");
+        let file = fs::File::from(memfd_create("disk", MemfdFlags::ALLOW_SEALING).unwrap());
+        file.set_len(fs::metadata(&disk).unwrap().len()).unwrap();
+        file.write_all_at(&self.start_of_disk(), 0).unwrap();
+        fcntl_add_seals(&file, SealFlags::WRITE).unwrap();
+        fs::rename(&disk, disk.with_extension("away")).unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{number}"), &disk).unwrap();
+        Back(disk, file)
+    }
+
+    /// META is gone, until it is put back.
+    pub(super) fn without_meta(&self) -> impl FnOnce() + use<> {
+        let path = self.dir.path().join("meta");
+        fs::rename(&path, path.with_extension("away")).unwrap();
+        move || fs::rename(path.with_extension("away"), path).unwrap()
     }
 
     /// The folder that stands for the content of a partition's file system.
