@@ -215,7 +215,7 @@ async fn another_start_is_not_chosen_while_a_job_would_undo_it() {
     let busy = life.jobs.undisturbed().await.unwrap_err();
     assert_eq!(busy.to_string(), "job 1 is under way: upgrade r.example/a:1, at the step work");
     // Also while the machine stops: it goes on in the next boot.
-    machine.stop.request(stop::Request { action: stop::Action::Reboot, cause: "test".into() });
+    machine.stop.request(stop::Request::new(stop::Action::Reboot, "test"));
     life.work.left.notified().await;
     assert!(matches!(life.jobs.undisturbed().await, Err(Error::Busy { .. })));
     let mut record = Record::new(id, upgrade("r.example/a:1"), "alice", 0);
