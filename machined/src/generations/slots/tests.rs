@@ -234,8 +234,11 @@ async fn what_is_proven_and_not_settled_is_waited_for() {
     machine.meta.update(|record| record.staged = Some(staged.clone())).await.unwrap();
     let (job, image) = (machine.job(), machine.image(3));
     let settle = async {
-        tokio::task::yield_now().await;
-        assert!(machine.asked().is_empty(), "it waits");
+        // So long it would take to ask, many times over.
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(machine.asked().is_empty(), "it does not wait");
+        }
         machine.meta.update(|record| record.staged = None).await.unwrap();
         machine.handle.look_again();
     };
