@@ -52,13 +52,14 @@ mod wrong_user_data;
 
 use std::process::ExitCode;
 
-/// The long ones first, those that share a machine apart from each other, so that two are always under way.
+/// The long ones first, those that share a machine apart from each other, so that several are always under way.
 fn main() -> ExitCode {
     let stories = [
+        an_upgrade::stories(),
         killed_again_and_again::stories(),
+        resets::stories(),
         generations::stories(),
         installs::stories(),
-        an_upgrade::stories(),
         a_release::stories(),
         power_cuts::stories(),
         loader::stories(),
@@ -71,7 +72,6 @@ fn main() -> ExitCode {
         a_url_in_the_firmware::stories(),
         an_audit::stories(),
         boots_by_firmware::stories(),
-        resets::stories(),
         stops_in_order::stories(),
         back_soon::stories(),
         a_watchdog::stories(),
