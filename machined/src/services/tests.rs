@@ -84,6 +84,20 @@ impl Run {
         self.until(name, &format!("{state:?}"), |s| s.state == state).await
     }
 
+    /// The log, once it has so many lines.
+    async fn lines(&self, name: &str, wanted: usize) -> String {
+        let there = async {
+            loop {
+                let log = self.log(name).await;
+                if log.lines().count() >= wanted {
+                    return log;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), there).await.expect("lines in the log")
+    }
+
     async fn log(&self, name: &str) -> String {
         let mut reader = self.logs.open(name, &Start::Oldest, false).unwrap();
         let mut text = String::new();
@@ -121,8 +135,8 @@ async fn a_socket_is_passed_on_and_stays_the_same() {
     run.state("web", State::Ready).await;
     run.handle.restart("web").await.unwrap();
     run.until("web", "restarted", |s| s.state == State::Ready && s.restarts == 1).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(run.log("web").await, "1 api\nsocket\n".repeat(2));
+    let twice = "1 api\nsocket\n".repeat(2);
+    assert_eq!(run.lines("web", 4).await, twice);
 }
 
 #[tokio::test]
@@ -203,7 +217,7 @@ async fn a_new_machined_adopts_what_runs_and_learns_how_it_ends() {
     assert_eq!((after.pid, after.restarts), (before.pid, 0));
     let once = second.state("once", State::Failed).await;
     assert_eq!(once.restarts, 0);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    second.lines("web", 9).await;
     second.handle.stop("web").await.unwrap();
     let log = second.log("web").await;
     let numbers: Vec<u32> = log.lines().map(|l| l.parse().unwrap()).collect();
