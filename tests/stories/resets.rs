@@ -225,7 +225,9 @@ fn busy() -> Result<()> {
         wait_blessed(&machine.apictl, 1)?;
         volume(&machine.apictl, "EPHEMERAL", "mounted")?;
         let before = written(&machine.vm)?;
-        machine.chaos()?.last_words("fill /var/busy")?;
+        // Held: a wire that is cut loses what the machine has not read yet.
+        let mut chaos = machine.chaos()?;
+        chaos.last_words("fill /var/busy")?;
         wait::until("the file to be written", BOOT, || {
             written(&machine.vm).is_ok_and(|now| now > before + (8 << 20)).then_some(())
         })?;
