@@ -291,8 +291,12 @@ impl Machine for Machines {
 
     async fn reset(&self, request: Request<v1::ResetRequest>) -> Result<Response<v1::StopResponse>, Status> {
         let caller = Caller::of(&request)?;
+        let scope = reset::scope(request.get_ref().scope())?;
+        Witness::allows(&request, scope.name());
+        if request.get_ref().force {
+            Witness::allows(&request, "--force");
+        }
         let request = request.into_inner();
-        let scope = reset::scope(request.scope())?;
         let v1::ResetRequest { force, power_off, reason, expected_boot_id, .. } = request;
         // Whoever switches the machine off: it starts once more, and wipes.
         self.may(stop::Action::Reboot, &expected_boot_id)?;
