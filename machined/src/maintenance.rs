@@ -117,6 +117,7 @@ impl Door {
         let facts = Facts {
             meta: meta.state(),
             running: generations.view().running.clone(),
+            ambiguous: meta.is_ambiguous(),
             configured: record.configured,
             reset: record.due(meta.boot_id()).is_some(),
             state: active.state,
@@ -148,6 +149,8 @@ impl Door {
 struct Facts<'a> {
     meta: meta::State,
     running: Running,
+    /// There is no META because there are several.
+    ambiguous: bool,
     configured: bool,
     /// A reset is not done yet.
     reset: bool,
@@ -159,9 +162,10 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The loader of an installed disk did not start this: a disc, the network, a kernel and an initramfs.
-    fn is_foreign(&self) -> bool {
-        matches!(self.running, Running::Foreign(_))
+    /// The loader of an installed disk started this, and that disk is not there. What was started from a disc, by the network, or
+    /// by a kernel and an initramfs needs none.
+    fn is_lost(&self) -> bool {
+        matches!(self.meta, meta::State::Absent(_)) && !self.ambiguous && !matches!(self.running, Running::Foreign(_))
     }
 }
 
@@ -182,7 +186,7 @@ fn decide(facts: &Facts<'_>, before: &Maintenance) -> Maintenance {
         (State::Unconfigured, _) if facts.taking => before.clone(),
         (State::Unconfigured, _) if facts.configured || facts.marked => closed(GONE),
         // A medium that was taken out after it was read closes nothing.
-        (State::Unconfigured, meta::State::Absent(_)) if *before != Maintenance::Open && !facts.is_foreign() => {
+        (State::Unconfigured, _) if *before != Maintenance::Open && facts.is_lost() => {
             if facts.running == Running::Unknown { Maintenance::looking() } else { closed(NO_DISK) }
         }
         (State::Unconfigured, _) => match facts.sources {
@@ -204,6 +208,7 @@ mod tests {
         Facts {
             meta,
             running,
+            ambiguous: false,
             configured: false,
             reset: false,
             state,
@@ -259,6 +264,7 @@ mod tests {
             assert_eq!(decide(&ours(running), &Maintenance::Open), Maintenance::Open, "the stick was taken out");
         }
         assert_eq!(decide(&ours(Running::Unknown), &start), Maintenance::looking());
+        assert_eq!(decide(&Facts { ambiguous: true, ..ours(Running::Recovery) }, &start), Maintenance::Open);
         // While the first configuration is kept META says so before it is in effect.
         for before in [Maintenance::Open, closed(SOURCES), closed("a cloud-config")] {
             let facts = facts(read(), State::Unconfigured, &nothing);

@@ -82,6 +82,8 @@ struct Known {
     volume: Option<Volume>,
     /// The boot state as it was last read or written.
     boot: BootState,
+    /// There is more than one, and it is not known which is ours.
+    ambiguous: bool,
 }
 
 impl Handle {
@@ -218,8 +220,22 @@ impl Handle {
 
     /// Stops to use a META, or says that there is none. The record stays in memory. Called by the disk controller.
     pub fn detach(&self, reason: impl Into<String>) {
-        let state = State::Absent(reason.into());
-        self.0.with(|known| known.volume = None);
+        self.leave(reason.into(), false);
+    }
+
+    /// As [`Handle::detach`]: several disks fit, and none of them is used.
+    pub fn detach_all(&self, reason: impl Into<String>) {
+        self.leave(reason.into(), true);
+    }
+
+    /// Whether there is none because there are several.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.with(|known| known.ambiguous)
+    }
+
+    fn leave(&self, reason: String, ambiguous: bool) {
+        let state = State::Absent(reason);
+        self.0.with(|known| (known.volume, known.ambiguous) = (None, ambiguous));
         self.0.state.send_if_modified(|now| {
             let changed = *now != state;
             *now = state;

@@ -178,8 +178,12 @@ impl System {
     async fn attach(&mut self, verdict: &Verdict, all_there: bool) -> Option<String> {
         let (meta, disk) = match verdict {
             Verdict::Wait(_) => return None,
-            Verdict::None(reason) | Verdict::Ambiguous { reason, .. } => {
+            Verdict::None(reason) => {
                 self.meta.detach(reason.clone());
+                return None;
+            }
+            Verdict::Ambiguous { reason, .. } => {
+                self.meta.detach_all(reason.clone());
                 return None;
             }
             Verdict::Found { meta, disk, .. } => (meta, disk),
