@@ -152,8 +152,12 @@ async fn a_reset_is_followed_to_a_node_that_nobody_knows() {
     let (operator, node) = (Operator::new(), Fake::start().await);
     node.node.change(|state| state.enter(Phase::Running, ""));
     let child = operator.start(&node, &["reset", "all", "--yes", "--force", "--reason", "sold"]);
-    goes_down(&node).await;
+    // Who connects from here on is shown the new one: a connection never changes what it was shown.
+    asked(&node).await;
     node.shows_another();
+    goes_down(&node).await;
+    // Connections end before the next boot says anything.
+    sleep(Duration::from_millis(700)).await;
     comes_back(&node, Phase::Maintenance);
     let ended = end(child).await;
     assert_eq!(ended.code, 0, "{}", ended.err);
